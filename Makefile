@@ -1,0 +1,41 @@
+# Everything a developer runs. `make help` lists the targets.
+#
+# Each target makes the virtual environment and builds what it needs by itself; a second run rebuilds nothing that did
+# not change. PYTHON picks the interpreter: `make test PYTHON=python3.13`.
+
+PYTHON ?= python3
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TAG := $(shell $(PYTHON) scripts/interpreter_tag.py)
+ifeq ($(TAG),)
+$(error $(PYTHON) cannot build Ferrio: see the line above. Pick another interpreter with PYTHON=...)
+endif
+
+VENV := .venvs/$(TAG)
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+ENGINE_SOURCES := $(shell find crates/engine crates/python -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	mkdir -p $(STAMPS)
+	touch $@
+
+# One stamp for each dependency group of pyproject.toml.
+$(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
+	$(BIN)/python -m pip install --quiet --group $*
+	touch $@
+
+$(STAMPS)/built: $(ENGINE_SOURCES) $(STAMPS)/group-build
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	touch $@
+
+.PHONY: build
+build: $(STAMPS)/built  ## Build the extension module into the virtual environment of PYTHON

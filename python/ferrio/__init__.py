@@ -1,0 +1,1 @@
+"""Ferrio: asyncio, written in Rust."""
