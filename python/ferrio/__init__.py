@@ -1,1 +1,20 @@
-"""Ferrio: asyncio, written in Rust."""
+"""Ferrio: asyncio, written in Rust. A drop-in event loop for Python 3.11 - 3.15.
+
+Importing this package changes nothing outside itself.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ._event_loop import Loop
+from ._ferrio import __version__
+from ._installation import install, uninstall
+from ._running import Runner, new_event_loop, run
+
+__all__ = ["Loop", "Runner", "__version__", "install", "new_event_loop", "run", "uninstall"]
+
+if sys.version_info < (3, 16):
+    from ._policy import EventLoopPolicy
+
+    __all__ += ["EventLoopPolicy"]

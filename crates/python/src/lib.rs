@@ -1,7 +1,21 @@
-//! `ferrio._ferrio`.
+//! `ferrio._ferrio`: the native half of the Python package. This file declares everything that it exports.
+
+mod convert;
+mod event_loop;
+mod guarded;
+mod handle;
+mod heap_type;
+mod object;
+mod trampoline;
+mod transport;
+
 use pyo3::prelude::*;
 
+/// The native half of ferrio. Import `ferrio`, not this.
 #[pymodule]
-fn _ferrio(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    handle::register(module)?;
+    event_loop::register(module)?;
+    transport::register(module)
 }

@@ -1,0 +1,81 @@
+//! The parts of one turn, in the order that asyncio promises.
+//!
+//! 1. [`Reactor::plan`]: how long may the wait last: not at all when anything is ready, else until the next timer.
+//! 2. [`Reactor::start_wait`], the wait, [`Reactor::end_wait`]: poll the kernel.
+//! 3. What was found becomes ready, in the order of the kernel: the caller turns announcements into entries.
+//! 4. [`Reactor::collect_due`]: due timers become ready, never early.
+//! 5. The caller runs exactly the entries that [`Ready::turn`] counts; what they add waits for the next turn.
+//!
+//! The reactor is generic over the entries: it runs none of them, and drops none either (a drop may run foreign code that
+//! comes back to the reactor); what it no longer needs, it hands back.
+
+use crate::backend::{Announcement, Backend, Slots};
+use crate::queue::Ready;
+use crate::sys::clock;
+use crate::time::{Expirable, Nanos, SleepBudget, Timers, sleep_budget};
+
+/// The kinds of entries that a loop runs.
+pub trait Work {
+    /// What is run in a turn.
+    type Entry: From<Self::Timer>;
+    /// What waits for a deadline.
+    type Timer: Expirable;
+    /// Who wants to hear of a descriptor.
+    type Source;
+}
+
+/// A loop's state below its language: queues, timers, descriptors. Loop thread only.
+pub struct Reactor<B: Backend, W: Work> {
+    /// The door to the kernel.
+    pub backend: B,
+    /// Who owns which key.
+    pub sources: Slots<W::Source>,
+    /// Entries to run.
+    pub ready: Ready<W::Entry>,
+    /// Entries to run later.
+    pub timers: Timers<W::Timer>,
+    found: Vec<Announcement>,
+}
+
+impl<B: Backend, W: Work> Reactor<B, W> {
+    /// A reactor over `backend` with nothing to do.
+    pub fn new(backend: B) -> Self {
+        Self { backend, sources: Slots::default(), ready: Ready::new(), timers: Timers::new(), found: Vec::new() }
+    }
+
+    /// How long the wait of this turn may last. Cancelled timers met on the way land in `discarded`.
+    pub fn plan(&mut self, stopping: bool, discarded: &mut Vec<W::Timer>) -> SleepBudget {
+        if stopping || !self.ready.is_empty() {
+            return SleepBudget::None;
+        }
+        match self.timers.next_deadline(discarded) {
+            None => SleepBudget::Forever,
+            Some(deadline) => sleep_budget(true, false, Some(deadline), clock::now()),
+        }
+    }
+
+    /// Takes the blocking half out for one wait.
+    pub fn start_wait(&mut self) -> B::Poller {
+        self.backend.start_wait()
+    }
+
+    /// Puts the blocking half back; what it found, in order, comes back in a buffer that [`Self::recycle`] takes again.
+    pub fn end_wait(&mut self, poller: B::Poller) -> Vec<Announcement> {
+        let mut found = core::mem::take(&mut self.found);
+        self.backend.end_wait(poller, &mut found);
+        found
+    }
+
+    /// Takes the buffer of announcements back for the next turn.
+    pub fn recycle(&mut self, mut found: Vec<Announcement>) {
+        found.clear();
+        self.found = found;
+    }
+
+    /// Makes the timers that are due at `now` ready. Cancelled timers met on the way land in `discarded`.
+    pub fn collect_due(&mut self, now: Nanos, discarded: &mut Vec<W::Timer>) {
+        while let Some(timer) = self.timers.pop_due(now, discarded) {
+            self.ready.push(timer.into());
+        }
+    }
+}

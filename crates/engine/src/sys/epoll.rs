@@ -1,0 +1,136 @@
+//! epoll, as much of it as the backend uses.
+//!
+//! The kernel keys a registration on the pair of open file and descriptor number. When the last descriptor of a file is
+//! closed its registrations vanish without a word; when a duplicate of it lives on, the registration stays, reports
+//! under its old data, and can no longer be removed by number. The backend deals with both.
+//!
+//! `epoll_wait` counts in milliseconds. Waits that need more use `epoll_pwait2` (Linux 5.11); where it is missing the
+//! timeout is rounded up, so that a timer is late by less than a millisecond and never early.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+
+use super::error::{Error, Result, retry};
+use crate::time::Nanos;
+
+pub use libc::epoll_event as Event;
+pub use rustix::event::epoll::{EventData, EventFlags};
+
+static HAS_PWAIT2: AtomicBool = AtomicBool::new(true);
+
+/// An epoll instance.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// Makes one, closed on `exec`.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE` or `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        retry("epoll_create1", || epoll::create(epoll::CreateFlags::CLOEXEC)).map(Self)
+    }
+
+    /// Registers `fd`.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EBADF`, `EPERM` for what cannot be polled (a regular file), `ENOSPC`.
+    pub fn add(&self, fd: BorrowedFd<'_>, data: u64, flags: EventFlags) -> Result<()> {
+        retry("epoll_ctl", || epoll::add(&self.0, fd, EventData::new_u64(data), flags))
+    }
+
+    /// Changes what is waited for.
+    ///
+    /// # Errors
+    /// `ENOENT` when the file behind the number is another than was registered, `EBADF`.
+    pub fn modify(&self, fd: BorrowedFd<'_>, data: u64, flags: EventFlags) -> Result<()> {
+        retry("epoll_ctl", || epoll::modify(&self.0, fd, EventData::new_u64(data), flags))
+    }
+
+    /// Ends a registration.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EBADF`: it had ended before.
+    pub fn delete(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        retry("epoll_ctl", || epoll::delete(&self.0, fd))
+    }
+
+    /// Appends what is ready to the spare capacity of `events`, waiting for at most `timeout` (`None`: for ever).
+    ///
+    /// # Errors
+    /// `EINTR` when a signal ended the wait; the caller looks at its signals.
+    pub fn wait(&self, events: &mut Vec<Event>, timeout: Option<Nanos>) -> Result<()> {
+        let Some(timeout) = timeout else {
+            return self.wait_milliseconds(events, None);
+        };
+        if timeout == Nanos::ZERO {
+            return self.wait_milliseconds(events, Some(Nanos::ZERO));
+        }
+        if HAS_PWAIT2.load(Ordering::Relaxed) {
+            match self.wait_nanoseconds(events, timeout) {
+                // Some sandboxes answer EPERM where an old kernel answers ENOSYS.
+                Err(Error { errno: Errno::NOSYS | Errno::PERM, .. }) => HAS_PWAIT2.store(false, Ordering::Relaxed),
+                outcome => return outcome,
+            }
+        }
+        self.wait_milliseconds(events, Some(timeout))
+    }
+
+    fn wait_milliseconds(&self, events: &mut Vec<Event>, timeout: Option<Nanos>) -> Result<()> {
+        let timeout = timeout.map_or(-1, |nanos| {
+            i32::try_from(nanos.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        });
+        let (spare, room) = spare_room(events);
+        // SAFETY: `spare` has room for `room` events.
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), spare, room, timeout) };
+        take_count(events, i64::from(count), "epoll_wait")
+    }
+
+    fn wait_nanoseconds(&self, events: &mut Vec<Event>, timeout: Nanos) -> Result<()> {
+        let nanos = timeout.as_nanos();
+        let timeout = libc::timespec {
+            tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
+        };
+        let (spare, room) = spare_room(events);
+        // SAFETY: `spare` has room for `room` events, `timeout` outlives the call, a null signal mask is allowed.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.0.as_raw_fd(),
+                spare,
+                room,
+                &raw const timeout,
+                core::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        take_count(events, count, "epoll_pwait2")
+    }
+}
+
+/// Where the kernel may write events, and how many.
+fn spare_room(events: &mut Vec<Event>) -> (*mut Event, i32) {
+    let spare = events.spare_capacity_mut();
+    (spare.as_mut_ptr().cast(), i32::try_from(spare.len()).unwrap_or(i32::MAX))
+}
+
+/// Takes over the `count` events that the kernel wrote behind the old length, or the error that a negative count stands for.
+fn take_count(events: &mut Vec<Event>, count: i64, call: &'static str) -> Result<()> {
+    let Ok(count) = usize::try_from(count) else {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        return Err(Error::new(call, Errno::from_raw_os_error(errno)));
+    };
+    // SAFETY: the kernel has written `count` events behind the old length, no more than there was room for.
+    unsafe { events.set_len(events.len() + count) };
+    Ok(())
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,12 @@
+//! The only system calls of the engine.
+//!
+//! Every function here retries `EINTR` where repeating the call is harmless, and reports a failure as an
+//! [`Error`]: the errno and the name of the call, so that the layer above can build the exact `OSError`.
+
+pub mod clock;
+pub mod epoll;
+pub mod error;
+pub mod socket;
+pub mod wake;
+
+pub use error::Error;

@@ -1,0 +1,55 @@
+//! Moving bytes over a connected socket.
+//!
+//! Sockets are non-blocking; "would block" is a value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that
+//! has gone is an `EPIPE`, never a signal.
+
+use core::mem::MaybeUninit;
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::error::{Error, Result, retry};
+
+/// `None` for "would block".
+fn non_blocking<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Error { errno: Errno::AGAIN, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Receives into `buffer`; `Some(0)` is the end of the stream, `None` means nothing has come yet.
+///
+/// The first `n` bytes of `buffer` are initialised when `Some(n)` comes back.
+///
+/// # Errors
+/// What `recv(2)` reports: `ECONNRESET`, `ETIMEDOUT`, ...
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
+    non_blocking(retry("recv", || {
+        rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(_, length)| length)
+    }))
+}
+
+/// Sends `slices` with one system call; the count of bytes taken, `None` when the socket is full.
+///
+/// # Errors
+/// What `send(2)` reports: `EPIPE`, `ECONNRESET`, ...
+pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    non_blocking(match slices {
+        [only] => retry("send", || rustix::net::send(fd, only, SendFlags::NOSIGNAL)),
+        _ => retry("sendmsg", || {
+            rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
+        }),
+    })
+}
+
+/// Ends the sending direction: the peer reads the end of the stream after what was sent.
+///
+/// # Errors
+/// `ENOTCONN` when the peer has reset the connection.
+pub fn shut_down_sending(fd: BorrowedFd<'_>) -> Result<()> {
+    retry("shutdown", || rustix::net::shutdown(fd, Shutdown::Write))
+}

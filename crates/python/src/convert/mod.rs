@@ -1,0 +1,5 @@
+//! Between Rust's values and Python's.
+
+pub(crate) mod arguments;
+pub(crate) mod errors;
+pub(crate) mod names;

@@ -1,0 +1,37 @@
+//! Attribute names that the hot paths look up, interned once.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+
+macro_rules! names {
+    ($($name:ident)*) => {
+        /// The interned names.
+        pub(crate) struct Names {
+            $(pub(crate) $name: Py<PyString>,)*
+        }
+
+        impl Names {
+            fn new(py: Python<'_>) -> Self {
+                Self { $($name: PyString::intern(py, stringify!($name)).unbind(),)* }
+            }
+        }
+    };
+}
+
+names! {
+    buffer_updated
+    callback
+    context
+    data_received
+    eof_received
+    get_buffer
+    get_debug
+}
+
+static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+
+/// The interned names.
+pub(crate) fn names(py: Python<'_>) -> &'static Names {
+    NAMES.get_or_init(py, || Names::new(py))
+}

@@ -1,0 +1,263 @@
+//! The state of a loop.
+
+use core::cell::Cell;
+use core::mem::MaybeUninit;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, RawFd};
+
+use ferrio_engine::backend::epoll::EpollBackend;
+use ferrio_engine::backend::{Backend, Interest, Key};
+use ferrio_engine::queue::{Inbox, Wake as WakeNeed};
+use ferrio_engine::reactor::Reactor;
+use ferrio_engine::sys::wake::Wake;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, ffi};
+
+use super::entry::{Entry, PythonWork};
+use crate::convert::errors::os_error;
+use crate::guarded::Guarded;
+use crate::handle::{RunningGate, TimerRef};
+use crate::object::Object;
+
+/// Bytes of one receive at the most: asyncio's `max_size`.
+pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// Who wants to hear of a descriptor.
+pub(crate) enum Source {
+    /// The loop itself: another thread has put something into the inbox.
+    Wake,
+    /// Callbacks of `add_reader` and `add_writer`.
+    Watch { fd: RawFd, reader: Option<Object>, writer: Option<Object> },
+    /// A transport; present while it watches or sends, so that an idle, forgotten transport can be collected.
+    Transport(Option<Object>),
+}
+
+/// The backend.
+pub(crate) type Kernel = EpollBackend;
+
+pub(crate) type PythonReactor = Reactor<Kernel, PythonWork>;
+
+/// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
+#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+pub(crate) struct LoopCore {
+    pub(super) reactor: Guarded<PythonReactor>,
+    /// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
+    pub(super) watches: Guarded<HashMap<RawFd, Key>>,
+    pub(super) inbox: Inbox<Object>,
+    pub(super) wake: Wake,
+    /// Handles of `call_soon_threadsafe` that are being run.
+    pub(crate) running: RunningGate,
+    /// Transports with queued bytes, to be flushed when the entry under way has run.
+    pub(crate) corked: Guarded<Vec<Object>>,
+    /// The buffer that small receives go through; taken out while in use.
+    scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
+    pub(super) flags: Flags,
+}
+
+/// Plain values that only attached threads touch.
+#[derive(Default)]
+pub(super) struct Flags {
+    pub(super) closed: Cell<bool>,
+    pub(super) stopping: Cell<bool>,
+    pub(super) debug: Cell<bool>,
+    /// Identity of the thread that runs the loop, 0 for none.
+    pub(super) thread: Cell<u64>,
+    /// An entry is being run: written bytes wait for its end.
+    pub(super) in_entry: Cell<bool>,
+    /// `corked` is not empty.
+    pub(super) has_corked: Cell<bool>,
+}
+
+// SAFETY: single words, read and written by attached threads; with the GIL there is one at a time.
+#[cfg(not(Py_GIL_DISABLED))]
+unsafe impl Sync for Flags {}
+
+impl LoopCore {
+    /// The core behind a loop object.
+    ///
+    /// # Safety
+    /// `object` is an instance of [`LoopCore`] and outlives the result.
+    pub(crate) unsafe fn of<'a>(py: Python<'a>, object: *mut ffi::PyObject) -> &'a Self {
+        // SAFETY: passed on to the caller.
+        let bound: &Bound<'a, PyAny> = unsafe { &*(&raw const object).cast::<Bound<'a, PyAny>>() };
+        // SAFETY: passed on to the caller.
+        let core: *const Self = unsafe { bound.cast_unchecked::<Self>() }.get();
+        let _ = py;
+        // SAFETY: the object keeps its contents alive.
+        unsafe { &*core }
+    }
+
+    /// Whether debug mode is on.
+    #[inline]
+    pub(crate) fn is_debug(&self) -> bool {
+        self.flags.debug.get()
+    }
+
+    /// Whether the calling thread is the one that runs the loop.
+    #[inline]
+    pub(crate) fn is_own_thread(&self) -> bool {
+        // SAFETY: no conditions.
+        let current = unsafe { ffi::PyThread_get_thread_ident() };
+        self.flags.thread.get() == current as u64
+    }
+
+    /// Whether an entry of this loop is being run by the calling thread.
+    #[inline]
+    pub(crate) fn is_in_entry(&self) -> bool {
+        self.flags.in_entry.get() && self.is_own_thread()
+    }
+
+    /// `RuntimeError` when the loop is closed.
+    #[inline]
+    pub(crate) fn check_closed(&self) -> PyResult<()> {
+        if self.flags.closed.get() {
+            return Err(PyRuntimeError::new_err("Event loop is closed"));
+        }
+        Ok(())
+    }
+
+    /// The module of the loop's Python side.
+    #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
+    pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
+        py.import("ferrio._event_loop")
+    }
+
+    /// Runs `section` with the reactor. It must not call Python, nor drop an entry.
+    #[inline]
+    pub(crate) fn with_reactor<R>(&self, py: Python<'_>, section: impl FnOnce(&mut PythonReactor) -> R) -> R {
+        self.reactor.with(py, section)
+    }
+
+    /// Adds an entry behind all that are ready, those from other threads included.
+    #[inline]
+    pub(crate) fn push_ready(&self, py: Python<'_>, entry: Entry) {
+        self.take_inbox(py);
+        self.reactor.with(py, |reactor| reactor.ready.push(entry));
+    }
+
+    /// Makes what came from other threads ready.
+    #[inline]
+    pub(super) fn take_inbox(&self, py: Python<'_>) {
+        if !self.inbox.is_empty() {
+            self.reactor.with(py, |reactor| self.inbox.take(|handle| reactor.ready.push(Entry::Handle(handle))));
+        }
+    }
+
+    /// Adds a handle from any thread and wakes the loop.
+    pub(super) fn push_from_any_thread(&self, py: Python<'_>, handle: Object) {
+        if self.is_own_thread() {
+            self.push_ready(py, Entry::Handle(handle));
+            return;
+        }
+        if self.inbox.push(handle) == WakeNeed::Needed {
+            // Nothing to be done about an eventfd that cannot be written; there is no such case.
+            let _ = self.wake.signal();
+        }
+    }
+
+    /// Ends a wait under way, from any thread.
+    pub(super) fn interrupt(&self) {
+        if self.inbox.interrupt() == WakeNeed::Needed {
+            let _ = self.wake.signal();
+        }
+    }
+
+    /// Counts a cancelled timer; the caller drops what the timers no longer hold.
+    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<TimerRef> {
+        self.reactor.with(py, |reactor| reactor.timers.note_cancelled())
+    }
+
+    /// Takes the receive buffer; [`Self::return_scratch`] gives it back.
+    pub(crate) fn take_scratch(&self, py: Python<'_>) -> Box<[MaybeUninit<u8>]> {
+        self.scratch.with(py, Option::take).unwrap_or_else(|| Box::new_uninit_slice(RECEIVE_BYTES))
+    }
+
+    pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Box<[MaybeUninit<u8>]>) {
+        let surplus = self.scratch.with(py, |scratch| scratch.replace(buffer));
+        drop(surplus);
+    }
+
+    /// Notes a transport whose bytes are to be flushed when the entry under way has run.
+    pub(crate) fn cork(&self, py: Python<'_>, transport: Object) {
+        self.flags.has_corked.set(true);
+        self.corked.with(py, |corked| corked.push(transport));
+    }
+}
+
+#[pymethods]
+impl LoopCore {
+    /// Makes a loop's core: its epoll instance and its wake-up descriptor.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(py: Python<'_>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let raise = |error| os_error(py, error);
+        let wake = Wake::new().map_err(raise)?;
+        let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
+        let key = reactor.sources.insert(Source::Wake);
+        reactor.backend.attach(key, wake.as_fd()).map_err(raise)?;
+        reactor.backend.watch(key, Interest::READ).map_err(raise)?;
+        Ok(Self {
+            reactor: Guarded::new(reactor),
+            watches: Guarded::default(),
+            inbox: Inbox::new(),
+            wake,
+            running: RunningGate::default(),
+            corked: Guarded::default(),
+            scratch: Guarded::default(),
+            flags: Flags::default(),
+        })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the signature that PyO3 asks for")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
+        let py = unsafe { Python::assume_attached() };
+        self.reactor.with(py, |reactor| {
+            for entry in reactor.ready.iter() {
+                if let Entry::Handle(handle) = entry {
+                    handle.visit(&visit)?;
+                }
+            }
+            for (_, timer) in reactor.timers.iter() {
+                timer.object().visit(&visit)?;
+            }
+            for source in reactor.sources.iter() {
+                match source {
+                    Source::Wake => {}
+                    Source::Watch { reader, writer, .. } => {
+                        for handle in reader.iter().chain(writer) {
+                            handle.visit(&visit)?;
+                        }
+                    }
+                    Source::Transport(transport) => {
+                        if let Some(transport) = transport {
+                            transport.visit(&visit)?;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.release_everything(py);
+    }
+}
+
+impl LoopCore {
+    /// Lets go of every entry and every descriptor: the end of the loop.
+    pub(super) fn release_everything(&self, py: Python<'_>) {
+        self.take_inbox(py);
+        let released = self.reactor.with(py, |reactor| {
+            let watched: Vec<Key> = reactor.sources.keys().collect();
+            let chains: Vec<_> = watched.into_iter().map(|key| reactor.backend.detach(key)).collect();
+            (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
+        });
+        let watches = self.watches.with(py, core::mem::take);
+        let corked = self.corked.with(py, core::mem::take);
+        drop((released, watches, corked));
+    }
+}

@@ -1,0 +1,161 @@
+//! The core's attributes and once-per-loop methods, under the names that asyncio's base class uses.
+//!
+//! `BaseEventLoop` keeps its state in attributes (`_closed`, `_stopping`, `_debug`, ...) and reads them in dozens of
+//! methods that Ferrio inherits. Here these attributes are windows on the native state.
+
+use ferrio_engine::time::Expirable;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyType};
+
+use super::core::LoopCore;
+use super::entry::Entry;
+use super::{scheduling, watch};
+use crate::object::Object;
+
+#[pymethods]
+impl LoopCore {
+    /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`).
+    fn _run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+        self.run_until_stopped(py)
+    }
+
+    /// Runs one turn.
+    fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
+        self.run_once(py)
+    }
+
+    /// Lets go of every callback and descriptor: the end of the loop.
+    fn _release(&self, py: Python<'_>) {
+        self.release_everything(py);
+    }
+
+    /// Stop after the turn under way, or after the next one when none is.
+    fn stop(&self) {
+        self.flags.stopping.set(true);
+    }
+
+    /// Whether the loop is running.
+    fn is_running(&self) -> bool {
+        self.flags.thread.get() != 0
+    }
+
+    /// Whether the loop is closed.
+    fn is_closed(&self) -> bool {
+        self.flags.closed.get()
+    }
+
+    /// Whether debug mode is on.
+    fn get_debug(&self) -> bool {
+        self.is_debug()
+    }
+
+    fn _check_closed(&self) -> PyResult<()> {
+        self.check_closed()
+    }
+
+    /// Ends a wait under way, from any thread.
+    fn _write_to_self(&self) {
+        self.interrupt();
+    }
+
+    /// What `selectors` calls the events of a descriptor: 1 read, 2 write, 0 not registered.
+    fn _watched_events(&self, py: Python<'_>, fd: i32) -> u8 {
+        self.watched(py, fd).bits()
+    }
+
+    /// The numbers of the descriptors that `add_reader` and `add_writer` watch.
+    fn _watched_descriptors(&self, py: Python<'_>) -> Vec<i32> {
+        self.watches.with(py, |watches| watches.keys().copied().collect())
+    }
+
+    fn _timer_handle_cancelled(&self, py: Python<'_>, _handle: &Bound<'_, PyAny>) {
+        drop(self.note_cancelled_timer(py));
+    }
+
+    #[getter]
+    fn _closed(&self) -> bool {
+        self.flags.closed.get()
+    }
+
+    #[setter]
+    fn set_closed(&self, closed: bool) {
+        self.flags.closed.set(closed);
+    }
+
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.flags.stopping.get()
+    }
+
+    #[setter]
+    fn set_stopping(&self, stopping: bool) {
+        self.flags.stopping.set(stopping);
+    }
+
+    #[getter]
+    fn _debug(&self) -> bool {
+        self.is_debug()
+    }
+
+    #[setter]
+    fn set__debug(&self, debug: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.flags.debug.set(debug.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _thread_id(&self) -> Option<u64> {
+        Some(self.flags.thread.get()).filter(|&thread| thread != 0)
+    }
+
+    #[setter]
+    fn set__thread_id(&self, thread: Option<u64>) {
+        self.flags.thread.set(thread.unwrap_or(0));
+    }
+
+    /// The handles that are ready, in order; a snapshot.
+    #[getter]
+    fn _ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.take_inbox(py);
+        let handles: Vec<Object> = self.with_reactor(py, |reactor| {
+            let handles = reactor.ready.iter().filter_map(|entry| match entry {
+                Entry::Handle(handle) => Some(handle.clone()),
+                Entry::Transport { .. } => None,
+            });
+            handles.collect()
+        });
+        PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
+    }
+
+    /// `BaseEventLoop` assigns its own queue; the loop keeps its.
+    #[setter]
+    fn set__ready(&self, _queue: &Bound<'_, PyAny>) {}
+
+    /// The pending timer handles, in no particular order; a snapshot.
+    #[getter]
+    fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let handles: Vec<Object> = self
+            .with_reactor(py, |reactor| reactor.timers.iter().map(|(_, timer)| timer.object().clone()).collect());
+        PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
+    }
+
+    /// `BaseEventLoop` assigns its own heap; the loop keeps its.
+    #[setter]
+    fn set__scheduled(&self, _heap: &Bound<'_, PyAny>) {}
+
+    #[getter]
+    fn _timer_cancelled_count(&self, py: Python<'_>) -> usize {
+        self.with_reactor(py, |reactor| reactor.timers.iter().filter(|(_, timer)| timer.is_cancelled()).count())
+    }
+
+    #[setter]
+    fn set__timer_cancelled_count(&self, _count: usize) {}
+}
+
+/// Adds the core to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let class: Bound<'_, PyType> = module.py().get_type::<LoopCore>();
+    scheduling::add(&class)?;
+    watch::add_methods(&class)?;
+    module.add_class::<LoopCore>()
+}

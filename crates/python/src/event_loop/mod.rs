@@ -1,0 +1,16 @@
+//! The native core of `ferrio.Loop`: what runs per callback, per timer and per readiness.
+//!
+//! `ferrio.Loop` is a Python class over this core and asyncio's own Unix loop. The core overrides scheduling, the turn and
+//! the watching of descriptors; what runs once per loop or per connection stays asyncio's, version by version.
+
+mod core;
+mod entry;
+mod methods;
+mod scheduling;
+mod turn;
+mod watch;
+
+pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
+pub(crate) use scheduling::schedule;
+
+pub(crate) use methods::register;

@@ -1,0 +1,280 @@
+//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `time`.
+//!
+//! The hottest methods of a loop: they are added to the type as vectorcall methods, without PyO3's argument parsing.
+
+use ferrio_engine::sys::clock;
+use ferrio_engine::time::Nanos;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyType};
+
+use super::core::LoopCore;
+use super::entry::Entry;
+use crate::convert::arguments::{Arguments, unexpected_keyword};
+use crate::handle::{Kind, Recipe, TimerRef};
+use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
+use crate::object::Object;
+
+/// `(..., callback, *args, context=None)`, `leading` values before the callback.
+struct Call<'a> {
+    leading: &'a [*mut ffi::PyObject],
+    callback: *mut ffi::PyObject,
+    args: &'a [*mut ffi::PyObject],
+    context: Option<*mut ffi::PyObject>,
+}
+
+fn parse<'a>(
+    py: Python<'_>,
+    function: &'static str,
+    required: &'static [&'static str],
+    arguments: Arguments<'a>,
+) -> PyResult<Call<'a>> {
+    let positional = arguments.positional();
+    let mut context = None;
+    if !arguments.has_no_keywords() {
+        for (name, value) in arguments.keywords(py) {
+            if name.eq("context")? {
+                context = Some(value);
+            } else if required.iter().any(|known| name.eq(known).unwrap_or(false)) {
+                return Err(PyTypeError::new_err(format!("{function}() takes '{name}' by position only")));
+            } else {
+                return Err(unexpected_keyword(function, &name));
+            }
+        }
+    }
+    let Some((leading, rest)) = positional.split_at_checked(required.len() - 1) else {
+        return Err(missing(function, required, positional.len()));
+    };
+    let Some((&callback, args)) = rest.split_first() else {
+        return Err(missing(function, required, positional.len()));
+    };
+    let context = context.filter(|&context| {
+        // SAFETY: a singleton of the interpreter.
+        context != unsafe { ffi::Py_None() }
+    });
+    Ok(Call { leading, callback, args, context })
+}
+
+#[cold]
+fn missing(function: &str, required: &[&str], given: usize) -> PyErr {
+    let missing: Vec<String> = required[given..].iter().map(|name| format!("'{name}'")).collect();
+    let plural = if missing.len() == 1 { "" } else { "s" };
+    PyTypeError::new_err(format!(
+        "{function}() missing {} required positional argument{plural}: {}",
+        missing.len(),
+        missing.join(" and ")
+    ))
+}
+
+/// Debug mode's checks: the calling thread, and that the callback is a plain callable.
+#[cold]
+fn check_in_debug(
+    py: Python<'_>,
+    event_loop: *mut ffi::PyObject,
+    callback: *mut ffi::PyObject,
+    function: &str,
+    any_thread: bool,
+) -> PyResult<()> {
+    // SAFETY: the object of the method call.
+    let event_loop = unsafe { Bound::from_borrowed_ptr(py, event_loop) };
+    // SAFETY: an argument of the call.
+    let callback = unsafe { Bound::from_borrowed_ptr(py, callback) };
+    if !any_thread {
+        event_loop.call_method0("_check_thread")?;
+    }
+    event_loop.call_method1("_check_callback", (callback, function))?;
+    Ok(())
+}
+
+fast!(call_soon, |py, object, arguments| {
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    let call = parse(py, "call_soon", &["callback"], arguments)?;
+    core.check_closed()?;
+    let debug = core.is_debug();
+    if debug {
+        check_in_debug(py, object, call.callback, "call_soon", false)?;
+    }
+    let handle = Recipe {
+        kind: Kind::Plain,
+        event_loop: object,
+        callback: call.callback,
+        args: call.args,
+        context: call.context,
+        trace: debug,
+    }
+    .make(py)?;
+    core.push_ready(py, Entry::Handle(handle.clone()));
+    Ok(handle)
+});
+
+fast!(call_soon_threadsafe, |py, object, arguments| {
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    let call = parse(py, "call_soon_threadsafe", &["callback"], arguments)?;
+    core.check_closed()?;
+    let debug = core.is_debug();
+    if debug {
+        check_in_debug(py, object, call.callback, "call_soon_threadsafe", true)?;
+    }
+    // Since 3.14 cancelling such a handle from another thread waits while its callback runs.
+    let kind = if py.version_info() >= (3, 14) { Kind::ThreadSafe } else { Kind::Plain };
+    let handle = Recipe {
+        kind,
+        event_loop: object,
+        callback: call.callback,
+        args: call.args,
+        context: call.context,
+        trace: debug,
+    }
+    .make(py)?;
+    core.push_from_any_thread(py, handle.clone());
+    Ok(handle)
+});
+
+/// Enters a timer for `when` seconds on the loop's clock.
+fn schedule_at(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    when: f64,
+    when_object: Option<Object>,
+    call: &Call<'_>,
+    function: &str,
+) -> PyResult<Object> {
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    core.check_closed()?;
+    let debug = core.is_debug();
+    if debug {
+        check_in_debug(py, object, call.callback, function, false)?;
+    }
+    let handle = Recipe {
+        kind: Kind::Timer,
+        event_loop: object,
+        callback: call.callback,
+        args: call.args,
+        context: call.context,
+        trace: debug,
+    }
+    .make(py)?;
+    let when_object = when_object.unwrap_or_else(|| Object::new(PyFloat::new(py, when)));
+    // SAFETY: a new timer handle.
+    let timer = unsafe { TimerRef::schedule(py, handle.clone(), when_object) };
+    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
+    Ok(handle)
+}
+
+fn seconds(py: Python<'_>, value: *mut ffi::PyObject, none: &'static str) -> PyResult<f64> {
+    // SAFETY: an argument of the call.
+    let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+    if value.is_none() {
+        return Err(PyTypeError::new_err(none));
+    }
+    value.extract()
+}
+
+fast!(call_later, |py, object, arguments| {
+    let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
+    let delay = seconds(py, call.leading[0], "delay must not be None")?;
+    schedule_at(py, object, now_s() + delay, None, &call, "call_later")
+});
+
+fast!(call_at, |py, object, arguments| {
+    let call = parse(py, "call_at", &["when", "callback"], arguments)?;
+    let when = seconds(py, call.leading[0], "when cannot be None")?;
+    // SAFETY: an argument of the call.
+    let when_object = unsafe { Object::from_borrowed(call.leading[0]) };
+    schedule_at(py, object, when, Some(when_object), &call, "call_at")
+});
+
+/// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
+fn now_s() -> f64 {
+    clock::now().as_secs_f64()
+}
+
+no_arguments!(time, |py, _object| Ok(Object::new(PyFloat::new(py, now_s()))));
+
+/// Schedules from Rust: `loop.call_soon(callback, *args, context=context)`.
+pub(crate) fn schedule(
+    py: Python<'_>,
+    event_loop: &Object,
+    callback: &Bound<'_, PyAny>,
+    args: &[*mut ffi::PyObject],
+    context: Option<&Object>,
+) -> PyResult<()> {
+    // SAFETY: whoever stores a loop has checked its type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    core.check_closed()?;
+    let handle = Recipe {
+        kind: Kind::Plain,
+        event_loop: event_loop.as_ptr(),
+        callback: callback.as_ptr(),
+        args,
+        context: context.map(Object::as_ptr),
+        trace: core.is_debug(),
+    }
+    .make(py)?;
+    core.push_ready(py, Entry::Handle(handle));
+    Ok(())
+}
+
+/// Adds the methods to the core's type.
+pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
+    add_method(
+        class,
+        fast_def(
+            c"call_soon",
+            call_soon,
+            c"call_soon($self, callback, /, *args, context=None)\n--\n\n\
+              Run callback(*args) in the next turn.\n\n\
+              Args:\n    callback: Called on the loop thread.\n    context: Context to run in; a copy of the caller's \
+              when omitted.\n\nReturns:\n    A Handle that can cancel the call.\n\nRaises:\n    RuntimeError: The loop is \
+              closed, or (debug mode) this is another thread.\n\nLoop thread only; elsewhere call_soon_threadsafe. Follows \
+              asyncio.loop.call_soon.",
+        ),
+    )?;
+    add_method(
+        class,
+        fast_def(
+            c"call_soon_threadsafe",
+            call_soon_threadsafe,
+            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n\
+              Run callback(*args) in the next turn, and wake the loop if it sleeps. From any thread.\n\n\
+              Raises:\n    RuntimeError: The loop is closed.\n\n\
+              From Python 3.14 on, cancelling the handle from another thread waits while its callback runs. Follows \
+              asyncio.loop.call_soon_threadsafe.",
+        ),
+    )?;
+    add_method(
+        class,
+        fast_def(
+            c"call_later",
+            call_later,
+            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+              Run callback(*args) once, no sooner than delay seconds from now.\n\n\
+              Args:\n    delay: Seconds, may be fractional; 0 or less means the next turn. Counted in nanoseconds, \
+              rounded up.\n\nReturns:\n    A TimerHandle.\n\nRaises:\n    RuntimeError: The loop is closed, or (debug \
+              mode) this is another thread.\n    TypeError: delay is None.\n\nLoop thread only. Follows \
+              asyncio.loop.call_later.",
+        ),
+    )?;
+    add_method(
+        class,
+        fast_def(
+            c"call_at",
+            call_at,
+            c"call_at($self, when, callback, /, *args, context=None)\n--\n\n\
+              Run callback(*args) once, no sooner than the loop's clock shows when.\n\n\
+              Args:\n    when: Seconds on the clock of time().\n\nFollows asyncio.loop.call_at.",
+        ),
+    )?;
+    add_method(
+        class,
+        no_arguments_def(
+            c"time",
+            time,
+            c"time($self)\n--\n\nSeconds on the loop's clock, which is that of time.monotonic().",
+        ),
+    )
+}

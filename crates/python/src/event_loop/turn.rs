@@ -1,0 +1,160 @@
+//! Turning: wait, collect, run. The order is the engine's `reactor` contract.
+
+use ferrio_engine::backend::{Announcement, Backend, Poller};
+use ferrio_engine::sys::clock;
+use ferrio_engine::time::{Nanos, SleepBudget};
+use pyo3::prelude::*;
+use rustix::io::Errno;
+
+use super::core::{LoopCore, Source};
+use super::entry::Entry;
+use crate::convert::errors::os_error;
+use crate::handle::{self, TimerRef};
+use crate::object::Object;
+use crate::transport;
+
+/// Registrations that a loop has by itself: its wake-up descriptor.
+const OWN_REGISTRATIONS: usize = 1;
+
+impl LoopCore {
+    /// Turns until `stop()` was called. The turn in which it was called runs to its end.
+    pub(super) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            self.run_once(py)?;
+            if self.flags.stopping.get() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One turn.
+    pub(super) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
+        self.take_inbox(py);
+        let mut discarded: Vec<TimerRef> = Vec::new();
+        let stopping = self.flags.stopping.get();
+        let budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded));
+        discarded.clear();
+        match budget {
+            SleepBudget::None => self.poll(py)?,
+            SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
+            SleepBudget::Forever => self.sleep(py, None)?,
+        }
+        self.take_inbox(py);
+        let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
+        if has_timers {
+            let now = clock::now();
+            self.with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded));
+            discarded.clear();
+        }
+        let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
+        for _ in 0..entries {
+            // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
+            let Some(entry) = self.with_reactor(py, |reactor| reactor.ready.pop()) else { break };
+            self.run_entry(py, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel without waiting; skipped while only the wake-up descriptor is registered, whose news is in the
+    /// inbox already.
+    fn poll(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(mut poller) = self.with_reactor(py, |reactor| {
+            (reactor.backend.registrations() > OWN_REGISTRATIONS).then(|| reactor.start_wait())
+        }) else {
+            return py.check_signals();
+        };
+        let outcome = poller.wait(Some(Nanos::ZERO));
+        self.finish_wait(py, poller, outcome)
+    }
+
+    /// Waits for at most `limit`, detached from the interpreter.
+    fn sleep(&self, py: Python<'_>, limit: Option<Nanos>) -> PyResult<()> {
+        if !self.inbox.prepare_sleep() {
+            return self.poll(py);
+        }
+        let mut poller = self.with_reactor(py, |reactor| reactor.start_wait());
+        let outcome = py.detach(|| poller.wait(limit));
+        self.inbox.awake();
+        self.finish_wait(py, poller, outcome)
+    }
+
+    fn finish_wait(
+        &self,
+        py: Python<'_>,
+        poller: <super::core::Kernel as Backend>::Poller,
+        outcome: Result<(), ferrio_engine::sys::Error>,
+    ) -> PyResult<()> {
+        let found = self.with_reactor(py, |reactor| reactor.end_wait(poller));
+        for announcement in &found {
+            self.announce(py, *announcement);
+        }
+        self.with_reactor(py, |reactor| reactor.recycle(found));
+        match outcome {
+            Err(error) if error.errno != Errno::INTR => Err(os_error(py, error)),
+            _ => py.check_signals(),
+        }
+    }
+
+    /// Turns what the kernel reported into ready entries.
+    fn announce(&self, py: Python<'_>, announcement: Announcement) {
+        let Announcement { key, ready } = announcement;
+        let is_wake = self.with_reactor(py, |reactor| {
+            match reactor.sources.get(key) {
+                None => {}
+                Some(Source::Wake) => return true,
+                Some(Source::Transport(_)) => reactor.ready.push(Entry::Transport { key, ready }),
+                Some(Source::Watch { reader, writer, .. }) => {
+                    let reader = reader.as_ref().filter(|_| ready.reads()).cloned();
+                    let writer = writer.as_ref().filter(|_| ready.writes()).cloned();
+                    for handle in reader.into_iter().chain(writer) {
+                        reactor.ready.push(Entry::Handle(handle));
+                    }
+                }
+            }
+            false
+        });
+        if is_wake {
+            let _ = self.wake.clear();
+        }
+    }
+
+    fn run_entry(&self, py: Python<'_>, entry: Entry) -> PyResult<()> {
+        let around = self.flags.in_entry.replace(true);
+        let outcome = match entry {
+            Entry::Handle(handle) => {
+                let outcome = handle::run(py, self, &handle);
+                drop(handle);
+                outcome
+            }
+            Entry::Transport { key, ready } => {
+                let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
+                    Some(Source::Transport(transport)) => transport.clone(),
+                    _ => None,
+                });
+                match transport {
+                    Some(transport) => transport::on_ready(py, self, &transport, key, ready),
+                    None => Ok(()),
+                }
+            }
+        };
+        self.flags.in_entry.set(around);
+        if self.flags.has_corked.get() {
+            let flushed = self.flush_corked(py);
+            return outcome.and(flushed);
+        }
+        outcome
+    }
+
+    /// Sends what the entry that has just run has written.
+    fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
+        let mut outcome = Ok(());
+        while self.flags.has_corked.replace(false) {
+            // A failed flush calls the protocol, which may write elsewhere: hence the loop.
+            for transport in self.corked.with(py, core::mem::take) {
+                let flushed = transport::flush_corked(py, self, &transport);
+                outcome = outcome.and(flushed);
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,205 @@
+//! `_add_reader`, `_add_writer` and their removals: callbacks on descriptors, named by number.
+//!
+//! The descriptor is its user's: whoever registers a number keeps it open until it is removed. Registering a number again
+//! asks the kernel again, so that a number which was closed and given to another file works (see the epoll backend).
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use ferrio_engine::backend::{Backend, Interest, Key};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::core::{LoopCore, Source};
+use crate::convert::arguments::{Arguments, unexpected_keyword};
+use crate::convert::errors::os_error;
+use crate::handle::{Kind, Recipe};
+use crate::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
+use crate::object::Object;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    const fn interest(self) -> Interest {
+        match self {
+            Self::Read => Interest::READ,
+            Self::Write => Interest::WRITE,
+        }
+    }
+
+    fn place(self, source: &mut Source) -> Option<&mut Option<Object>> {
+        match (self, source) {
+            (Self::Read, Source::Watch { reader, .. }) => Some(reader),
+            (Self::Write, Source::Watch { writer, .. }) => Some(writer),
+            _ => None,
+        }
+    }
+}
+
+/// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
+fn number(py: Python<'_>, file: *mut ffi::PyObject) -> PyResult<RawFd> {
+    // SAFETY: an argument of the call.
+    let file = unsafe { Bound::from_borrowed_ptr(py, file) };
+    let number: RawFd = if let Ok(number) = file.extract::<RawFd>() {
+        number
+    } else {
+        let invalid = || PyValueError::new_err(format!("Invalid file object: {}", repr(&file)));
+        file.call_method0("fileno").and_then(|number| number.extract()).map_err(|_| invalid())?
+    };
+    if number < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+    }
+    Ok(number)
+}
+
+fn repr(object: &Bound<'_, PyAny>) -> String {
+    object.repr().map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string())
+}
+
+/// Sets the callback of one direction; a callback that it replaces is cancelled.
+fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, direction: Direction) -> PyResult<Object> {
+    let function = if direction == Direction::Read { "_add_reader" } else { "_add_writer" };
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    core.check_closed()?;
+    let [file, callback, args @ ..] = arguments.positional() else {
+        return Err(PyTypeError::new_err(format!("{function}() takes a file descriptor and a callback")));
+    };
+    let mut context = None;
+    for (name, value) in arguments.keywords(py) {
+        if name.eq("context")? {
+            // SAFETY: a singleton of the interpreter.
+            context = (value != unsafe { ffi::Py_None() }).then_some(value);
+        } else {
+            return Err(unexpected_keyword(function, &name));
+        }
+    }
+    let fd = number(py, *file)?;
+    let handle = Recipe {
+        kind: Kind::Plain,
+        event_loop: object,
+        callback: *callback,
+        args,
+        context,
+        trace: core.is_debug(),
+    }
+    .make(py)?;
+    let known = core.watches.with(py, |watches| watches.get(&fd).copied());
+    let key = match known {
+        Some(key) => key,
+        None => attach(py, core, fd)?,
+    };
+    let replaced = core.with_reactor(py, |reactor| {
+        let interest = reactor.backend.watched(key) | direction.interest();
+        reactor.backend.watch(key, interest)?;
+        let place = reactor.sources.get_mut(key).and_then(|source| direction.place(source));
+        Ok(place.and_then(|place| place.replace(handle.clone())))
+    });
+    match replaced {
+        Ok(Some(replaced)) => {
+            replaced.bind(py).call_method0("cancel")?;
+        }
+        Ok(None) => {}
+        Err(error) => {
+            if known.is_none() {
+                detach(py, core, fd, key);
+            }
+            return Err(os_error(py, error));
+        }
+    }
+    Ok(handle)
+}
+
+fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd) -> PyResult<Key> {
+    let attached = core.with_reactor(py, |reactor| {
+        let key = reactor.sources.insert(Source::Watch { fd, reader: None, writer: None });
+        // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        reactor.backend.attach(key, borrowed).map(|()| key)
+    });
+    let key = attached.map_err(|error| os_error(py, error))?;
+    core.watches.with(py, |watches| watches.insert(fd, key));
+    Ok(key)
+}
+
+fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
+    let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
+    core.watches.with(py, |watches| watches.remove(&fd));
+    drop(released);
+}
+
+/// Ends one direction of a descriptor; whether there was a callback.
+fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
+    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else { return Ok(false) };
+    let (removed, is_last) = core.with_reactor(py, |reactor| {
+        let interest = reactor.backend.watched(key) & !direction.interest();
+        // Only less is watched; a descriptor closed from outside has lost its registration already.
+        let _ = reactor.backend.watch(key, interest);
+        let removed = reactor.sources.get_mut(key).and_then(|source| direction.place(source)).and_then(Option::take);
+        (removed, interest.is_none())
+    });
+    if is_last {
+        detach(py, core, fd, key);
+    }
+    match removed {
+        None => Ok(false),
+        Some(handle) => {
+            handle.bind(py).call_method0("cancel")?;
+            Ok(true)
+        }
+    }
+}
+
+impl LoopCore {
+    /// Ends both directions of a number that a transport takes over.
+    pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        remove(py, self, fd, Direction::Read)?;
+        remove(py, self, fd, Direction::Write)?;
+        Ok(())
+    }
+
+    /// What is watched for a number, by `add_reader`, `add_writer` or a transport.
+    pub(super) fn watched(&self, py: Python<'_>, fd: RawFd) -> Interest {
+        let Some(key) = self.watches.with(py, |watches| watches.get(&fd).copied()) else { return Interest::NONE };
+        self.with_reactor(py, |reactor| reactor.backend.watched(key))
+    }
+}
+
+fast!(add_reader, |py, object, arguments| add(py, object, arguments, Direction::Read));
+fast!(add_writer, |py, object, arguments| add(py, object, arguments, Direction::Write));
+
+fn remove_method(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    file: *mut ffi::PyObject,
+    direction: Direction,
+) -> PyResult<Object> {
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    let removed = if core.flags.closed.get() {
+        false
+    } else {
+        match number(py, file) {
+            Ok(fd) => remove(py, core, fd, direction)?,
+            // A closed socket's number is -1: nothing is registered for it.
+            Err(_) => false,
+        }
+    };
+    Ok(Object::new(pyo3::types::PyBool::new(py, removed).to_owned()))
+}
+
+one_argument!(remove_reader, |py, object, file| remove_method(py, object, file, Direction::Read));
+one_argument!(remove_writer, |py, object, file| remove_method(py, object, file, Direction::Write));
+
+/// Adds the methods to the core's type.
+pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
+    add_method(class, fast_def(c"_add_reader", add_reader, c"As add_reader, without asking who else uses the number."))?;
+    add_method(class, fast_def(c"_add_writer", add_writer, c"As add_writer, without asking who else uses the number."))?;
+    add_method(class, one_argument_def(c"_remove_reader", remove_reader, c"As remove_reader, without that question."))?;
+    add_method(class, one_argument_def(c"_remove_writer", remove_writer, c"As remove_writer, without that question."))
+}

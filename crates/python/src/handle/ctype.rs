@@ -1,0 +1,298 @@
+//! The three native types: making and freeing them, `cancel`, `cancelled`, `get_context`.
+//!
+//! # Memory
+//! A freed plain handle keeps its memory on a list of at most [`KEPT`] for the next one. An object there has no type, no
+//! references and is not tracked; taking it out makes it new.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::layout::{self, Handle, Slot, slot_at};
+use super::{context, timer};
+use crate::event_loop::LoopCore;
+use crate::guarded::Guarded;
+use crate::heap_type::{self, no_arguments};
+use crate::object::Object;
+use crate::trampoline;
+
+static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+static TIMER: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Freed plain handles that keep their memory.
+const KEPT: usize = 1024;
+
+struct Freed(*mut ffi::PyObject);
+
+// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
+unsafe impl Send for Freed {}
+
+static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
+
+/// Which type of handle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    ThreadSafe,
+    Timer,
+}
+
+impl Kind {
+    fn class(self) -> *mut ffi::PyTypeObject {
+        match self {
+            Self::Plain => &HANDLE,
+            Self::ThreadSafe => &THREAD_SAFE,
+            Self::Timer => &TIMER,
+        }
+        .load(Ordering::Relaxed)
+    }
+}
+
+fn has_type(object: *mut ffi::PyObject, kind: Kind) -> bool {
+    // SAFETY: a live object.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    core::ptr::eq(class, kind.class())
+}
+
+/// Whether another thread's `cancel()` waits for this handle; see [`super::threadsafe`].
+pub(super) fn is_thread_safe(handle: &Object) -> bool {
+    has_type(handle.as_ptr(), Kind::ThreadSafe)
+}
+
+/// What a new handle is made of.
+pub(crate) struct Recipe<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) event_loop: *mut ffi::PyObject,
+    pub(crate) callback: *mut ffi::PyObject,
+    pub(crate) args: &'a [*mut ffi::PyObject],
+    /// `None`: a copy of the current context.
+    pub(crate) context: Option<*mut ffi::PyObject>,
+    /// Whether to record where the handle is made (debug mode).
+    pub(crate) trace: bool,
+}
+
+impl Recipe<'_> {
+    /// Makes the handle.
+    pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
+        let context = match self.context {
+            None => context::copy_current(py)?,
+            // SAFETY: an argument of the call under way.
+            Some(context) => unsafe { Object::from_borrowed(context) },
+        };
+        let args = crate::convert::arguments::tuple(py, self.args)?;
+        let object = allocate(py, self.kind)?;
+        // SAFETY: just made, with null slots.
+        let handle = unsafe { Handle::of(object.as_ptr()) };
+        handle.fill(Slot::Args, args);
+        // SAFETY: an argument of the call under way.
+        handle.fill(Slot::Callback, unsafe { Object::from_borrowed(self.callback) });
+        handle.fill(Slot::Cancelled, Object::new(pyo3::types::PyBool::new(py, false).to_owned()));
+        handle.fill(Slot::Context, context);
+        // SAFETY: the loop whose method is running.
+        handle.fill(Slot::Loop, unsafe { Object::from_borrowed(self.event_loop) });
+        handle.fill(Slot::Repr, trampoline::none(py));
+        let trace = if self.trace { source_traceback(py)? } else { trampoline::none(py) };
+        handle.fill(Slot::SourceTraceback, trace);
+        Ok(object)
+    }
+}
+
+/// The stack of the Python code that is scheduling.
+#[cold]
+fn source_traceback(py: Python<'_>) -> PyResult<Object> {
+    let frame = py.import("sys")?.call_method1("_getframe", (0,))?;
+    let stack = py.import("asyncio.format_helpers")?.call_method1("extract_stack", (frame,))?;
+    Ok(Object::new(stack))
+}
+
+fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
+    let class = kind.class();
+    if kind == Kind::Plain {
+        if let Some(Freed(memory)) = FREED.with(py, Vec::pop) {
+            // SAFETY: memory of an instance of this very type, which nobody refers to.
+            let object = unsafe { ffi::PyObject_Init(memory, class) };
+            // SAFETY: untracked when it was freed; its slots are null.
+            unsafe { ffi::PyObject_GC_Track(object.cast()) };
+            // SAFETY: a new reference.
+            return unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py));
+        }
+    }
+    // SAFETY: a ready type without variable-sized part.
+    let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// Empties every slot, its own and asyncio's.
+fn clear_slots(object: *mut ffi::PyObject) {
+    // SAFETY: an instance of one of the three types.
+    let handle = unsafe { Handle::of(object) };
+    for slot in Slot::ALL {
+        drop(handle.replace(slot, None));
+    }
+    if has_type(object, Kind::Timer) {
+        for offset in timer::own_slots() {
+            // SAFETY: offsets of the timer handle's type.
+            let slot = unsafe { slot_at(object, offset) };
+            let before = core::mem::replace(slot, null_mut());
+            // SAFETY: the slot owned its reference.
+            drop(unsafe { Object::from_owned(before) });
+        }
+    }
+}
+
+unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+    // SAFETY: a tracked object that nobody refers to any more.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: as above; its references have gone, weak ones go now.
+    unsafe { ffi::PyObject_ClearWeakRefs(object) };
+    clear_slots(object);
+    // SAFETY: the type outlives its instances.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    let keeps = has_type(object, Kind::Plain) && {
+        // SAFETY: CPython frees objects on attached threads.
+        let py = unsafe { Python::assume_attached() };
+        FREED.with(py, |freed| {
+            let room = freed.len() < KEPT;
+            if room {
+                freed.push(Freed(object));
+            }
+            room
+        })
+    };
+    if !keeps {
+        // SAFETY: memory from the type's allocator, untracked, with null slots.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
+    }
+    // SAFETY: an instance of a heap type owns a reference to it.
+    unsafe { ffi::Py_DECREF(class.cast()) };
+}
+
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut core::ffi::c_void,
+) -> core::ffi::c_int {
+    // SAFETY: the collector visits live instances of the three types.
+    let handle = unsafe { Handle::of(object) };
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    let own = Slot::ALL.into_iter().map(|slot| handle.peek(slot)).chain([class.cast()]);
+    for value in own {
+        if !value.is_null() {
+            // SAFETY: `visit` takes live objects that this one owns.
+            let stop = unsafe { visit(value, arg) };
+            if stop != 0 {
+                return stop;
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
+    clear_slots(object);
+    0
+}
+
+fn core_of<'py>(py: Python<'py>, handle: &Handle) -> Option<Bound<'py, LoopCore>> {
+    let event_loop = handle.get(Slot::Loop)?.into_bound(py);
+    event_loop.cast_into::<LoopCore>().ok()
+}
+
+no_arguments!(cancel, |py, object| {
+    // SAFETY: the method belongs to the three types.
+    let handle = unsafe { Handle::of(object) };
+    let core = core_of(py, handle);
+    if has_type(object, Kind::ThreadSafe) {
+        if let Some(core) = &core {
+            if !core.get().is_own_thread() {
+                core.get().running.wait_until_ended(py, object);
+            }
+        }
+    }
+    // SAFETY: as above.
+    if unsafe { layout::is_cancelled(object) } {
+        return Ok(trampoline::none(py));
+    }
+    let yes = Object::new(pyo3::types::PyBool::new(py, true).to_owned());
+    let before = handle.replace(Slot::Cancelled, Some(yes));
+    drop(before);
+    if let Some(core) = &core {
+        let core = core.get();
+        // SAFETY: a timer handle.
+        if has_type(object, Kind::Timer) && unsafe { timer::is_scheduled(object) } {
+            drop(core.note_cancelled_timer(py));
+        }
+        if core.is_debug() {
+            // SAFETY: the object of the method call.
+            let repr = unsafe { Bound::from_borrowed_ptr(py, object) }.repr()?;
+            drop(handle.replace(Slot::Repr, Some(Object::new(repr))));
+        }
+    }
+    let callback = handle.replace(Slot::Callback, Some(trampoline::none(py)));
+    let args = handle.replace(Slot::Args, Some(trampoline::none(py)));
+    drop((callback, args));
+    Ok(trampoline::none(py))
+});
+
+no_arguments!(cancelled, |py, object| {
+    // SAFETY: the method belongs to the three types.
+    let cancelled = unsafe { layout::is_cancelled(object) };
+    Ok(Object::new(pyo3::types::PyBool::new(py, cancelled).to_owned()))
+});
+
+no_arguments!(get_context, |py, object| {
+    // SAFETY: the method belongs to the three types.
+    let handle = unsafe { Handle::of(object) };
+    Ok(handle.get(Slot::Context).unwrap_or_else(|| trampoline::none(py)))
+});
+
+fn make_type<'py>(
+    py: Python<'py>,
+    name: &'static core::ffi::CStr,
+    doc: &'static core::ffi::CStr,
+    base: &Bound<'py, PyType>,
+) -> PyResult<Bound<'py, PyType>> {
+    heap_type::Builder::new(name, doc)
+        .method(heap_type::no_arguments_def(c"cancel", cancel, c"Cancel the callback; nothing happens when it has run or was cancelled."))
+        .method(heap_type::no_arguments_def(c"cancelled", cancelled, c"Whether `cancel()` was called."))
+        .method(heap_type::no_arguments_def(c"get_context", get_context, c"The context in which the callback runs."))
+        .not_instantiable()
+        .slots([
+            (ffi::Py_tp_dealloc, deallocate as *mut core::ffi::c_void),
+            (ffi::Py_tp_traverse, traverse as *mut core::ffi::c_void),
+            (ffi::Py_tp_clear, clear as *mut core::ffi::c_void),
+        ])
+        .build(py, base, 0)
+}
+
+/// Makes the types and adds them to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let events = py.import("asyncio.events")?;
+    let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
+    let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
+    layout::check(&handle_base)?;
+    timer::find_slots(&timer_base)?;
+    let plain = make_type(py, c"ferrio.Handle", c"A scheduled callback; see asyncio.Handle.", &handle_base)?;
+    let thread_safe = make_type(
+        py,
+        c"ferrio.ThreadSafeHandle",
+        c"A callback scheduled from any thread: cancelling it waits while it runs.",
+        &handle_base,
+    )?;
+    let timer = make_type(py, c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.", &timer_base)?;
+    for (place, class) in [(&HANDLE, &plain), (&THREAD_SAFE, &thread_safe), (&TIMER, &timer)] {
+        // The types live as long as the process: handles of any age lead here.
+        place.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    }
+    module.add("Handle", plain)?;
+    module.add("ThreadSafeHandle", thread_safe)?;
+    module.add("TimerHandle", timer)
+}
+

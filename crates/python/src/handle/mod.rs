@@ -1,0 +1,18 @@
+//! `Handle`, `TimerHandle` and `ThreadSafeHandle`: what the scheduling methods return and what a turn runs.
+//!
+//! They are subclasses of asyncio's own, and keep their state in asyncio's own slots. Whatever is inherited (`repr`,
+//! comparison, `when()`, `_run()`) and whoever reads `_callback` or `_args` therefore sees what asyncio would show; native
+//! is what each callback pays for: making one, running it, cancelling it, freeing it.
+
+pub(crate) mod context;
+mod ctype;
+mod layout;
+mod run;
+mod threadsafe;
+mod timer;
+
+pub(crate) use ctype::{Kind, Recipe, register};
+pub(crate) use layout::{offset_of, slot_at};
+pub(crate) use run::run;
+pub(crate) use threadsafe::RunningGate;
+pub(crate) use timer::TimerRef;

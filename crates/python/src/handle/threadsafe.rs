@@ -1,0 +1,54 @@
+//! Cancelling a handle of `call_soon_threadsafe` from another thread, as CPython 3.14 does it.
+//!
+//! When `cancel()` returns, the callback either has run to its end or never will. Another thread therefore waits while the
+//! loop runs this very handle; the loop thread itself may cancel the handle it is running.
+//!
+//! At most one such handle runs at a time in a loop, so one gate for each loop is enough, and a loop with nobody waiting
+//! pays two stores for each callback.
+
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct RunningGate {
+    running: AtomicPtr<ffi::PyObject>,
+    waiting: AtomicUsize,
+    lock: Mutex<()>,
+    ended: Condvar,
+}
+
+impl RunningGate {
+    /// The loop starts to run `handle`. Comes back with the handle that ran around it (a nested run), to be put back.
+    pub(crate) fn enter(&self, handle: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        self.running.swap(handle, Ordering::SeqCst)
+    }
+
+    /// The loop has run the handle; `around` is what `enter` returned.
+    pub(crate) fn leave(&self, around: *mut ffi::PyObject) {
+        self.running.store(around, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ended.notify_all();
+        }
+    }
+
+    /// Waits, detached, until the loop no longer runs `handle`. Not for the loop's own thread.
+    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) {
+        if self.running.load(Ordering::SeqCst) != handle {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let address = handle.addr();
+        py.detach(|| {
+            let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            while self.running.load(Ordering::SeqCst).addr() == address {
+                held = self.ended.wait(held).unwrap_or_else(PoisonError::into_inner);
+            }
+        });
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,121 @@
+//! The end of a transport: `write_eof`, `close`, `abort`.
+
+use std::os::fd::BorrowedFd;
+
+use ferrio_engine::flow::CloseStep;
+use ferrio_engine::sys::socket;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::state::State;
+use super::write;
+use crate::convert::errors::os_error;
+use crate::event_loop::{LoopCore, schedule};
+use crate::object::Object;
+
+/// `write_eof()`: ends the sending direction once everything written has been sent.
+pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: a method of the transport's type.
+    let state = unsafe { State::of(object) };
+    if state.with(py, |inner| inner.life.is_closing() || inner.is_eof_written) {
+        return Ok(());
+    }
+    flush_now(py, object, state)?;
+    let is_drained = state.with(py, |inner| {
+        inner.is_eof_written = true;
+        inner.stream.pending_bytes() == 0
+    });
+    if is_drained { shut_down(py, state) } else { Ok(()) }
+}
+
+/// Ends the sending direction.
+pub(super) fn shut_down(py: Python<'_>, state: &State) -> PyResult<()> {
+    let Some(outcome) = state.with(py, |inner| {
+        let fd = inner.socket.is_some().then_some(inner.fd)?;
+        // SAFETY: the Python socket owns the descriptor and is held by the state.
+        Some(socket::shut_down_sending(unsafe { BorrowedFd::borrow_raw(fd) }))
+    }) else {
+        return Ok(());
+    };
+    outcome.map_err(|error| os_error(py, error))
+}
+
+/// Sends what a callback has written so far.
+pub(super) fn flush_now(py: Python<'_>, object: *mut ffi::PyObject, state: &State) -> PyResult<()> {
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // SAFETY: whoever stores a loop has checked its type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    write::flush(py, core, object, state)
+}
+
+/// `close()`: reads no more, sends what is waiting, then ends.
+pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: a method of the transport's type.
+    let state = unsafe { State::of(object) };
+    if state.with(py, |inner| inner.life.is_closing()) {
+        return Ok(());
+    }
+    flush_now(py, object, state)?;
+    let step = state.with(py, |inner| {
+        let is_empty = inner.stream.pending_bytes() == 0;
+        let _ = inner.reading.close();
+        inner.life.close(is_empty)
+    });
+    follow(py, object, state, step, &py.None().into_bound(py))
+}
+
+/// `_force_close(exception)`: ends at once; what is waiting is lost.
+pub(super) fn force_close(py: Python<'_>, object: *mut ffi::PyObject, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: a method of the transport's type.
+    let state = unsafe { State::of(object) };
+    let step = state.with(py, |inner| {
+        let _ = inner.reading.close();
+        inner.life.force_close()
+    });
+    follow(py, object, state, step, exception)
+}
+
+fn follow(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    state: &State,
+    step: CloseStep,
+    exception: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // SAFETY: whoever stores a loop has checked its type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    match step {
+        CloseStep::Nothing => Ok(()),
+        CloseStep::Drain => state.apply_interest(py, core, object).map_err(|error| os_error(py, error)),
+        CloseStep::ScheduleLost => {
+            state.detach(py, core);
+            // SAFETY: the object of the method call.
+            let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+            let callback = transport.getattr("_call_connection_lost")?;
+            let context = state.with(py, |inner| inner.context.clone());
+            schedule(py, &event_loop, &callback, &[exception.as_ptr()], context.as_ref())
+        }
+    }
+}
+
+/// `_release()`: lets go of everything after `connection_lost`; `(socket, server)` come back.
+pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
+    // SAFETY: a method of the transport's type.
+    let state = unsafe { State::of(object) };
+    if let Some(event_loop) = state.event_loop(py) {
+        // SAFETY: whoever stores a loop has checked its type.
+        state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
+    }
+    let (kept, dropped) = state.with(py, |inner| {
+        let _ = inner.life.ended();
+        let kept = (inner.socket.take(), inner.server.take());
+        let dropped = (inner.protocol.take(), inner.event_loop.take(), inner.context.take(), inner.io_context.take());
+        (kept, dropped)
+    });
+    drop(dropped);
+    let (socket, server) = kept;
+    let socket = socket.map(|socket| socket.into_bound(py));
+    let server = server.map(|server| server.into_bound(py));
+    Ok(Object::new((socket, server).into_pyobject(py)?))
+}

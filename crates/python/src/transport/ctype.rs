@@ -1,0 +1,530 @@
+//! The type `StreamTransport`: construction, collection, the method table.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::{BorrowedFd, RawFd};
+
+use ferrio_engine::backend::Backend;
+use ferrio_engine::flow::{Interest as ReadChange, LimitError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyType};
+
+use super::state::{Delivery, State};
+use super::{close, write};
+use crate::convert::errors::os_error;
+use crate::event_loop::{LoopCore, Source};
+use crate::handle::context;
+use crate::heap_type::{
+    Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
+};
+use crate::object::Object;
+use crate::trampoline::{self, none};
+
+/// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes declare.
+static EXTRA: AtomicUsize = AtomicUsize::new(0);
+
+fn boolean(py: Python<'_>, value: bool) -> Object {
+    Object::new(PyBool::new(py, value).to_owned())
+}
+
+fn or_none(py: Python<'_>, value: Option<Object>) -> Object {
+    value.unwrap_or_else(|| none(py))
+}
+
+unsafe extern "C" fn new(
+    class: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: a ready type without variable-sized part.
+    let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+    if !object.is_null() {
+        // SAFETY: an instance of the type or of a subclass.
+        let place = unsafe { State::place(object) };
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(State::default()) };
+    }
+    object
+}
+
+/// Takes every reference out of the state, to be dropped by the caller.
+fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
+    struct Dropped(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {}
+    }
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(object) };
+    if let Some(event_loop) = state.event_loop(py) {
+        // SAFETY: whoever stores a loop has checked its type.
+        state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
+    }
+    Dropped(state.with(py, |inner| {
+        [
+            inner.event_loop.take(),
+            inner.protocol.take(),
+            inner.server.take(),
+            inner.socket.take(),
+            inner.context.take(),
+            inner.io_context.take(),
+            inner.empty_waiter.take(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }))
+}
+
+fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
+    // SAFETY: an instance of a subclass of `asyncio.BaseTransport`, with its slot at this offset.
+    unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
+}
+
+fn clear_extra(object: *mut ffi::PyObject) {
+    let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
+    // SAFETY: the slot owned its reference.
+    drop(unsafe { Object::from_owned(before) });
+}
+
+unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+    // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: CPython frees objects on attached threads.
+    let py = unsafe { Python::assume_attached() };
+    drop(empty(py, object));
+    clear_extra(object);
+    // SAFETY: an instance of the type.
+    let place = unsafe { State::place(object) };
+    // SAFETY: the state that `new` put there, ended once.
+    unsafe { place.drop_in_place() };
+    // SAFETY: the type outlives its instances.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    // SAFETY: memory from the type's allocator, untracked.
+    unsafe { ffi::PyObject_GC_Del(object.cast()) };
+    // SAFETY: an instance of a heap type owns a reference to it.
+    unsafe { ffi::Py_DECREF(class.cast()) };
+}
+
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the collector runs on an attached thread.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(object) };
+    // SAFETY: the type of a live object.
+    let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
+    let mut owned = [core::ptr::null_mut(); 9];
+    state.with(py, |inner| {
+        for (place, value) in owned.iter_mut().zip(inner.objects()) {
+            *place = value.as_ptr();
+        }
+    });
+    owned[7] = *extra_slot(object);
+    owned[8] = class;
+    for value in owned {
+        if !value.is_null() {
+            // SAFETY: `visit` takes live objects that this one owns.
+            let stop = unsafe { visit(value, arg) };
+            if stop != 0 {
+                return stop;
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: the collector runs on an attached thread.
+    let py = unsafe { Python::assume_attached() };
+    drop(empty(py, object));
+    clear_extra(object);
+    0
+}
+
+// `_open(loop, sock, protocol, server, context)`: takes the socket and attaches its descriptor.
+fast!(open, |py, object, arguments| {
+    let &[event_loop, socket, protocol, server, context] = arguments.positional() else {
+        return Err(PyTypeError::new_err("_open() takes loop, sock, protocol, server and context"));
+    };
+    // SAFETY: an argument of the call.
+    let event_loop = unsafe { Bound::from_borrowed_ptr(py, event_loop) };
+    let core = event_loop.cast::<LoopCore>()?.get();
+    core.check_closed()?;
+    // SAFETY: as above.
+    let socket = unsafe { Bound::from_borrowed_ptr(py, socket) };
+    let fd: RawFd = socket.call_method0("fileno")?.extract()?;
+    if fd < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
+    }
+    core.forget_watch(py, fd)?;
+    let key = core.with_reactor(py, |reactor| {
+        let key = reactor.sources.insert(Source::Transport(None));
+        // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        reactor.backend.attach(key, borrowed).map(|()| key)
+    });
+    let key = key.map_err(|error| os_error(py, error))?;
+    // SAFETY: arguments of the call.
+    let [protocol, server, context] = [protocol, server, context].map(|value| unsafe { Object::from_borrowed(value) });
+    let given = |value: Object| (!value.bind(py).is_none()).then_some(value);
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let (server, context) = (given(server), given(context));
+    let socket = Object::new(socket);
+    let event_loop = Object::new(event_loop);
+    state.with(py, |inner| {
+        inner.event_loop = Some(event_loop);
+        inner.socket = Some(socket);
+        inner.fd = fd;
+        inner.server = server;
+        inner.context = context;
+        inner.key = Some(key);
+    });
+    set_protocol_of(py, state, protocol)?;
+    Ok(none(py))
+});
+
+fn set_protocol_of(py: Python<'_>, state: &State, protocol: Object) -> PyResult<()> {
+    let buffered = py.import("asyncio.protocols")?.getattr("BufferedProtocol")?;
+    let delivery = if protocol.bind(py).is_instance(&buffered)? { Delivery::Buffer } else { Delivery::Bytes };
+    let before = state.with(py, |inner| {
+        inner.delivery = delivery;
+        inner.protocol.replace(protocol)
+    });
+    drop(before);
+    Ok(())
+}
+
+/// Makes the kernel watch what has changed.
+fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, change: ReadChange) -> PyResult<()> {
+    if change == ReadChange::Unchanged {
+        return Ok(());
+    }
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // SAFETY: whoever stores a loop has checked its type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    state.apply_interest(py, core, object).map_err(|error| os_error(py, error))
+}
+
+// `_start_reading()`: called once, after `connection_made`.
+no_arguments!(start_reading, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let given = state.with(py, |inner| inner.context.clone());
+    let io_context = match given {
+        Some(context) => context,
+        None => context::copy_current(py)?,
+    };
+    let (before, change) = state.with(py, |inner| (inner.io_context.replace(io_context), inner.reading.start()));
+    drop(before);
+    follow(py, object, state, change)?;
+    Ok(none(py))
+});
+
+no_arguments!(pause_reading, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let change = state.with(py, |inner| inner.reading.pause());
+    follow(py, object, state, change)?;
+    Ok(none(py))
+});
+
+no_arguments!(resume_reading, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let change = state.with(py, |inner| inner.reading.resume());
+    follow(py, object, state, change)?;
+    Ok(none(py))
+});
+
+// `_end_reading()`: the peer has ended its side and the protocol keeps ours open.
+no_arguments!(end_reading, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let change = state.with(py, |inner| inner.reading.end_of_file());
+    follow(py, object, state, change)?;
+    Ok(none(py))
+});
+
+no_arguments!(is_reading, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    Ok(boolean(py, state.with(py, |inner| inner.reading.is_reading())))
+});
+
+no_arguments!(is_closing, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
+});
+
+one_argument!(write_method, |py, object, data| {
+    write::write(py, object, data)?;
+    Ok(none(py))
+});
+
+one_argument!(writelines, |py, object, lines| {
+    write::write_lines(py, object, lines)?;
+    Ok(none(py))
+});
+
+no_arguments!(write_eof, |py, object| {
+    close::write_eof(py, object)?;
+    Ok(none(py))
+});
+
+no_arguments!(close_method, |py, object| {
+    close::close(py, object)?;
+    Ok(none(py))
+});
+
+no_arguments!(abort, |py, object| {
+    // SAFETY: a method of the type.
+    close::flush_now(py, object, unsafe { State::of(object) })?;
+    close::force_close(py, object, &py.None().into_bound(py))?;
+    Ok(none(py))
+});
+
+one_argument!(force_close, |py, object, exception| {
+    // SAFETY: an argument of the call.
+    let exception = unsafe { Bound::from_borrowed_ptr(py, exception) };
+    close::force_close(py, object, &exception)?;
+    Ok(none(py))
+});
+
+no_arguments!(release, |py, object| close::release(py, object));
+
+one_argument!(set_protocol, |py, object, protocol| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    // SAFETY: an argument of the call.
+    set_protocol_of(py, state, unsafe { Object::from_borrowed(protocol) })?;
+    Ok(none(py))
+});
+
+no_arguments!(get_protocol, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    Ok(or_none(py, state.with(py, |inner| inner.protocol.clone())))
+});
+
+no_arguments!(get_write_buffer_size, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    close::flush_now(py, object, state)?;
+    Ok(Object::new(PyInt::new(py, state.with(py, |inner| inner.stream.pending_bytes()))))
+});
+
+no_arguments!(get_write_buffer_limits, |py, object| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    Ok(Object::new(state.with(py, |inner| inner.stream.gate.limits()).into_pyobject(py)?))
+});
+
+fast!(set_write_buffer_limits, |py, object, arguments| {
+    let mut limits = [None, None];
+    if arguments.positional().len() > limits.len() {
+        return Err(PyTypeError::new_err("set_write_buffer_limits() takes at most high and low"));
+    }
+    for (place, &value) in limits.iter_mut().zip(arguments.positional()) {
+        *place = Some(value);
+    }
+    for (name, value) in arguments.keywords(py) {
+        let index = match name.to_string().as_str() {
+            "high" => 0,
+            "low" => 1,
+            _ => return Err(crate::convert::arguments::unexpected_keyword("set_write_buffer_limits", &name)),
+        };
+        limits[index] = Some(value);
+    }
+    let limits = limits.map(|value| {
+        // SAFETY: arguments of the call.
+        let value = value.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
+        value.map_or(Ok(None), |value| value.extract::<Option<i64>>())
+    });
+    let [high, low] = limits;
+    let (high, low) = (high?, low?);
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let bytes = |limit: Option<i64>| limit.map(usize::try_from).transpose();
+    let set = match (bytes(high), bytes(low)) {
+        (Ok(high), Ok(low)) => state.with(py, |inner| inner.stream.gate.set_limits(high, low)).map_err(Some),
+        _ => Err(None),
+    };
+    if let Err(error) = set {
+        let _: Option<LimitError> = error;
+        let low = low.unwrap_or_else(|| high.unwrap_or(65536) / 4);
+        let high = high.unwrap_or(4 * low);
+        return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
+    }
+    let signal = state.with(py, |inner| inner.stream.after_write());
+    if signal == ferrio_engine::flow::GateSignal::Pause {
+        // SAFETY: the object of the method call.
+        unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0("_pause_writing")?;
+    }
+    Ok(none(py))
+});
+
+macro_rules! attributes {
+    ($($name:ident => |$py:ident, $inner:ident| $value:expr;)*) => {
+        $(getter!($name, |$py, object| {
+            // SAFETY: an attribute of the type.
+            let state = unsafe { State::of(object) };
+            let value = state.with($py, |$inner| $value);
+            Ok(Object::new(value.into_pyobject($py)?.into_any()))
+        });)*
+    };
+}
+
+macro_rules! object_attributes {
+    ($($name:ident => $field:ident;)*) => {
+        $(getter!($name, |py, object| {
+            // SAFETY: an attribute of the type.
+            let state = unsafe { State::of(object) };
+            Ok(or_none(py, state.with(py, |inner| inner.$field.clone())))
+        });)*
+    };
+}
+
+attributes! {
+    get_socket_fd => |py, inner| inner.fd;
+    get_conn_lost => |py, inner| inner.life.conn_lost();
+    get_is_sending => |py, inner| PyBool::new(py, inner.stream.is_sending()).to_owned();
+    get_is_watching => |py, inner| PyBool::new(py, inner.key.is_some() && inner.reading.is_wanted()).to_owned();
+    get_eof => |py, inner| PyBool::new(py, inner.is_eof_written).to_owned();
+    get_protocol_paused => |py, inner| PyBool::new(py, inner.stream.gate.is_paused()).to_owned();
+    get_buffer_size => |py, inner| inner.stream.pending_bytes();
+}
+
+object_attributes! {
+    get_socket => socket;
+    get_loop => event_loop;
+    get_protocol_attribute => protocol;
+    get_server => server;
+    get_context => context;
+    get_empty_waiter => empty_waiter;
+}
+
+unsafe extern "C" fn set_empty_waiter(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> c_int {
+    let body = |py: Python<'_>| {
+        // SAFETY: null stands for deletion, anything else is a live object.
+        let value = (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) });
+        let value = value.filter(|value| !value.bind(py).is_none());
+        // SAFETY: an attribute of the type.
+        let state = unsafe { State::of(object) };
+        let before = state.with(py, |inner| core::mem::replace(&mut inner.empty_waiter, value));
+        drop(before);
+        Ok(0)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run(-1, body) }
+}
+
+/// Makes the type and adds it to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let transports = py.import("asyncio.transports")?;
+    let base = transports.getattr("Transport")?.cast_into::<PyType>()?;
+    let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
+    EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
+    State::set_offset(state_offset(&base));
+    let class = Builder::new(c"ferrio._ferrio.StreamTransport", c"The native half of ferrio's socket transport.")
+        .subclassable()
+        .method(fast_def(c"_open", open, c"Take the socket: _open(loop, sock, protocol, server, context)."))
+        .method(no_arguments_def(c"_start_reading", start_reading, c"Start to read; once, after connection_made()."))
+        .method(no_arguments_def(c"_end_reading", end_reading, c"Read no more: the peer has ended its side."))
+        .method(no_arguments_def(c"_release", release, c"Let go of everything; (socket, server) come back."))
+        .method(one_argument_def(c"_force_close", force_close, c"End at once with an exception; pending bytes are lost."))
+        .method(one_argument_def(
+            c"write",
+            write_method,
+            c"write($self, data, /)\n--\n\nSend bytes; never blocks.\n\nExact bytes are held until they are sent, anything \
+              else is copied now. Bytes written in one callback of the loop leave together when it returns.\n\nRaises:\n    \
+              TypeError: data is not bytes, bytearray or memoryview.\n    RuntimeError: after write_eof(), or during \
+              sendfile.\n\nLoop thread only. Follows asyncio.WriteTransport.write.",
+        ))
+        .method(one_argument_def(
+            c"writelines",
+            writelines,
+            c"writelines($self, list_of_data, /)\n--\n\nSend several pieces with one system call. As write().",
+        ))
+        .method(no_arguments_def(
+            c"write_eof",
+            write_eof,
+            c"write_eof($self)\n--\n\nEnd the sending direction once everything written has been sent.",
+        ))
+        .method(no_arguments_def(
+            c"close",
+            close_method,
+            c"close($self)\n--\n\nRead no more, send what is waiting, then call connection_lost(None).",
+        ))
+        .method(no_arguments_def(
+            c"abort",
+            abort,
+            c"abort($self)\n--\n\nClose at once; bytes that the kernel has not taken are lost.",
+        ))
+        .method(no_arguments_def(c"is_closing", is_closing, c"is_closing($self)\n--\n\nWhether it is closing or closed."))
+        .method(no_arguments_def(
+            c"is_reading",
+            is_reading,
+            c"is_reading($self)\n--\n\nWhether received bytes reach the protocol.",
+        ))
+        .method(no_arguments_def(
+            c"pause_reading",
+            pause_reading,
+            c"pause_reading($self)\n--\n\nDeliver nothing until resume_reading().",
+        ))
+        .method(no_arguments_def(
+            c"resume_reading",
+            resume_reading,
+            c"resume_reading($self)\n--\n\nDeliver again what pause_reading() held back.",
+        ))
+        .method(one_argument_def(
+            c"set_protocol",
+            set_protocol,
+            c"set_protocol($self, protocol, /)\n--\n\nSwitch to another protocol.",
+        ))
+        .method(no_arguments_def(c"get_protocol", get_protocol, c"get_protocol($self)\n--\n\nThe current protocol."))
+        .method(no_arguments_def(
+            c"get_write_buffer_size",
+            get_write_buffer_size,
+            c"get_write_buffer_size($self)\n--\n\nBytes that the kernel has not taken.",
+        ))
+        .method(no_arguments_def(
+            c"get_write_buffer_limits",
+            get_write_buffer_limits,
+            c"get_write_buffer_limits($self)\n--\n\n(low, high) in bytes.",
+        ))
+        .method(fast_def(
+            c"set_write_buffer_limits",
+            set_write_buffer_limits,
+            c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nBytes from which the protocol is paused and \
+              resumed: 64 KiB and a quarter of it by default.",
+        ))
+        .attribute(c"_sock", get_socket, None)
+        .attribute(c"_sock_fd", get_socket_fd, None)
+        .attribute(c"_loop", get_loop, None)
+        .attribute(c"_protocol", get_protocol_attribute, None)
+        .attribute(c"_server", get_server, None)
+        .attribute(c"_context", get_context, None)
+        .attribute(c"_conn_lost", get_conn_lost, None)
+        .attribute(c"_eof", get_eof, None)
+        .attribute(c"_protocol_paused", get_protocol_paused, None)
+        .attribute(c"_pending_bytes", get_buffer_size, None)
+        .attribute(c"_is_sending", get_is_sending, None)
+        .attribute(c"_is_watching", get_is_watching, None)
+        .attribute(c"_empty_waiter", get_empty_waiter, Some(set_empty_waiter))
+        .slots([
+            (ffi::Py_tp_new, new as *mut c_void),
+            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
+            (ffi::Py_tp_traverse, traverse as *mut c_void),
+            (ffi::Py_tp_clear, clear as *mut c_void),
+        ])
+        .build(py, &base, size_of::<State>())?;
+    module.add("StreamTransport", class)
+}

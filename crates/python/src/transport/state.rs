@@ -1,0 +1,163 @@
+//! A transport's native state.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::RawFd;
+
+use ferrio_engine::backend::{Backend, Interest, Key};
+use ferrio_engine::flow::{Lifecycle, ReadGate};
+use ferrio_engine::reactor::Stream;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::event_loop::{LoopCore, Source};
+use crate::guarded::Guarded;
+use crate::object::Object;
+
+/// Where the state lies in an instance; set when the type is made.
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// How received bytes reach the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Delivery {
+    /// `data_received(bytes)`.
+    #[default]
+    Bytes,
+    /// `get_buffer(-1)`, `buffer_updated(count)`.
+    Buffer,
+}
+
+/// What the state guards.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) event_loop: Option<Object>,
+    pub(super) protocol: Option<Object>,
+    pub(super) delivery: Delivery,
+    pub(super) server: Option<Object>,
+    /// The Python socket: it owns the descriptor.
+    pub(super) socket: Option<Object>,
+    pub(super) fd: RawFd,
+    /// The context given with the connection, for `connection_made` and `connection_lost` (3.15).
+    pub(super) context: Option<Object>,
+    /// The context in which the protocol hears of bytes.
+    pub(super) io_context: Option<Object>,
+    /// Set while the descriptor is attached.
+    pub(super) key: Option<Key>,
+    pub(super) stream: Stream,
+    pub(super) reading: ReadGate,
+    pub(super) life: Lifecycle,
+    /// `write_eof()` was called.
+    pub(super) is_eof_written: bool,
+    /// In the loop's list of transports to flush.
+    pub(super) is_corked: bool,
+    /// The future of a `sendfile` that waits for the queue to drain; while it is set nothing may be written.
+    pub(super) empty_waiter: Option<Object>,
+    /// The last receive was a large one: the next goes straight into the final object.
+    pub(super) receives_large: bool,
+}
+
+impl Inner {
+    /// Every Python object that the state holds.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
+        [
+            &self.event_loop,
+            &self.protocol,
+            &self.server,
+            &self.socket,
+            &self.context,
+            &self.io_context,
+            &self.empty_waiter,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// What the kernel is to be watched for.
+    pub(super) fn interest(&self) -> Interest {
+        if self.reading.is_wanted() { Interest::READ } else { Interest::NONE }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct State(Guarded<Inner>);
+
+impl State {
+    /// Remembers where instances keep their state.
+    pub(super) fn set_offset(offset: usize) {
+        OFFSET.store(offset, Ordering::Relaxed);
+    }
+
+    /// The place of the state in an instance.
+    ///
+    /// # Safety
+    /// `object` is an instance of the transport's type.
+    pub(super) unsafe fn place(object: *mut ffi::PyObject) -> *mut Self {
+        // SAFETY: instances are that long (the type was made so).
+        unsafe { object.byte_add(OFFSET.load(Ordering::Relaxed)) }.cast()
+    }
+
+    /// The state of a transport.
+    ///
+    /// # Safety
+    /// `object` is an instance of the transport's type and outlives the result.
+    pub(super) unsafe fn of<'a>(object: *mut ffi::PyObject) -> &'a Self {
+        // SAFETY: passed on to the caller.
+        let place = unsafe { Self::place(object) };
+        // SAFETY: `tp_new` has put a state there, and only `tp_dealloc` ends it.
+        unsafe { &*place }
+    }
+
+    /// Runs `section` with the state; the rules of [`Guarded::with`] hold.
+    #[inline]
+    pub(super) fn with<R>(&self, py: Python<'_>, section: impl FnOnce(&mut Inner) -> R) -> R {
+        self.0.with(py, section)
+    }
+
+    /// The loop, until the transport has ended.
+    pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Object> {
+        self.with(py, |inner| inner.event_loop.clone())
+    }
+
+    /// Makes the kernel watch what the state calls for, and makes the loop hold the transport for as long as it watches or
+    /// sends.
+    pub(super) fn apply_interest(
+        &self,
+        py: Python<'_>,
+        core: &LoopCore,
+        transport: *mut ffi::PyObject,
+    ) -> Result<(), ferrio_engine::sys::Error> {
+        let Some((key, interest, is_sending)) =
+            self.with(py, |inner| inner.key.map(|key| (key, inner.interest(), inner.stream.is_sending())))
+        else {
+            return Ok(());
+        };
+        // SAFETY: the object that this state belongs to.
+        let holder = (!interest.is_none() || is_sending).then(|| unsafe { Object::from_borrowed(transport) });
+        let (outcome, released) = core.with_reactor(py, |reactor| {
+            let outcome = if reactor.backend.watched(key) == interest {
+                Ok(())
+            } else {
+                reactor.backend.watch(key, interest)
+            };
+            let released = match reactor.sources.get_mut(key) {
+                Some(Source::Transport(place)) => core::mem::replace(place, holder),
+                _ => holder,
+            };
+            (outcome, released)
+        });
+        drop(released);
+        outcome
+    }
+
+    /// Detaches the descriptor: nothing is watched, sent or announced any more.
+    pub(super) fn detach(&self, py: Python<'_>, core: &LoopCore) {
+        let Some(key) = self.with(py, |inner| {
+            inner.stream.discard();
+            inner.key.take()
+        }) else {
+            return;
+        };
+        let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
+        drop(released);
+    }
+}

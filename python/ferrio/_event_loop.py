@@ -1,0 +1,254 @@
+"""``Loop``: the native core joined with asyncio's own Unix event loop.
+
+The core (``_ferrio.LoopCore``) comes first in the method resolution order: scheduling, turning, the watching of descriptors
+and the state behind them are native. What runs once per loop or once per connection is asyncio's own code of the running
+interpreter (``create_connection`` with happy eyeballs, ``create_server``, executors, exception handlers, asynchronous
+generators, subprocesses, pipes, datagrams), over the native parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.coroutines
+import asyncio.events
+import asyncio.format_helpers
+import asyncio.sslproto
+import asyncio.unix_events
+import contextvars
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from asyncio.log import logger
+from collections.abc import Callable
+from typing import Any
+
+from . import _ferrio
+from ._resolve import numeric_address
+from ._selector import ReactorSelector
+from ._transport import SocketTransport
+
+__all__ = ["Loop", "report_callback_error"]
+
+_SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
+_CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
+
+
+class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # type: ignore[misc, name-defined]
+    """An asyncio event loop whose core is native.
+
+    Args:
+        selector: Accepted because asyncio's selector loop takes one; Ferrio polls the kernel itself, so the selector is not
+            asked, and is closed with the loop.
+
+    A loop belongs to the thread that runs it; from others only ``call_soon_threadsafe`` may be called. Follows
+    ``asyncio.SelectorEventLoop``.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._given_selector = selector
+        # The signal handlers' wake-up descriptor that was set before ours.
+        self._outer_wakeup_fd = -1
+        super().__init__(ReactorSelector(self))
+
+    # --- the life of the loop ---------------------------------------------------------------------------------------
+
+    def run_forever(self) -> None:
+        """Run until ``stop()`` is called.
+
+        Raises:
+            RuntimeError: The loop is closed or running, or another loop runs in this thread.
+        """
+        self._run_forever_setup()
+        try:
+            self._run_until_stopped()
+        finally:
+            self._run_forever_cleanup()
+
+    if not _SETS_UP_RUNS:
+
+        def _run_forever_setup(self) -> None:
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self._debug)
+            self._old_agen_hooks = sys.get_asyncgen_hooks()
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(
+                firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
+            )
+            asyncio.events._set_running_loop(self)
+
+        def _run_forever_cleanup(self) -> None:
+            self._stopping = False
+            self._thread_id = None
+            asyncio.events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            if self._old_agen_hooks is not None:
+                sys.set_asyncgen_hooks(*self._old_agen_hooks)
+                self._old_agen_hooks = None
+
+    def close(self) -> None:
+        """Close the loop: pending callbacks are dropped, descriptors released.
+
+        Raises:
+            RuntimeError: The loop is running.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        super().close()
+        self._release()
+        if self._given_selector is not None:
+            self._given_selector.close()
+
+    # --- waking up and signals --------------------------------------------------------------------------------------
+
+    def _make_self_pipe(self) -> None:
+        # The core has a wake-up descriptor of its own; the pair is made for the first signal handler only.
+        self._ssock: socket.socket | None = None
+        self._csock: socket.socket | None = None
+        self._internal_fds += 1
+
+    def _close_self_pipe(self) -> None:
+        if self._ssock is not None and self._csock is not None:
+            self._remove_reader(self._ssock.fileno())
+            self._ssock.close()
+            self._csock.close()
+            self._ssock = self._csock = None
+        self._internal_fds -= 1
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        """Call ``callback(*args)`` on the loop when the process gets signal *sig*. Main thread only.
+
+        Raises:
+            TypeError: *callback* is a coroutine or a coroutine function.
+            ValueError: There is no such signal.
+            RuntimeError: The signal cannot be caught, or this is not the main thread.
+        """
+        if self._csock is None:
+            self._check_closed()
+            self._ssock, self._csock = socket.socketpair()
+            self._ssock.setblocking(False)
+            self._csock.setblocking(False)
+            self._add_reader(self._ssock.fileno(), self._read_from_self)
+        had_handlers = bool(self._signal_handlers)
+        outer = -1
+        if not had_handlers and threading.current_thread() is threading.main_thread():
+            outer = signal.set_wakeup_fd(-1)
+        try:
+            super().add_signal_handler(sig, callback, *args)
+        except BaseException:
+            if not had_handlers and outer != -1:
+                signal.set_wakeup_fd(outer)
+            raise
+        if not had_handlers:
+            self._outer_wakeup_fd = outer
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Restore the default action of signal *sig*; whether there was a handler.
+
+        With the last handler goes the wake-up descriptor, and the one that was set before comes back.
+        """
+        removed: bool = super().remove_signal_handler(sig)
+        if removed and not self._signal_handlers and self._outer_wakeup_fd != -1:
+            outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
+            try:
+                signal.set_wakeup_fd(outer)
+            except (ValueError, OSError):
+                logger.info("set_wakeup_fd(%d) failed", outer, exc_info=True)
+        return removed
+
+    # --- transports -------------------------------------------------------------------------------------------------
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.AbstractServer | None = None,
+        context: contextvars.Context | None = None,
+    ) -> SocketTransport:
+        self._ensure_fd_no_transport(sock)
+        return SocketTransport(self, sock, protocol, waiter, extra, server, context)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.AbstractServer | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> asyncio.Transport:
+        self._ensure_fd_no_transport(rawsock)
+        server_side = options.pop("server_side", False)
+        server_hostname = options.pop("server_hostname", None)
+        ssl_protocol = asyncio.sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **options
+        )
+        SocketTransport(self, rawsock, ssl_protocol, None, extra, server, context)
+        transport: asyncio.Transport = ssl_protocol._app_transport
+        return transport
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    async def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        """Resolve *host* and *port*; numeric ones at once, others in the default executor.
+
+        Raises:
+            socket.gaierror: The name does not resolve.
+        """
+        if numeric_address(host, port) and not self._debug:
+            return socket.getaddrinfo(host, port, family, type, proto, flags)
+        result: list[tuple[Any, ...]] = await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
+        return result
+
+
+def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> None:
+    """Tell the loop's exception handler that a callback failed, as ``asyncio.Handle`` does."""
+    loop = handle._loop  # type: ignore[attr-defined]
+    source = asyncio.format_helpers._format_callback_source(
+        handle._callback, handle._args, debug=loop.get_debug()  # type: ignore[attr-defined]
+    )
+    context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
+    if handle._source_traceback:  # type: ignore[attr-defined]
+        context["source_traceback"] = handle._source_traceback  # type: ignore[attr-defined]
+    loop.call_exception_handler(context)
+
+
+def run_debug(handle: asyncio.Handle) -> None:
+    """Run a handle in debug mode: it is the loop's current one, and is reported when it takes long."""
+    loop = handle._loop  # type: ignore[attr-defined]
+    try:
+        loop._current_handle = handle
+        started = time.monotonic()
+        handle._run()
+        took = time.monotonic() - started
+        if took >= loop.slow_callback_duration:
+            logger.warning(
+                "Executing %s took %.3f seconds",
+                asyncio.base_events._format_handle(handle),  # type: ignore[attr-defined]
+                took,
+            )
+    finally:
+        loop._current_handle = None

@@ -1,0 +1,49 @@
+"""``run``, ``Runner``, ``new_event_loop``: programs on a Ferrio loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ._event_loop import Loop
+
+T = TypeVar("T")
+
+
+def new_event_loop() -> Loop:
+    """A new loop, not yet running. What servers and test runners want as their loop factory."""
+    return Loop()
+
+
+class Runner(asyncio.Runner):
+    """``asyncio.Runner`` on a Ferrio loop.
+
+    Args:
+        debug: Debug mode; from ``PYTHONASYNCIODEBUG`` and ``-X dev`` when None.
+        loop_factory: Makes the loop; ``new_event_loop`` when None.
+    """
+
+    def __init__(
+        self, *, debug: bool | None = None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None:
+        super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
+
+
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
+    """Run *main* on a new loop, then close it; its result comes back.
+
+    Raises:
+        RuntimeError: A loop is running in this thread.
+
+    Follows ``asyncio.run``.
+    """
+    if asyncio.events._get_running_loop() is not None:
+        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
+    with Runner(debug=debug, loop_factory=loop_factory) as runner:
+        return runner.run(main)

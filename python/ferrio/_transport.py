@@ -1,0 +1,204 @@
+"""``SocketTransport``: what a stream connection does once; bytes and flow control are native."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.constants
+import asyncio.futures
+import asyncio.selector_events
+import asyncio.trsock
+import contextvars
+import socket
+import sys
+import warnings
+from asyncio.log import logger
+from typing import TYPE_CHECKING, Any
+
+from . import _ferrio
+
+if TYPE_CHECKING:
+    from ._event_loop import Loop
+
+# Server._attach() and _detach() take the transport since 3.13, for close_clients().
+_SERVER_KNOWS_CLIENTS = sys.version_info >= (3, 13)
+
+
+class SocketTransport(_ferrio.StreamTransport):
+    """A connected TCP or Unix socket. Follows asyncio's ``_SelectorSocketTransport``.
+
+    Owns *sock* from here on: it is closed after ``connection_lost``.
+    """
+
+    _start_tls_compatible = True
+    _sendfile_compatible = asyncio.constants._SendfileMode.TRY_NATIVE  # type: ignore[attr-defined]
+
+    max_size = 256 * 1024
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        super().__init__(extra)
+        details: dict[str, Any] = self._extra
+        details["socket"] = asyncio.trsock.TransportSocket(sock)
+        try:
+            details["sockname"] = sock.getsockname()
+        except OSError:
+            details["sockname"] = None
+        if "peername" not in details:
+            try:
+                details["peername"] = sock.getpeername()
+            except OSError:
+                details["peername"] = None
+        self._open(loop, sock, protocol, server, context)
+        if server is not None:
+            if _SERVER_KNOWS_CLIENTS:
+                server._attach(self)
+            else:
+                server._attach()
+        loop._transports[self._sock_fd] = self
+        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
+        loop.call_soon(protocol.connection_made, self, context=context)
+        # Only start to read, and only wake the waiter, when connection_made() has been called.
+        loop.call_soon(self._start_reading, context=context)
+        if waiter is not None:
+            loop.call_soon(asyncio.futures._set_result_unless_cancelled, waiter, None, context=context)
+
+    def __repr__(self) -> str:
+        info = [type(self).__name__]
+        loop = self._loop
+        if self._sock is None:
+            info.append("closed")
+        elif self.is_closing():
+            info.append("closing")
+        info.append(f"fd={self._sock_fd}")
+        if loop is not None and not loop.is_closed():
+            info.append("read=polling" if self._is_watching else "read=idle")
+            state = "polling" if self._is_sending else "idle"
+            info.append(f"write=<{state}, bufsize={self._pending_bytes}>")
+        return f"<{' '.join(info)}>"
+
+    def __del__(self) -> None:
+        if self._sock is not None:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
+            sock, server = self._release()
+            sock.close()
+            self._leave_server(server)
+
+    def can_write_eof(self) -> bool:
+        """True: the sending direction can be ended alone."""
+        return True
+
+    @property
+    def _closing(self) -> bool:
+        return self.is_closing()
+
+    @property
+    def _paused(self) -> bool:
+        return not self.is_closing() and not self.is_reading()
+
+    def _leave_server(self, server: Any) -> None:
+        if server is not None:
+            if _SERVER_KNOWS_CLIENTS:
+                server._detach(self)
+            else:
+                server._detach()
+
+    # --- called by the native half ----------------------------------------------------------------------------------
+
+    def _refuse(self, data: object) -> None:
+        # asyncio checks the type before it looks at the transport, in the words of its version.
+        asyncio.selector_events._SelectorSocketTransport.write(self, data)  # type: ignore[attr-defined]
+
+    def _fail(self, exc: BaseException, message: str) -> None:
+        try:
+            raise exc
+        except BaseException:
+            self._fatal_error(exc, message)
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        loop = self._loop
+        if isinstance(exc, OSError):
+            if loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=exc)
+        else:
+            loop.call_exception_handler(
+                {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
+            )
+        self._force_close(exc)
+
+    def _received_eof(self) -> None:
+        if self._loop.get_debug():
+            logger.debug("%r received EOF", self)
+        try:
+            keep_open = self.get_protocol().eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
+            return
+        if keep_open:
+            # The protocol may still write; nothing more can be received.
+            self._end_reading()
+        else:
+            self.close()
+
+    def _pause_writing(self) -> None:
+        self._tell_protocol("pause_writing")
+
+    def _resume_writing(self) -> None:
+        self._tell_protocol("resume_writing")
+
+    def _tell_protocol(self, method: str) -> None:
+        protocol = self.get_protocol()
+        try:
+            getattr(protocol, method)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"protocol.{method}() failed",
+                    "exception": exc,
+                    "transport": self,
+                    "protocol": protocol,
+                }
+            )
+
+    def _report_if_slow(self, took: float) -> None:
+        loop = self._loop
+        if loop is not None and took >= loop.slow_callback_duration:
+            logger.warning("Executing %r took %.3f seconds", self, took)
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        waiter = self._empty_waiter
+        try:
+            self.get_protocol().connection_lost(exc)
+        finally:
+            sock, server = self._release()
+            if sock is not None:
+                sock.close()
+            self._leave_server(server)
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    # --- sendfile ---------------------------------------------------------------------------------------------------
+
+    def _make_empty_waiter(self) -> asyncio.Future[None]:
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        if not self.get_write_buffer_size():
+            waiter.set_result(None)
+        self._empty_waiter = waiter
+        return waiter
+
+    def _reset_empty_waiter(self) -> None:
+        self._empty_waiter = None
