@@ -107,10 +107,11 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
 
     # --- waking up and signals --------------------------------------------------------------------------------------
 
+    # The core has a wake-up descriptor of its own; this pair is made for the first signal handler only.
+    _ssock: socket.socket | None = None
+    _csock: socket.socket | None = None
+
     def _make_self_pipe(self) -> None:
-        # The core has a wake-up descriptor of its own; the pair is made for the first signal handler only.
-        self._ssock: socket.socket | None = None
-        self._csock: socket.socket | None = None
         self._internal_fds += 1
 
     def _close_self_pipe(self) -> None:
@@ -245,7 +246,7 @@ def run_debug(handle: asyncio.Handle) -> None:
         handle._run()
         took = time.monotonic() - started
         if took >= loop.slow_callback_duration:
-            logger.warning(
+            asyncio.base_events.logger.warning(  # type: ignore[attr-defined]
                 "Executing %s took %.3f seconds",
                 asyncio.base_events._format_handle(handle),  # type: ignore[attr-defined]
                 took,

@@ -12,7 +12,6 @@ import contextvars
 import socket
 import sys
 import warnings
-from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
@@ -45,7 +44,8 @@ class SocketTransport(_ferrio.StreamTransport):
         server: Any = None,
         context: contextvars.Context | None = None,
     ) -> None:
-        super().__init__(extra)
+        # Flow control is native: the mixin among the bases stays without state.
+        asyncio.Transport.__init__(self, extra)
         details: dict[str, Any] = self._extra
         details["socket"] = asyncio.trsock.TransportSocket(sock)
         try:
@@ -127,7 +127,7 @@ class SocketTransport(_ferrio.StreamTransport):
         loop = self._loop
         if isinstance(exc, OSError):
             if loop.get_debug():
-                logger.debug("%r: %s", self, message, exc_info=exc)
+                asyncio.selector_events.logger.debug("%r: %s", self, message, exc_info=exc)
         else:
             loop.call_exception_handler(
                 {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
@@ -136,7 +136,7 @@ class SocketTransport(_ferrio.StreamTransport):
 
     def _received_eof(self) -> None:
         if self._loop.get_debug():
-            logger.debug("%r received EOF", self)
+            asyncio.selector_events.logger.debug("%r received EOF", self)
         try:
             keep_open = self.get_protocol().eof_received()
         except (SystemExit, KeyboardInterrupt):
@@ -175,7 +175,7 @@ class SocketTransport(_ferrio.StreamTransport):
     def _report_if_slow(self, took: float) -> None:
         loop = self._loop
         if loop is not None and took >= loop.slow_callback_duration:
-            logger.warning("Executing %r took %.3f seconds", self, took)
+            asyncio.selector_events.logger.warning("Executing %r took %.3f seconds", self, took)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         waiter = self._empty_waiter

@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p ferrio-engine --release --test loom_inbox`
 //!
-//! The consumer's bell is a flag under loom's mutex and condition variable: a lost wake-up shows as a deadlock, which loom
+//! The consumer's bell is a flag under loom's mutex and condition variable: a lost wake-up is a deadlock, which loom
 //! reports. Entries hold loom's `Arc` and cells, so a leaked, doubled or half-written one is reported too.
 #![cfg(loom)]
 

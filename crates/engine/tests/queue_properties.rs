@@ -69,7 +69,7 @@ proptest! {
                     prop_assert_eq!(&taken, &std::mem::take(&mut entries));
                 }
                 InboxStep::PrepareSleep => {
-                    asleep = entries.is_empty() && !std::mem::take(&mut nudged);
+                    asleep = !std::mem::take(&mut nudged) && entries.is_empty();
                     prop_assert_eq!(inbox.prepare_sleep(), asleep);
                 }
                 InboxStep::Awake => {

@@ -1,10 +1,11 @@
 //! Entries that are ready to run, first in, first out.
 //!
 //! One turn runs exactly the entries that were there when it began: take [`Ready::turn`] once, then `pop` that many
-//! times. What those entries push waits for the next turn, so an entry that always pushes itself again cannot starve I/O.
+//! times. What those entries push waits for the next turn, so an entry that always pushes itself again cannot
+//! starve I/O.
 //!
 //! # Invariants
-//! 1. Entries only leave by `pop` and `drain`, so the count from `turn` is never too high while a turn runs.
+//! 1. Entries leave by `pop` and `drain` only: a turn that finds less than `turn` counted was drained by an entry.
 //! 2. No method drops an entry.
 //!
 //! # Cost

@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! 1. Equal deadlines leave in insertion order; `seq` breaks the tie.
-//! 2. `cancelled <= heap.len()`; once it exceeds both [`SWEEP_FLOOR`] and half of the heap, a sweep removes every
+//! 2. `cancelled <= heap.len()`; once it exceeds both `SWEEP_FLOOR` (64) and half of the heap, a sweep removes every
 //!    cancelled entry. A program that starts and cancels timers for ever holds at most twice its live timers, or
 //!    `SWEEP_FLOOR` entries more than them.
 //! 3. No method drops an entry: whatever leaves is returned or put into `discarded`.
@@ -117,7 +117,9 @@ impl<E: Expirable> Timers<E> {
                 return None;
             }
             if !head.entry.is_cancelled() {
-                return self.heap.pop().map(|node| node.entry);
+                let entry = self.heap.pop().map(|node| node.entry);
+                self.cancelled = self.cancelled.min(self.heap.len());
+                return entry;
             }
             self.discard_head(discarded);
         }
@@ -174,8 +176,8 @@ impl<E: Expirable> Timers<E> {
     }
 
     fn discard_head(&mut self, discarded: &mut Vec<E>) {
-        self.cancelled = self.cancelled.saturating_sub(1);
         discarded.extend(self.heap.pop().map(|node| node.entry));
+        self.cancelled = self.cancelled.saturating_sub(1).min(self.heap.len());
     }
 
     #[cold]
@@ -348,6 +350,7 @@ mod tests {
         }
         assert_eq!(timers.cancelled_len(), 1);
         assert_eq!(pop_all_due(&mut timers, at(1)), [1]);
+        assert_eq!(timers.cancelled_len(), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! methods that Ferrio inherits. Here these attributes are windows on the native state.
 
 use ferrio_engine::time::Expirable;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
 
@@ -68,6 +69,22 @@ impl LoopCore {
         self.watches.with(py, |watches| watches.keys().copied().collect())
     }
 
+    /// Makes a handle ready, one of asyncio's own or ours.
+    fn _add_callback(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        if !handle.is_instance(&py.import("asyncio.events")?.getattr("Handle")?)? {
+            return Err(PyTypeError::new_err("a Handle is required here"));
+        }
+        self.push_ready(py, Entry::Handle(Object::new(handle)));
+        Ok(())
+    }
+
+    /// As `_add_callback`, from a signal handler: the loop may be about to sleep.
+    fn _add_callback_signalsafe(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        self._add_callback(py, handle)?;
+        self.interrupt();
+        Ok(())
+    }
+
     fn _timer_handle_cancelled(&self, py: Python<'_>, _handle: &Bound<'_, PyAny>) {
         drop(self.note_cancelled_timer(py));
     }
@@ -77,7 +94,7 @@ impl LoopCore {
         self.flags.closed.get()
     }
 
-    #[setter]
+    #[setter(_closed)]
     fn set_closed(&self, closed: bool) {
         self.flags.closed.set(closed);
     }
@@ -87,7 +104,7 @@ impl LoopCore {
         self.flags.stopping.get()
     }
 
-    #[setter]
+    #[setter(_stopping)]
     fn set_stopping(&self, stopping: bool) {
         self.flags.stopping.set(stopping);
     }
@@ -97,8 +114,8 @@ impl LoopCore {
         self.is_debug()
     }
 
-    #[setter]
-    fn set__debug(&self, debug: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[setter(_debug)]
+    fn set_debug(&self, debug: &Bound<'_, PyAny>) -> PyResult<()> {
         self.flags.debug.set(debug.is_truthy()?);
         Ok(())
     }
@@ -108,8 +125,8 @@ impl LoopCore {
         Some(self.flags.thread.get()).filter(|&thread| thread != 0)
     }
 
-    #[setter]
-    fn set__thread_id(&self, thread: Option<u64>) {
+    #[setter(_thread_id)]
+    fn set_thread_id(&self, thread: Option<u64>) {
         self.flags.thread.set(thread.unwrap_or(0));
     }
 
@@ -128,8 +145,8 @@ impl LoopCore {
     }
 
     /// `BaseEventLoop` assigns its own queue; the loop keeps its.
-    #[setter]
-    fn set__ready(&self, _queue: &Bound<'_, PyAny>) {}
+    #[setter(_ready)]
+    fn set_ready(&self, _queue: &Bound<'_, PyAny>) {}
 
     /// The pending timer handles, in no particular order; a snapshot.
     #[getter]
@@ -140,16 +157,16 @@ impl LoopCore {
     }
 
     /// `BaseEventLoop` assigns its own heap; the loop keeps its.
-    #[setter]
-    fn set__scheduled(&self, _heap: &Bound<'_, PyAny>) {}
+    #[setter(_scheduled)]
+    fn set_scheduled(&self, _heap: &Bound<'_, PyAny>) {}
 
     #[getter]
     fn _timer_cancelled_count(&self, py: Python<'_>) -> usize {
         self.with_reactor(py, |reactor| reactor.timers.iter().filter(|(_, timer)| timer.is_cancelled()).count())
     }
 
-    #[setter]
-    fn set__timer_cancelled_count(&self, _count: usize) {}
+    #[setter(_timer_cancelled_count)]
+    fn set_timer_cancelled_count(&self, _count: usize) {}
 }
 
 /// Adds the core to the module.

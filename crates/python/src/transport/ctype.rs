@@ -358,6 +358,7 @@ fast!(set_write_buffer_limits, |py, object, arguments| {
         let high = high.unwrap_or(4 * low);
         return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
     }
+    close::flush_now(py, object, state)?;
     let signal = state.with(py, |inner| inner.stream.after_write());
     if signal == ferrio_engine::flow::GateSignal::Pause {
         // SAFETY: the object of the method call.
@@ -429,7 +430,8 @@ unsafe extern "C" fn set_empty_waiter(
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let transports = py.import("asyncio.transports")?;
-    let base = transports.getattr("Transport")?.cast_into::<PyType>()?;
+    // asyncio's own sendfile fallback asks for the mixin by name.
+    let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
     let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
     EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
     State::set_offset(state_offset(&base));

@@ -163,8 +163,10 @@ fn after_queueing(py: Python<'_>, object: *mut ffi::PyObject, state: &State) -> 
     // SAFETY: whoever stores a loop has checked its type.
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     let (may_wait, is_corked) = state.with(py, |inner| {
-        let waits = inner.stream.is_sending() || inner.stream.queued_bytes() < CORK_BYTES;
-        (waits, inner.is_corked)
+        // Whether the protocol must pause is decided by what the kernel leaves, so it is asked first.
+        let (_, high) = inner.stream.gate.limits();
+        let is_small = inner.stream.queued_bytes() < CORK_BYTES && inner.stream.pending_bytes() <= high;
+        (is_small, inner.is_corked)
     });
     if may_wait && core.is_in_entry() {
         if !is_corked {
@@ -246,12 +248,17 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
     if state.with(py, |inner| inner.stream.after_progress()) == GateSignal::Resume {
         // The protocol may write more.
         tell(py, object, "_resume_writing")?;
+        flush(py, core, object, state)?;
     }
     let (drained, waiter, is_eof_written) = state.with(py, |inner| {
         let is_drained = inner.stream.pending_bytes() == 0;
         (is_drained, inner.empty_waiter.clone(), inner.is_eof_written)
     });
     if !drained {
+        return Ok(());
+    }
+    if state.with(py, |inner| inner.key.is_none()) {
+        // The protocol, or a failed write, has ended the transport.
         return Ok(());
     }
     hold(py, core, object, state)?;
