@@ -16,6 +16,7 @@ import asyncio.format_helpers
 import asyncio.sslproto
 import asyncio.unix_events
 import contextvars
+import inspect
 import selectors
 import signal
 import socket
@@ -34,7 +35,7 @@ from ._transport import SocketTransport
 __all__ = ["Loop", "report_callback_error"]
 
 _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
-_CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
+_SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
 
 class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # type: ignore[misc, name-defined]
@@ -228,8 +229,9 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
 def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> None:
     """Tell the loop's exception handler that a callback failed, as ``asyncio.Handle`` does."""
     loop = handle._loop  # type: ignore[attr-defined]
+    options = {"debug": loop.get_debug()} if _SOURCES_HAVE_DEBUG else {}
     source = asyncio.format_helpers._format_callback_source(
-        handle._callback, handle._args, debug=loop.get_debug()  # type: ignore[attr-defined]
+        handle._callback, handle._args, **options  # type: ignore[attr-defined]
     )
     context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
     if handle._source_traceback:  # type: ignore[attr-defined]
@@ -253,3 +255,5 @@ def run_debug(handle: asyncio.Handle) -> None:
             )
     finally:
         loop._current_handle = None
+        # An exception's traceback leads to this frame: a handle left in it would be a cycle.
+        del handle

@@ -1,0 +1,178 @@
+"""Measure Ferrio against its peers.
+
+    python benchmarks                     the whole suite, then report, plots and targets in build/bench
+    python benchmarks --quick             everything once and short: does it all work?
+    python benchmarks --only net,call_*   some cases
+    python benchmarks --check             judge the last run by targets.toml; status 1 when a target is missed
+    python benchmarks --publish DIR       write the last run's report into DIR, if it may be quoted
+
+What is measured and how to read the figures: benchmarks/README.md.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import loops
+from harness import cases, machine, peers, programs, rounds, sample, summary, targets, verdict
+from harness.progress import Progress, span
+from report import tables, writer
+
+DEFAULT = sample.Settings()
+
+
+def main() -> int:
+    # SIGTERM too must end the servers, which is what leaving the program in order does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    options = parse()
+    if options.list:
+        print("\n".join(f"{case.name:24} {case.title}" for case in cases.CASES))
+        return 0
+    if options.check or options.report or options.publish:
+        return on_saved_results(options)
+    try:
+        results = measure(options)
+    except (programs.BuildFailed, ValueError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    writer.save(results, options.output)
+    show(results, options.output)
+    return 1 if any(failure["loop"] == targets.CANDIDATE for failure in results["failures"]) else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="times every case runs on every loop (5)")
+    parser.add_argument(
+        "--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)"
+    )
+    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net or micro, with commas")
+    parser.add_argument(
+        "--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
+    parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")
+    parser.add_argument("--client-core", type=int, default=DEFAULT.client_core, metavar="N")
+    parser.add_argument(
+        "--output", type=Path, default=programs.OUTPUT, metavar="DIR", help="results (build/bench)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    saved = parser.add_mutually_exclusive_group()
+    saved.add_argument("--check", action="store_true", help="judge the last run's results; measure nothing")
+    saved.add_argument(
+        "--report", action="store_true", help="write the last run's report again; measure nothing"
+    )
+    saved.add_argument("--publish", type=Path, metavar="DIR", help="write the last run's report there")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Build, probe, measure, sum up."""
+    chosen = cases.pick(options.only)
+    wanted = [name.strip() for name in options.loops.split(",")]
+    unknown = [name for name in wanted if name not in loops.NAMES]
+    if unknown:
+        raise ValueError(f"no loop is called {', '.join(unknown)}; there are {', '.join(loops.NAMES)}")
+    settings = replace(
+        DEFAULT, seconds=options.seconds, server_core=options.server_core, client_core=options.client_core
+    )
+    count = options.rounds
+    if options.quick:
+        settings = replace(settings, seconds=0.3, warmup_s=0.1, micro_seconds=0.01, micro_repeats=2)
+        count = 1
+    missing = {settings.server_core, settings.client_core} - os.sched_getaffinity(0)
+    if missing:
+        raise ValueError(f"core {min(missing)} is not there; choose with --server-core and --client-core")
+
+    built = programs.build_all(options.output)
+    there, left_out = peers.usable(wanted)
+    for sentence in left_out.values():
+        print(sentence, file=sys.stderr)
+    if not there:
+        raise ValueError("No loop is left to measure.")
+
+    facts = machine.facts(there)
+    steps = rounds.plan(chosen, there, count)
+    planned = rounds.planned_seconds(steps, settings)
+    print(f"{len(steps)} samples, about {span(sum(planned))}.", file=sys.stderr)
+    outcome = rounds.run(
+        steps,
+        settings,
+        lambda case, loop, settings: sample.take(case, loop, settings, built),
+        Progress(planned),
+    )
+    return {
+        **facts,
+        "rounds": count,
+        "quick": options.quick,
+        "interrupted": outcome.interrupted,
+        "settings": rounds.settings_as_data(settings),
+        "loops": there,
+        "left_out": left_out,
+        "summary": summary.summarise(outcome.samples),
+        "failures": outcome.failures,
+        "samples": outcome.samples,
+    }
+
+
+def show(results: Mapping[str, Any], folder: Path) -> None:
+    """Write the report; print where it is, the targets, and loudly whether the figures may be quoted."""
+    written, problem = writer.write(results, folder)
+    print("\nWritten: " + ", ".join(str(path) for path in [folder / writer.RESULTS, *written]))
+    if problem:
+        print(problem)
+    for note in verdict.notes(results):
+        print(note)
+    print_targets(targets.judge(targets.load(), results["samples"]))
+    shout(results)
+
+
+def print_targets(judged: list[targets.Judged]) -> None:
+    print("\n" + tables.plain(tables.TARGET_HEAD, tables.target_rows(judged)) + "\n")
+
+
+def shout(results: Mapping[str, Any]) -> None:
+    reasons = verdict.against_quoting(results)
+    if reasons:
+        print(f"!!! DO NOT QUOTE THESE FIGURES !!! {' '.join(reasons)}")
+
+
+def on_saved_results(options: argparse.Namespace) -> int:
+    try:
+        results = writer.load(options.output)
+    except FileNotFoundError:
+        print(f"There are no results in {options.output}; run the benchmarks first.", file=sys.stderr)
+        return 1
+    if options.report:
+        show(results, options.output)
+        return 0
+    if options.publish:
+        try:
+            written = writer.publish(results, options.publish)
+        except writer.NotForQuoting as problem:
+            print(f"Not published. {problem}", file=sys.stderr)
+            return 1
+        print("Published: " + ", ".join(map(str, written)))
+        return 0
+    judged = targets.judge(targets.load(), results["samples"])
+    print_targets(judged)
+    shout(results)
+    return 0 if all(entry.verdict == "pass" for entry in judged) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Runs the cases over the loops, round by round, and sums up what was measured."""

@@ -1,0 +1,82 @@
+"""What is measured: network cases (a server process and the load generator) and micro cases (one process)."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from micro.scheduling import BENCHMARKS
+
+
+@dataclass(frozen=True)
+class EchoCase:
+    """A closed loop: every connection has one message under way."""
+
+    name: str
+    api: str
+    connections: int = 100
+    size_bytes: int = 1024
+    unix: bool = False
+
+    group = "net"
+
+    @property
+    def lines(self) -> bool:
+        return self.api == "readline"
+
+    @property
+    def saturates(self) -> bool:
+        """So many messages are under way that one always waits for the server."""
+        return self.connections >= 16
+
+    @property
+    def title(self) -> str:
+        size = f"{self.size_bytes // 1024} KiB" if self.size_bytes >= 1024 else f"{self.size_bytes} B"
+        plural = "s" if self.connections > 1 else ""
+        family = "Unix" if self.unix else "TCP"
+        return f"{family} echo, {self.api}, {self.connections} connection{plural} x {size}"
+
+
+@dataclass(frozen=True)
+class MicroCase:
+    """One function of ``micro/scheduling.py``, in a process of its own."""
+
+    name: str
+
+    group = "micro"
+
+    @property
+    def title(self) -> str:
+        return BENCHMARKS[self.name].operation
+
+    @property
+    def threaded(self) -> bool:
+        return BENCHMARKS[self.name].threaded
+
+
+Case = EchoCase | MicroCase
+
+CASES: tuple[Case, ...] = (
+    EchoCase("echo-protocol", "protocol"),
+    EchoCase("echo-streams", "streams"),
+    EchoCase("echo-readline", "readline"),
+    EchoCase("echo-sock", "sock"),
+    EchoCase("echo-protocol-64k", "protocol", size_bytes=64 * 1024),
+    EchoCase("echo-protocol-one", "protocol", connections=1),
+    EchoCase("echo-protocol-unix", "protocol", unix=True),
+    *(MicroCase(name) for name in BENCHMARKS),
+)
+
+
+def pick(patterns: str | None) -> list[Case]:
+    """The cases whose name or group matches one of the comma-separated shell *patterns*; without, all.
+
+    Raises:
+        ValueError: A pattern matches nothing.
+    """
+    if patterns is None:
+        return list(CASES)
+    wanted = [pattern.strip() for pattern in patterns.split(",")]
+    for pattern in wanted:
+        if not any(fnmatch(case.name, pattern) or case.group == pattern for case in CASES):
+            names = ", ".join(case.name for case in CASES)
+            raise ValueError(f"no case is called {pattern}; there are net, micro, {names}")
+    return [case for case in CASES if any(fnmatch(case.name, w) or case.group == w for w in wanted)]

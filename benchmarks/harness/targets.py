@@ -1,0 +1,67 @@
+"""The goals of ``targets.toml``, judged by a set of results."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import summary
+from .programs import BENCHMARKS
+
+CANDIDATE = "ferrio"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on the candidate's figure divided by a peer's."""
+
+    goal: str
+    case: str
+    metric: str
+    peer: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"{self.goal}: exactly one of at_most and at_least")
+
+    @property
+    def bound(self) -> str:
+        return f"<= {self.at_most:.2f} x" if self.at_most is not None else f">= {self.at_least:.2f} x"
+
+    def met_by(self, ratio: float) -> bool:
+        if self.at_most is not None:
+            return ratio <= self.at_most
+        assert self.at_least is not None
+        return ratio >= self.at_least
+
+
+@dataclass(frozen=True)
+class Judged:
+    target: Target
+    #: Spread of the ratio; None when a side was not measured.
+    ratio: dict[str, float] | None
+
+    @property
+    def verdict(self) -> str:
+        if self.ratio is None:
+            return "not measured"
+        return "pass" if self.target.met_by(self.ratio["median"]) else "miss"
+
+
+def load(path: Path = BENCHMARKS / "targets.toml") -> list[Target]:
+    with path.open("rb") as file:
+        return [Target(**entry) for entry in tomllib.load(file)["target"]]
+
+
+def judge(targets: Iterable[Target], samples: Iterable[Mapping[str, Any]]) -> list[Judged]:
+    table = summary.tabulate(samples)
+    judged = []
+    for target in targets:
+        by_loop = table.get(target.case, {})
+        mine = by_loop.get(CANDIDATE, {}).get(target.metric, {})
+        other = by_loop.get(target.peer, {}).get(target.metric, {})
+        judged.append(Judged(target, summary.ratio(mine, other)))
+    return judged

@@ -1,0 +1,35 @@
+"""The event loops that are compared, and how one of each is made."""
+
+import asyncio
+import importlib
+import importlib.metadata
+
+#: In the order of the tables. Every name but ``asyncio`` is a package with ``new_event_loop()``.
+NAMES = ("asyncio", "uvloop", "rsloop", "zuvloop", "ferrio")
+
+#: The loop that ratios are taken against.
+BASELINE = "uvloop"
+
+#: The C server: not a loop, but the limit of every network case.
+LIMIT = "c"
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Make a loop. Importing a package may patch ``asyncio``, so a process makes loops of one name only.
+
+    Raises:
+        ImportError: The package is not installed.
+        AttributeError: The package has no ``new_event_loop`` yet.
+    """
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop()
+    loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
+    return loop
+
+
+def version(name: str) -> str | None:
+    """The version of the installed package; None when there is none of that name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

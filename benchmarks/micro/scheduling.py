@@ -1,0 +1,268 @@
+"""What one operation of a loop costs, in process: callbacks, timers, tasks, futures, the executor.
+
+    python benchmarks/micro/scheduling.py --loop uvloop --benchmark call_soon [--seconds 0.2] [--cores 0]
+
+Prints one line of JSON: nanoseconds per operation, median, smallest and largest of the repeats. A repeat runs
+as many rounds as fill ``--seconds``, counted by a warm-up of the same length; the collector stays on, as in a
+program. Callbacks are ``noop``, a Python function without arguments, so the cost of one call is in every
+figure that runs callbacks.
+"""
+
+import argparse
+import asyncio
+import gc
+import itertools
+import json
+import os
+import queue
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from itertools import repeat
+from pathlib import Path
+from time import perf_counter_ns
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import loops
+
+#: Runs a number of rounds on the running loop and returns the nanoseconds that count.
+Run = Callable[[asyncio.AbstractEventLoop, int], Awaitable[int]]
+
+
+class Benchmark(NamedTuple):
+    """A measurement: its code, what one operation is, and how many of them a round holds."""
+
+    run: Run
+    operation: str
+    per_round: int
+    #: Another thread takes part, which has a core of its own.
+    threaded: bool
+
+
+BENCHMARKS: dict[str, Benchmark] = {}
+
+
+def benchmark(operation: str, *, per_round: int = 1, threaded: bool = False) -> Callable[[Run], Run]:
+    def register(run: Run) -> Run:
+        BENCHMARKS[run.__name__] = Benchmark(run, operation, per_round, threaded)
+        return run
+
+    return register
+
+
+def noop() -> None:
+    pass
+
+
+async def nothing() -> None:
+    pass
+
+
+@benchmark("one callback scheduled with call_soon and run, in bursts of 1,000", per_round=1_000)
+async def call_soon(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    schedule = loop.call_soon
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        for _ in repeat(None, 1_000):
+            schedule(noop)
+        await asyncio.sleep(0)  # comes after the burst in the ready queue
+    return perf_counter_ns() - begin
+
+
+@benchmark(
+    "one callback scheduled with call_soon_threadsafe on the loop's own thread and run, in bursts of 1,000",
+    per_round=1_000,
+)
+async def call_soon_threadsafe(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    schedule = loop.call_soon_threadsafe
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        # A loop may hold these in a queue of their own, so only the burst's own end shows that it has run.
+        done = loop.create_future()
+        for _ in repeat(None, 999):
+            schedule(noop)
+        schedule(done.set_result, None)
+        await done
+    return perf_counter_ns() - begin
+
+
+@benchmark(
+    "one callback scheduled with call_soon_threadsafe by another thread and run, in bursts of 10,000",
+    per_round=10_000,
+    threaded=True,
+)
+async def call_soon_from_thread(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    schedule = loop.call_soon_threadsafe
+    bursts: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
+
+    def post() -> None:
+        while (done := bursts.get()) is not None:
+            for _ in repeat(None, 9_999):
+                schedule(noop)
+            schedule(done.set_result, None)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        done = loop.create_future()
+        bursts.put(done)
+        await done
+    elapsed = perf_counter_ns() - begin
+    bursts.put(None)
+    thread.join()
+    return elapsed
+
+
+@benchmark(
+    "one call_later a minute ahead, cancelled at once, in bursts of 1,000 with a turn of the loop after each",
+    per_round=1_000,
+)
+async def call_later_cancel(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    schedule = loop.call_later
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        for _ in repeat(None, 1_000):
+            schedule(60.0, noop).cancel()
+        await asyncio.sleep(0)  # the turn in which a loop tidies up
+    return perf_counter_ns() - begin
+
+
+@benchmark(
+    "one timer of 10,000 with unordered deadlines: call_at, and firing once all are due; waiting not counted",
+    per_round=10_000,
+)
+async def call_at_fire(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    spread_s = 0.01
+    unordered = random.Random(1)
+    offsets = [unordered.random() * spread_s for _ in range(9_999)]
+    ahead_s = 0.05
+    counted = 0
+    while rounds > 0:
+        fired = itertools.count()
+        done = loop.create_future()
+        call_at, fire = loop.call_at, fired.__next__
+        begin = perf_counter_ns()
+        base = loop.time() + ahead_s
+        for offset in offsets:
+            call_at(base + offset, fire)
+        # 2 ms after every other, because some clocks tick in milliseconds.
+        call_at(base + spread_s + 0.002, done.set_result, None)
+        inserted = perf_counter_ns() - begin
+        late = loop.time() >= base
+        while loop.time() < base + spread_s + 0.005:
+            time.sleep(0.001)  # the loop must not run before all timers are due
+        begin = perf_counter_ns()
+        await done
+        firing = perf_counter_ns() - begin
+        if next(fired) != 9_999:
+            raise RuntimeError("the last timer fired before some other")
+        if late:
+            ahead_s *= 2  # the first were due when they were set; some loops make no timer then
+            continue
+        counted += inserted + firing
+        ahead_s = max(0.005, 3 * inserted / 1e9)
+        rounds -= 1
+    return counted
+
+
+@benchmark("one create_task of an empty coroutine, and await of it")
+async def spawn(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    create_task = loop.create_task
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        await create_task(nothing())
+    return perf_counter_ns() - begin
+
+
+@benchmark("one asyncio.sleep(0) of a lone task: one turn of the loop")
+async def sleep_zero(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    sleep = asyncio.sleep
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        await sleep(0)
+    return perf_counter_ns() - begin
+
+
+@benchmark("one future made, awaited, and set by a callback of the next turn")
+async def future_wake(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    create_future, schedule = loop.create_future, loop.call_soon
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        future = create_future()
+        schedule(future.set_result, None)
+        await future
+    return perf_counter_ns() - begin
+
+
+@benchmark("one child of asyncio.gather over 100 empty coroutines", per_round=100)
+async def gather_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    gather = asyncio.gather
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        await gather(*[nothing() for _ in repeat(None, 100)])
+    return perf_counter_ns() - begin
+
+
+@benchmark("one run_in_executor of an empty function on the default executor, and await of it", threaded=True)
+async def executor_roundtrip(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    submit = loop.run_in_executor
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        await submit(None, noop)
+    return perf_counter_ns() - begin
+
+
+async def rounds_that_fill(run: Run, seconds: float) -> int:
+    """Warm up for about *seconds*; return the number of rounds that take as long."""
+    loop = asyncio.get_running_loop()
+    rounds, spent_ns = 1, 0
+    while True:
+        elapsed_ns = await run(loop, rounds)
+        spent_ns += elapsed_ns
+        if spent_ns >= seconds * 1e9:
+            return max(1, round(rounds * seconds * 1e9 / elapsed_ns))
+        rounds *= 2
+
+
+async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, float]:
+    """Nanoseconds per operation: ``ns`` is the median of the repeats."""
+    loop = asyncio.get_running_loop()
+    rounds = await rounds_that_fill(chosen.run, seconds)
+    figures = []
+    for _ in range(repeats):
+        gc.collect()
+        figures.append(await chosen.run(loop, rounds) / (rounds * chosen.per_round))
+    return {
+        "ns": statistics.median(figures),
+        "ns_min": min(figures),
+        "ns_max": max(figures),
+        "rounds": rounds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--loop", required=True, choices=loops.NAMES)
+    parser.add_argument("--benchmark", required=True, choices=BENCHMARKS)
+    parser.add_argument("--seconds", type=float, default=0.2, help="length of one repeat (0.2)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cores", help="run on these CPUs only: numbers with commas")
+    options = parser.parse_args()
+    if options.cores is not None:
+        os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
+    chosen = BENCHMARKS[options.benchmark]
+    with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
+        figures = runner.run(measure(chosen, options.seconds, options.repeats))
+    print(json.dumps({"loop": options.loop, "benchmark": options.benchmark, **figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Turns results into a Markdown page and plots."""
