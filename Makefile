@@ -39,3 +39,11 @@ $(STAMPS)/built: $(ENGINE_SOURCES) $(STAMPS)/group-build
 
 .PHONY: build
 build: $(STAMPS)/built  ## Build the extension module into the virtual environment of PYTHON
+
+.PHONY: bench
+bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
+	$(BIN)/python benchmarks $(BENCH)
+
+.PHONY: conformance
+conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONFORMANCE="test_events -k name")
+	$(BIN)/python tests/conformance $(CONFORMANCE)
