@@ -3,7 +3,6 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::object::Object;
 
@@ -69,9 +68,18 @@ impl<'a> Arguments<'a> {
 
 /// A tuple of the objects at these addresses.
 pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
-    // SAFETY: the caller of the function whose arguments these are keeps them alive.
-    let items = values.iter().map(|&value| unsafe { Bound::from_borrowed_ptr(py, value) });
-    Ok(Object::new(PyTuple::new(py, items)?))
+    #[expect(clippy::cast_possible_wrap, reason = "the length of a slice")]
+    // SAFETY: the thread is attached.
+    let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };
+    // SAFETY: a new reference, or null with an exception.
+    let Some(tuple) = (unsafe { Object::from_owned(tuple) }) else { return Err(PyErr::fetch(py)) };
+    for (index, &value) in (0..).zip(values) {
+        // SAFETY: the caller of the function whose arguments these are keeps them alive.
+        let value = unsafe { Object::from_borrowed(value) };
+        // SAFETY: a new tuple that nobody has seen, an index below its length, a reference to give away.
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.into_ptr()) };
+    }
+    Ok(tuple)
 }
 
 /// `TypeError` for a keyword that `function` does not have.

@@ -151,8 +151,8 @@ impl LoopCore {
     /// The pending timer handles, in no particular order; a snapshot.
     #[getter]
     fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let handles: Vec<Object> = self
-            .with_reactor(py, |reactor| reactor.timers.iter().map(|(_, timer)| timer.object().clone()).collect());
+        let handles: Vec<Object> =
+            self.with_reactor(py, |reactor| reactor.timers.iter().map(|(_, timer)| timer.object().clone()).collect());
         PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
     }
 

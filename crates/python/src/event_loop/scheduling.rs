@@ -24,6 +24,7 @@ struct Call<'a> {
     context: Option<*mut ffi::PyObject>,
 }
 
+#[inline]
 fn parse<'a>(
     py: Python<'_>,
     function: &'static str,
@@ -119,9 +120,8 @@ fast!(call_soon_threadsafe, |py, object, arguments| {
         check_in_debug(py, object, call.callback, "call_soon_threadsafe", true)?;
     }
     // Since 3.14 cancelling such a handle from another thread waits while its callback runs.
-    let kind = if py.version_info() >= (3, 14) { Kind::ThreadSafe } else { Kind::Plain };
     let handle = Recipe {
-        kind,
+        kind: if cfg!(Py_3_14) { Kind::ThreadSafe } else { Kind::Plain },
         event_loop: object,
         callback: call.callback,
         args: call.args,
@@ -166,6 +166,11 @@ fn schedule_at(
 }
 
 fn seconds(py: Python<'_>, value: *mut ffi::PyObject, none: &'static str) -> PyResult<f64> {
+    // SAFETY: an argument of the call.
+    if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
+        // SAFETY: a float.
+        return Ok(unsafe { ffi::PyFloat_AS_DOUBLE(value) });
+    }
     // SAFETY: an argument of the call.
     let value = unsafe { Bound::from_borrowed_ptr(py, value) };
     if value.is_none() {

@@ -32,7 +32,7 @@ impl LoopCore {
         self.take_inbox(py);
         let mut discarded: Vec<TimerRef> = Vec::new();
         let stopping = self.flags.stopping.get();
-        let budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded));
+        let budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
         discarded.clear();
         match budget {
             SleepBudget::None => self.poll(py)?,
@@ -150,10 +150,16 @@ impl LoopCore {
         let mut outcome = Ok(());
         while self.flags.has_corked.replace(false) {
             // A failed flush calls the protocol, which may write elsewhere: hence the loop.
-            for transport in self.corked.with(py, core::mem::take) {
+            let mut corked = self.corked.with(py, core::mem::take);
+            for transport in corked.drain(..) {
                 let flushed = transport::flush_corked(py, self, &transport);
                 outcome = outcome.and(flushed);
             }
+            self.corked.with(py, |place| {
+                if place.is_empty() {
+                    *place = corked;
+                }
+            });
         }
         outcome
     }

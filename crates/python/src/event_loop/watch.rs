@@ -80,15 +80,9 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
         }
     }
     let fd = number(py, *file)?;
-    let handle = Recipe {
-        kind: Kind::Plain,
-        event_loop: object,
-        callback: *callback,
-        args,
-        context,
-        trace: core.is_debug(),
-    }
-    .make(py)?;
+    let handle =
+        Recipe { kind: Kind::Plain, event_loop: object, callback: *callback, args, context, trace: core.is_debug() }
+            .make(py)?;
     let known = core.watches.with(py, |watches| watches.get(&fd).copied());
     let key = match known {
         Some(key) => key,
@@ -198,8 +192,14 @@ one_argument!(remove_writer, |py, object, file| remove_method(py, object, file, 
 
 /// Adds the methods to the core's type.
 pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(class, fast_def(c"_add_reader", add_reader, c"As add_reader, without asking who else uses the number."))?;
-    add_method(class, fast_def(c"_add_writer", add_writer, c"As add_writer, without asking who else uses the number."))?;
+    add_method(
+        class,
+        fast_def(c"_add_reader", add_reader, c"As add_reader, without asking who else uses the number."),
+    )?;
+    add_method(
+        class,
+        fast_def(c"_add_writer", add_writer, c"As add_writer, without asking who else uses the number."),
+    )?;
     add_method(class, one_argument_def(c"_remove_reader", remove_reader, c"As remove_reader, without that question."))?;
     add_method(class, one_argument_def(c"_remove_writer", remove_writer, c"As remove_writer, without that question."))
 }

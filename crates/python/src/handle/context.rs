@@ -21,11 +21,7 @@ pub(crate) fn is_context(object: *mut ffi::PyObject) -> bool {
 ///
 /// # Errors
 /// The context is entered already (`RuntimeError`), or what `body` reports.
-pub(crate) fn run_in<R>(
-    py: Python<'_>,
-    context: &Object,
-    body: impl FnOnce() -> PyResult<R>,
-) -> PyResult<R> {
+pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     // SAFETY: the thread is attached and the object is a context: callers check it where it comes from outside.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
         return Err(PyErr::fetch(py));

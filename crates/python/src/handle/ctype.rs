@@ -1,8 +1,8 @@
 //! The three native types: making and freeing them, `cancel`, `cancelled`, `get_context`.
 //!
 //! # Memory
-//! A freed plain handle keeps its memory on a list of at most [`KEPT`] for the next one. An object there has no type, no
-//! references and is not tracked; taking it out makes it new.
+//! A freed handle keeps its memory on its type's list, of at most [`KEPT`], for the next one. An object there has no
+//! references, given or taken, and is not tracked; taking it out makes it new.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -23,7 +23,7 @@ static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static TIMER: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
-/// Freed plain handles that keep their memory.
+/// Freed handles of a type that keep their memory.
 const KEPT: usize = 1024;
 
 struct Freed(*mut ffi::PyObject);
@@ -31,7 +31,7 @@ struct Freed(*mut ffi::PyObject);
 // SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
 unsafe impl Send for Freed {}
 
-static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
+static FREED: [Guarded<Vec<Freed>>; 3] = [const { Guarded::new(Vec::new()) }; 3];
 
 /// Which type of handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    #[inline]
     fn class(self) -> *mut ffi::PyTypeObject {
         match self {
             Self::Plain => &HANDLE,
@@ -49,6 +50,20 @@ impl Kind {
             Self::Timer => &TIMER,
         }
         .load(Ordering::Relaxed)
+    }
+
+    fn of(object: *mut ffi::PyObject) -> Self {
+        if has_type(object, Self::Plain) {
+            Self::Plain
+        } else if has_type(object, Self::Timer) {
+            Self::Timer
+        } else {
+            Self::ThreadSafe
+        }
+    }
+
+    fn freed(self) -> &'static Guarded<Vec<Freed>> {
+        &FREED[self as usize]
     }
 }
 
@@ -77,6 +92,7 @@ pub(crate) struct Recipe<'a> {
 
 impl Recipe<'_> {
     /// Makes the handle.
+    #[inline]
     pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
         let context = match self.context {
             None => context::copy_current(py)?,
@@ -109,17 +125,16 @@ fn source_traceback(py: Python<'_>) -> PyResult<Object> {
     Ok(Object::new(stack))
 }
 
+#[inline]
 fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
     let class = kind.class();
-    if kind == Kind::Plain {
-        if let Some(Freed(memory)) = FREED.with(py, Vec::pop) {
-            // SAFETY: memory of an instance of this very type, which nobody refers to.
-            let object = unsafe { ffi::PyObject_Init(memory, class) };
-            // SAFETY: untracked when it was freed; its slots are null.
-            unsafe { ffi::PyObject_GC_Track(object.cast()) };
-            // SAFETY: a new reference.
-            return unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py));
-        }
+    if let Some(Freed(memory)) = kind.freed().with(py, Vec::pop) {
+        // SAFETY: memory of an instance of this very type, which nobody refers to.
+        let object = unsafe { ffi::PyObject_Init(memory, class) };
+        // SAFETY: untracked when it was freed; its slots are null.
+        unsafe { ffi::PyObject_GC_Track(object.cast()) };
+        // SAFETY: a new reference.
+        return unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py));
     }
     // SAFETY: a ready type without variable-sized part.
     let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
@@ -153,17 +168,15 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     clear_slots(object);
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
-    let keeps = has_type(object, Kind::Plain) && {
-        // SAFETY: CPython frees objects on attached threads.
-        let py = unsafe { Python::assume_attached() };
-        FREED.with(py, |freed| {
-            let room = freed.len() < KEPT;
-            if room {
-                freed.push(Freed(object));
-            }
-            room
-        })
-    };
+    // SAFETY: CPython frees objects on attached threads.
+    let py = unsafe { Python::assume_attached() };
+    let keeps = Kind::of(object).freed().with(py, |freed| {
+        let room = freed.len() < KEPT;
+        if room {
+            freed.push(Freed(object));
+        }
+        room
+    });
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked, with null slots.
         unsafe { ffi::PyObject_GC_Del(object.cast()) };
@@ -204,17 +217,20 @@ fn core_of<'py>(py: Python<'py>, handle: &Handle) -> Option<Bound<'py, LoopCore>
     event_loop.cast_into::<LoopCore>().ok()
 }
 
+/// Waits until the loop has run this handle, if it is one of `call_soon_threadsafe` and this is another thread.
+fn wait_if_running(py: Python<'_>, object: *mut ffi::PyObject, core: Option<&Bound<'_, LoopCore>>) {
+    if has_type(object, Kind::ThreadSafe) {
+        if let Some(core) = core.map(Bound::get).filter(|core| !core.is_own_thread()) {
+            core.running.wait_until_ended(py, object);
+        }
+    }
+}
+
 no_arguments!(cancel, |py, object| {
     // SAFETY: the method belongs to the three types.
     let handle = unsafe { Handle::of(object) };
     let core = core_of(py, handle);
-    if has_type(object, Kind::ThreadSafe) {
-        if let Some(core) = &core {
-            if !core.get().is_own_thread() {
-                core.get().running.wait_until_ended(py, object);
-            }
-        }
-    }
+    wait_if_running(py, object, core.as_ref());
     // SAFETY: as above.
     if unsafe { layout::is_cancelled(object) } {
         return Ok(trampoline::none(py));
@@ -242,6 +258,11 @@ no_arguments!(cancel, |py, object| {
 
 no_arguments!(cancelled, |py, object| {
     // SAFETY: the method belongs to the three types.
+    let handle = unsafe { Handle::of(object) };
+    if has_type(object, Kind::ThreadSafe) {
+        wait_if_running(py, object, core_of(py, handle).as_ref());
+    }
+    // SAFETY: as above.
     let cancelled = unsafe { layout::is_cancelled(object) };
     Ok(Object::new(pyo3::types::PyBool::new(py, cancelled).to_owned()))
 });
@@ -252,14 +273,30 @@ no_arguments!(get_context, |py, object| {
     Ok(handle.get(Slot::Context).unwrap_or_else(|| trampoline::none(py)))
 });
 
-fn make_type<'py>(
-    py: Python<'py>,
-    name: &'static core::ffi::CStr,
-    doc: &'static core::ffi::CStr,
-    base: &Bound<'py, PyType>,
-) -> PyResult<Bound<'py, PyType>> {
+// asyncio's `_run` takes the handle's lock; here the gate stands for it.
+no_arguments!(run_behind_gate, |py, object| {
+    // SAFETY: the method belongs to a handle's type.
+    let handle = unsafe { Handle::of(object) };
+    let core = core_of(py, handle);
+    let around = core.as_ref().map(|core| core.get().running.enter(object));
+    // SAFETY: the object of the method call.
+    let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
+    let run = py.import("asyncio.events")?.getattr("Handle")?.getattr("_run")?;
+    // SAFETY: the method belongs to a handle's type.
+    let outcome = if unsafe { layout::is_cancelled(object) } { Ok(()) } else { run.call1((bound,)).map(drop) };
+    if let (Some(core), Some(around)) = (core, around) {
+        core.get().running.leave(around);
+    }
+    outcome.map(|()| trampoline::none(py))
+});
+
+fn builder(name: &'static core::ffi::CStr, doc: &'static core::ffi::CStr) -> heap_type::Builder {
     heap_type::Builder::new(name, doc)
-        .method(heap_type::no_arguments_def(c"cancel", cancel, c"Cancel the callback; nothing happens when it has run or was cancelled."))
+        .method(heap_type::no_arguments_def(
+            c"cancel",
+            cancel,
+            c"Cancel the callback; nothing happens when it has run or was cancelled.",
+        ))
         .method(heap_type::no_arguments_def(c"cancelled", cancelled, c"Whether `cancel()` was called."))
         .method(heap_type::no_arguments_def(c"get_context", get_context, c"The context in which the callback runs."))
         .not_instantiable()
@@ -268,7 +305,6 @@ fn make_type<'py>(
             (ffi::Py_tp_traverse, traverse as *mut core::ffi::c_void),
             (ffi::Py_tp_clear, clear as *mut core::ffi::c_void),
         ])
-        .build(py, base, 0)
 }
 
 /// Makes the types and adds them to the module.
@@ -279,14 +315,23 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
     timer::find_slots(&timer_base)?;
-    let plain = make_type(py, c"ferrio.Handle", c"A scheduled callback; see asyncio.Handle.", &handle_base)?;
-    let thread_safe = make_type(
-        py,
+    // Since 3.14; its `_lock` stays empty.
+    let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {
+        Some(class) => class.cast_into::<PyType>()?,
+        None => handle_base.clone(),
+    };
+    let plain = builder(c"ferrio.Handle", c"A scheduled callback; see asyncio.Handle.").build(py, &handle_base, 0)?;
+    let thread_safe = builder(
         c"ferrio.ThreadSafeHandle",
-        c"A callback scheduled from any thread: cancelling it waits while it runs.",
-        &handle_base,
+        c"A callback scheduled from any thread: cancelling it, or asking whether it is cancelled, waits while it runs.",
+    )
+    .method(heap_type::no_arguments_def(c"_run", run_behind_gate, c"Run the callback."))
+    .build(py, &thread_safe_base, 0)?;
+    let timer = builder(c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.").build(
+        py,
+        &timer_base,
+        0,
     )?;
-    let timer = make_type(py, c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.", &timer_base)?;
     for (place, class) in [(&HANDLE, &plain), (&THREAD_SAFE, &thread_safe), (&TIMER, &timer)] {
         // The types live as long as the process: handles of any age lead here.
         place.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
@@ -295,4 +340,3 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ThreadSafeHandle", thread_safe)?;
     module.add("TimerHandle", timer)
 }
-

@@ -37,15 +37,8 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Args,
-        Self::Callback,
-        Self::Cancelled,
-        Self::Context,
-        Self::Loop,
-        Self::Repr,
-        Self::SourceTraceback,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Args, Self::Callback, Self::Cancelled, Self::Context, Self::Loop, Self::Repr, Self::SourceTraceback];
 
     const fn name(self) -> &'static str {
         match self {

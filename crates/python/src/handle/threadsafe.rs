@@ -12,6 +12,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+/// With the GIL, everything but the wait itself is ordered by it. Without, the loop's store and look at `waiting` must not
+/// change places, nor the waiting thread's.
+const ORDER: Ordering = if cfg!(Py_GIL_DISABLED) { Ordering::SeqCst } else { Ordering::Relaxed };
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct RunningGate {
@@ -24,13 +28,16 @@ pub(crate) struct RunningGate {
 impl RunningGate {
     /// The loop starts to run `handle`. Comes back with the handle that ran around it (a nested run), to be put back.
     pub(crate) fn enter(&self, handle: *mut ffi::PyObject) -> *mut ffi::PyObject {
-        self.running.swap(handle, Ordering::SeqCst)
+        // The loop's thread alone writes it.
+        let around = self.running.load(Ordering::Relaxed);
+        self.running.store(handle, ORDER);
+        around
     }
 
     /// The loop has run the handle; `around` is what `enter` returned.
     pub(crate) fn leave(&self, around: *mut ffi::PyObject) {
-        self.running.store(around, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        self.running.store(around, ORDER);
+        if self.waiting.load(ORDER) > 0 {
             let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.ended.notify_all();
         }
@@ -38,17 +45,17 @@ impl RunningGate {
 
     /// Waits, detached, until the loop no longer runs `handle`. Not for the loop's own thread.
     pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) {
-        if self.running.load(Ordering::SeqCst) != handle {
+        if self.running.load(ORDER) != handle {
             return;
         }
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.waiting.fetch_add(1, ORDER);
         let address = handle.addr();
         py.detach(|| {
             let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            while self.running.load(Ordering::SeqCst).addr() == address {
+            while self.running.load(ORDER).addr() == address {
                 held = self.ended.wait(held).unwrap_or_else(PoisonError::into_inner);
             }
         });
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, ORDER);
     }
 }

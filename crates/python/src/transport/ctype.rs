@@ -407,11 +407,7 @@ object_attributes! {
     get_empty_waiter => empty_waiter;
 }
 
-unsafe extern "C" fn set_empty_waiter(
-    object: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-    _: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn set_empty_waiter(object: *mut ffi::PyObject, value: *mut ffi::PyObject, _: *mut c_void) -> c_int {
     let body = |py: Python<'_>| {
         // SAFETY: null stands for deletion, anything else is a live object.
         let value = (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) });

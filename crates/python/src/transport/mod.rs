@@ -24,13 +24,7 @@ use state::State;
 ///
 /// # Errors
 /// What must leave the loop: `SystemExit`, `KeyboardInterrupt`, or an exception of the loop's own handlers.
-pub(crate) fn on_ready(
-    py: Python<'_>,
-    core: &LoopCore,
-    transport: &Object,
-    key: Key,
-    ready: Interest,
-) -> PyResult<()> {
+pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, transport: &Object, key: Key, ready: Interest) -> PyResult<()> {
     // SAFETY: sources of this kind hold transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     let Some(ctx) = state.with(py, |inner| inner.io_context.clone()) else { return Ok(()) };

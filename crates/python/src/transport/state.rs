@@ -134,11 +134,8 @@ impl State {
         // SAFETY: the object that this state belongs to.
         let holder = (!interest.is_none() || is_sending).then(|| unsafe { Object::from_borrowed(transport) });
         let (outcome, released) = core.with_reactor(py, |reactor| {
-            let outcome = if reactor.backend.watched(key) == interest {
-                Ok(())
-            } else {
-                reactor.backend.watch(key, interest)
-            };
+            let outcome =
+                if reactor.backend.watched(key) == interest { Ok(()) } else { reactor.backend.watch(key, interest) };
             let released = match reactor.sources.get_mut(key) {
                 Some(Source::Transport(place)) => core::mem::replace(place, holder),
                 _ => holder,

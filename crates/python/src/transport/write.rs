@@ -14,7 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::read::fatal;
-use super::state::State;
+use super::state::{Inner, State};
 use crate::convert::errors::os_error;
 use crate::event_loop::LoopCore;
 use crate::object::Object;
@@ -26,17 +26,9 @@ const CORK_BYTES: usize = 64 * 1024;
 
 /// A chunk that shares the memory of exact `bytes`, and copies anything else.
 fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
-    // SAFETY: a live object.
-    if unsafe { ffi::PyBytes_CheckExact(data.as_ptr()) } != 0 {
-        let object = Object::new(data.clone());
-        // SAFETY: exact `bytes`.
-        let length = unsafe { ffi::PyBytes_Size(object.as_ptr()) }.unsigned_abs();
-        // SAFETY: as above.
-        let start = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast();
-        // SAFETY: the data of a `bytes` follows its head, so it is never at null.
-        let start = unsafe { NonNull::new_unchecked(start) };
-        // SAFETY: `bytes` never change, and the reference given to the chunk keeps these alive until `release_bytes`.
-        return Ok(unsafe { Chunk::from_foreign(start, length, object.into_ptr().cast(), release_bytes) });
+    if is_exact_bytes(data.as_ptr()) {
+        // SAFETY: exact `bytes`, alive during the call.
+        return Ok(unsafe { share_bytes(data.as_ptr()) });
     }
     let buffer = pyo3::buffer::PyBuffer::<u8>::get(data);
     match buffer {
@@ -49,10 +41,34 @@ fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
     }
 }
 
+#[inline]
+fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
+    // SAFETY: the caller shows a live object.
+    unsafe { ffi::PyBytes_CheckExact(data) != 0 }
+}
+
+/// A chunk that shares the memory of `bytes`.
+///
+/// # Safety
+/// `data` is exact `bytes`, and the thread is attached.
+#[inline]
+unsafe fn share_bytes(data: *mut ffi::PyObject) -> Chunk {
+    // SAFETY: passed on to the caller.
+    let object = unsafe { Object::from_borrowed(data) };
+    // SAFETY: passed on to the caller.
+    let length = unsafe { ffi::Py_SIZE(data) }.unsigned_abs();
+    // SAFETY: passed on to the caller.
+    let start = unsafe { ffi::PyBytes_AsString(data) }.cast();
+    // SAFETY: the data of a `bytes` follows its head, so it is never at null.
+    let start = unsafe { NonNull::new_unchecked(start) };
+    // SAFETY: `bytes` never change, and the reference given to the chunk keeps these alive until `release_bytes`.
+    unsafe { Chunk::from_foreign(start, length, object.into_ptr().cast(), release_bytes) }
+}
+
 /// Gives back the reference to a `bytes`; freeing one runs no Python.
 ///
 /// # Safety
-/// `object` is the reference that [`chunk_of`] gave away, and the thread is attached.
+/// `object` is the reference that [`share_bytes`] gave away, and the thread is attached.
 unsafe fn release_bytes(object: *mut ()) {
     // SAFETY: passed on to the caller.
     unsafe { ffi::Py_DECREF(object.cast()) }
@@ -64,39 +80,94 @@ fn is_bytes_like(data: &Bound<'_, PyAny>) -> bool {
         || data.is_instance_of::<pyo3::types::PyMemoryView>()
 }
 
+/// What a write comes to.
+enum Verdict {
+    /// It may not be made.
+    Refused(&'static str),
+    /// The connection is lost: nobody will read it.
+    Lost(WriteVerdict),
+    /// Queued; the transport waits in the loop's list for the end of the callback.
+    Corked,
+    /// Queued; it is to be put on that list, or to be sent now.
+    Queued { event_loop: *mut ffi::PyObject, may_wait: bool },
+}
+
+/// What speaks against a write, if anything does.
+fn refusal(inner: &Inner, eof: &'static str, sendfile: &'static str) -> Option<&'static str> {
+    if inner.is_eof_written {
+        Some(eof)
+    } else if inner.empty_waiter.is_some() {
+        Some(sendfile)
+    } else {
+        None
+    }
+}
+
+/// Where the bytes that were just queued have to go.
+fn after_queueing(inner: &Inner) -> Verdict {
+    // Whether the protocol must pause is decided by what the kernel leaves, so it is asked first.
+    let (_, high) = inner.stream.gate.limits();
+    let may_wait = inner.stream.queued_bytes() < CORK_BYTES && inner.stream.pending_bytes() <= high;
+    match &inner.event_loop {
+        _ if may_wait && inner.is_corked => Verdict::Corked,
+        Some(event_loop) => Verdict::Queued { event_loop: event_loop.as_ptr(), may_wait },
+        None => Verdict::Corked,
+    }
+}
+
+fn accept(inner: &mut Inner) -> Result<(), Verdict> {
+    match inner.life.on_write() {
+        WriteVerdict::Accept => Ok(()),
+        lost => Err(Verdict::Lost(lost)),
+    }
+}
+
 /// `write(data)`.
 pub(super) fn write(py: Python<'_>, object: *mut ffi::PyObject, data: *mut ffi::PyObject) -> PyResult<()> {
-    // SAFETY: an argument of the call.
-    let data = unsafe { Bound::from_borrowed_ptr(py, data) };
+    const REFUSALS: (&str, &str) =
+        ("Cannot call write() after write_eof()", "unable to write; sendfile is in progress");
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
+    if is_exact_bytes(data) {
+        // SAFETY: exact `bytes`, an argument of the call.
+        let chunk = unsafe { share_bytes(data) };
+        let is_empty = chunk.is_empty();
+        let verdict = state.with(py, |inner| {
+            if let Some(text) = refusal(inner, REFUSALS.0, REFUSALS.1) {
+                return Verdict::Refused(text);
+            }
+            if is_empty {
+                return Verdict::Corked;
+            }
+            if let Err(lost) = accept(inner) {
+                return lost;
+            }
+            // Not empty, so it is kept; and releasing a `bytes` would run nothing.
+            let _ = inner.stream.queue(chunk);
+            after_queueing(inner)
+        });
+        return follow(py, object, state, &verdict);
+    }
+    // SAFETY: an argument of the call.
+    let data = unsafe { Bound::from_borrowed_ptr(py, data) };
     if !is_bytes_like(&data) {
         return refuse(py, object, data);
     }
-    let refusal = state.with(py, |inner| {
-        if inner.is_eof_written {
-            Some("Cannot call write() after write_eof()")
-        } else if inner.empty_waiter.is_some() {
-            Some("unable to write; sendfile is in progress")
-        } else {
-            None
-        }
-    });
-    if let Some(text) = refusal {
+    if let Some(text) = state.with(py, |inner| refusal(inner, REFUSALS.0, REFUSALS.1)) {
         return Err(PyRuntimeError::new_err(text));
     }
     if !data.is_truthy()? {
         return Ok(());
     }
-    match state.with(py, |inner| inner.life.on_write()) {
-        WriteVerdict::Accept => {}
-        WriteVerdict::Discard => return Ok(()),
-        WriteVerdict::DiscardAndWarn => return warn_lost(py),
-    }
     let chunk = chunk_of(py, &data)?;
-    let refused = state.with(py, |inner| inner.stream.queue(chunk));
-    drop(refused);
-    after_queueing(py, object, state)
+    let verdict = state.with(py, |inner| {
+        if let Err(lost) = accept(inner) {
+            return lost;
+        }
+        let _ = inner.stream.queue(chunk);
+        after_queueing(inner)
+    });
+    follow(py, object, state, &verdict)
 }
 
 /// `writelines(list_of_data)`.
@@ -105,16 +176,10 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     let lines = unsafe { Bound::from_borrowed_ptr(py, lines) };
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    let refusal = state.with(py, |inner| {
-        if inner.is_eof_written {
-            Some("Cannot call writelines() after write_eof()")
-        } else if inner.empty_waiter.is_some() {
-            Some("unable to writelines; sendfile is in progress")
-        } else {
-            None
-        }
+    let refused = state.with(py, |inner| {
+        refusal(inner, "Cannot call writelines() after write_eof()", "unable to writelines; sendfile is in progress")
     });
-    if let Some(text) = refusal {
+    if let Some(text) = refused {
         return Err(PyRuntimeError::new_err(text));
     }
     // All or nothing: a line that is no bytes is found before anything is queued.
@@ -129,17 +194,17 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     if chunks.iter().all(Chunk::is_empty) {
         return Ok(());
     }
-    match state.with(py, |inner| inner.life.on_write()) {
-        WriteVerdict::Accept => {}
-        WriteVerdict::Discard => return Ok(()),
-        WriteVerdict::DiscardAndWarn => return warn_lost(py),
-    }
-    let empty = state.with(py, |inner| {
-        let queued = chunks.into_iter().filter_map(|chunk| inner.stream.queue(chunk));
-        queued.collect::<Vec<_>>()
+    let verdict = state.with(py, |inner| {
+        if let Err(lost) = accept(inner) {
+            return lost;
+        }
+        for chunk in chunks.drain(..) {
+            // What comes back is empty; releasing a `bytes` or a copy runs nothing.
+            let _ = inner.stream.queue(chunk);
+        }
+        after_queueing(inner)
     });
-    drop(empty);
-    after_queueing(py, object, state)
+    follow(py, object, state, &verdict)
 }
 
 /// asyncio's `TypeError` for data that is no bytes, in the words of this interpreter's version.
@@ -158,28 +223,31 @@ fn warn_lost(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Sends now or when the callback ends, and tells the protocol to pause when too much is waiting.
-fn after_queueing(py: Python<'_>, object: *mut ffi::PyObject, state: &State) -> PyResult<()> {
-    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
-    // SAFETY: whoever stores a loop has checked its type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
-    let (may_wait, is_corked) = state.with(py, |inner| {
-        // Whether the protocol must pause is decided by what the kernel leaves, so it is asked first.
-        let (_, high) = inner.stream.gate.limits();
-        let is_small = inner.stream.queued_bytes() < CORK_BYTES && inner.stream.pending_bytes() <= high;
-        (is_small, inner.is_corked)
-    });
-    if may_wait && core.is_in_entry() {
-        if !is_corked {
-            state.with(py, |inner| inner.is_corked = true);
-            // SAFETY: the object of the method call.
-            core.cork(py, unsafe { Object::from_borrowed(object) });
+fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, verdict: &Verdict) -> PyResult<()> {
+    match *verdict {
+        Verdict::Corked => Ok(()),
+        Verdict::Refused(text) => Err(PyRuntimeError::new_err(text)),
+        Verdict::Lost(WriteVerdict::DiscardAndWarn) => warn_lost(py),
+        Verdict::Lost(_) => Ok(()),
+        Verdict::Queued { event_loop, may_wait } => {
+            // SAFETY: the state holds the loop, whose type was checked when it was stored.
+            let core = unsafe { LoopCore::of(py, event_loop) };
+            if may_wait && core.is_in_entry() {
+                state.with(py, |inner| inner.is_corked = true);
+                // SAFETY: the object of the method call.
+                core.cork(py, unsafe { Object::from_borrowed(object) });
+                return Ok(());
+            }
+            // Flushing may end the transport, and with it the last reference to its loop.
+            // SAFETY: as above.
+            let held = unsafe { Object::from_borrowed(event_loop) };
+            flush(py, core, object, state)?;
+            drop(held);
+            match state.with(py, |inner| inner.stream.after_write()) {
+                GateSignal::Pause => tell(py, object, "_pause_writing"),
+                GateSignal::Keep | GateSignal::Resume => Ok(()),
+            }
         }
-    } else {
-        flush(py, core, object, state)?;
-    }
-    match state.with(py, |inner| inner.stream.after_write()) {
-        GateSignal::Pause => tell(py, object, "_pause_writing"),
-        GateSignal::Keep | GateSignal::Resume => Ok(()),
     }
 }
 
@@ -231,9 +299,8 @@ pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) 
 /// There is room to send more.
 pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: &State, key: Key) -> PyResult<()> {
     let object = transport.as_ptr();
-    let outcome = state.with(py, |inner| {
-        core.with_reactor(py, |reactor| inner.stream.progress(&mut reactor.backend, key))
-    });
+    let outcome =
+        state.with(py, |inner| core.with_reactor(py, |reactor| inner.stream.progress(&mut reactor.backend, key)));
     if let Err(error) = outcome {
         state.with(py, |inner| inner.stream.discard());
         let exception = os_error(py, error);
