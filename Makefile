@@ -47,3 +47,32 @@ bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="-
 .PHONY: conformance
 conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONFORMANCE="test_events -k name")
 	$(BIN)/python tests/conformance $(CONFORMANCE)
+
+.PHONY: test
+test: build $(STAMPS)/group-test  ## Run every test of this interpreter: engine, package, frameworks, soak, CPython's own suite
+	cargo test --quiet -p ferrio-engine --all-features
+	$(BIN)/python -m pytest -q
+	$(BIN)/python tests/conformance $(CONFORMANCE)
+
+.PHONY: lint
+lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stubs match the built module
+	cargo fmt --all --check
+	cargo clippy --quiet -p ferrio-engine --all-targets --all-features -- -D warnings
+	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
+
+.PHONY: demo
+demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
+	$(BIN)/python -m examples.demo
+
+.PHONY: soak
+soak: build $(STAMPS)/group-test  ## 200,000 connections opened and closed, then a look for leaks
+	$(BIN)/python tests/stress/soak.py --connections 200000
+
+.PHONY: docs
+docs: build $(STAMPS)/group-docs  ## Build the reference of the package and of the engine into build/docs
+	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
+	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine

@@ -1,4 +1,4 @@
-"""``python -m ferrio app.py args`` and ``python -m ferrio -m module args``: a program, unchanged, on Ferrio's loop."""
+"""``python -m ferrio app.py``, ``python -m ferrio -m module``: a program, unchanged, on Ferrio's loop."""
 
 from __future__ import annotations
 

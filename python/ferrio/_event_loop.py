@@ -1,9 +1,10 @@
 """``Loop``: the native core joined with asyncio's own Unix event loop.
 
-The core (``_ferrio.LoopCore``) comes first in the method resolution order: scheduling, turning, the watching of descriptors
-and the state behind them are native. What runs once per loop or once per connection is asyncio's own code of the running
-interpreter (``create_connection`` with happy eyeballs, ``create_server``, executors, exception handlers, asynchronous
-generators, subprocesses, pipes, datagrams), over the native parts.
+The core (``_ferrio.LoopCore``) comes first in the method resolution order: scheduling, turning, the watching
+of descriptors and the state behind them are native. What runs once per loop or once per connection is
+asyncio's own code of the running interpreter, over the native parts: ``create_connection`` with happy
+eyeballs, ``create_server``, executors, exception handlers, asynchronous generators, subprocesses, pipes,
+datagrams.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import sys
 import threading
 import time
 from asyncio.log import logger
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._resolve import numeric_address
@@ -38,24 +39,37 @@ _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
 
-class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # type: ignore[misc, name-defined]
+class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
     """An asyncio event loop whose core is native.
 
     Args:
-        selector: Accepted because asyncio's selector loop takes one; Ferrio polls the kernel itself, so the selector is not
-            asked, and is closed with the loop.
+        selector: Accepted because asyncio's selector loop takes one; Ferrio polls the kernel itself, so the
+            selector is not asked, and is closed with the loop.
 
-    A loop belongs to the thread that runs it; from others only ``call_soon_threadsafe`` may be called. Follows
-    ``asyncio.SelectorEventLoop``.
+    A loop belongs to the thread that runs it; from others only ``call_soon_threadsafe`` may be called.
+    Follows ``asyncio.SelectorEventLoop``.
     """
+
+    if TYPE_CHECKING:
+        # asyncio's own state and methods, which its type stubs leave out.
+        _internal_fds: int
+        _signal_handlers: dict[int, asyncio.Handle]
+        _transports: MutableMapping[int, asyncio.BaseTransport]
+
+        def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _check_running(self) -> None: ...
+        def _ensure_fd_no_transport(self, fd: int | socket.socket) -> None: ...
+        def _read_from_self(self) -> None: ...
+        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._given_selector = selector
         # The signal handlers' wake-up descriptor that was set before ours.
         self._outer_wakeup_fd = -1
-        super().__init__(ReactorSelector(self))
+        super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
 
-    # --- the life of the loop ---------------------------------------------------------------------------------------
+    # --- the life of the loop -------------------------------------------------------------------------------
 
     def run_forever(self) -> None:
         """Run until ``stop()`` is called.
@@ -89,7 +103,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
             self._set_coroutine_origin_tracking(False)
             if self._old_agen_hooks is not None:
                 sys.set_asyncgen_hooks(*self._old_agen_hooks)
-                self._old_agen_hooks = None
+                self._old_agen_hooks = None  # type: ignore[assignment]
 
     def close(self) -> None:
         """Close the loop: pending callbacks are dropped, descriptors released.
@@ -106,7 +120,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
         if self._given_selector is not None:
             self._given_selector.close()
 
-    # --- waking up and signals --------------------------------------------------------------------------------------
+    # --- waking up and signals ------------------------------------------------------------------------------
 
     # The core has a wake-up descriptor of its own; this pair is made for the first signal handler only.
     _ssock: socket.socket | None = None
@@ -164,7 +178,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
                 logger.info("set_wakeup_fd(%d) failed", outer, exc_info=True)
         return removed
 
-    # --- transports -------------------------------------------------------------------------------------------------
+    # --- transports -----------------------------------------------------------------------------------------
 
     def _make_socket_transport(
         self,
@@ -195,13 +209,19 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):  # typ
         server_side = options.pop("server_side", False)
         server_hostname = options.pop("server_hostname", None)
         ssl_protocol = asyncio.sslproto.SSLProtocol(
-            self, protocol, sslcontext, waiter, server_side, server_hostname, **options
+            self,
+            protocol,
+            sslcontext,
+            waiter,  # type: ignore[arg-type]
+            server_side,
+            server_hostname,
+            **options,
         )
         SocketTransport(self, rawsock, ssl_protocol, None, extra, server, context)
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
 
-    # --- names ------------------------------------------------------------------------------------------------------
+    # --- names ----------------------------------------------------------------------------------------------
 
     async def getaddrinfo(
         self,
@@ -231,7 +251,9 @@ def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> N
     loop = handle._loop  # type: ignore[attr-defined]
     options = {"debug": loop.get_debug()} if _SOURCES_HAVE_DEBUG else {}
     source = asyncio.format_helpers._format_callback_source(
-        handle._callback, handle._args, **options  # type: ignore[attr-defined]
+        handle._callback,  # type: ignore[attr-defined]
+        handle._args,
+        **options,
     )
     context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
     if handle._source_traceback:  # type: ignore[attr-defined]

@@ -19,9 +19,10 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """Make ``asyncio.run``, ``asyncio.Runner``, ``asyncio.new_event_loop`` and asyncio's loop classes mean Ferrio's loop.
+    """Make ``asyncio.run``, ``Runner``, ``new_event_loop`` and asyncio's loop classes mean Ferrio's loop.
 
-    For the whole process, until ``uninstall()``; loops that exist stay what they are. Calling it twice is calling it once.
+    For the whole process, until ``uninstall()``; loops that exist stay what they are.
+    Calling it twice is calling it once.
     """
     with _lock:
         if _replaced:

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     _Base = asyncio.DefaultEventLoopPolicy
 
 
-class EventLoopPolicy(_Base):  # type: ignore[misc, valid-type]
+class EventLoopPolicy(_Base):
     """asyncio's default policy, making Ferrio loops."""
 
     _loop_factory = Loop

@@ -16,7 +16,7 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
-class Runner(asyncio.Runner):
+class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs only
     """``asyncio.Runner`` on a Ferrio loop.
 
     Args:
@@ -25,7 +25,10 @@ class Runner(asyncio.Runner):
     """
 
     def __init__(
-        self, *, debug: bool | None = None, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+        self,
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
 

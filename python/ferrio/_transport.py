@@ -30,7 +30,7 @@ class SocketTransport(_ferrio.StreamTransport):
     """
 
     _start_tls_compatible = True
-    _sendfile_compatible = asyncio.constants._SendfileMode.TRY_NATIVE  # type: ignore[attr-defined]
+    _sendfile_compatible = asyncio.constants._SendfileMode.TRY_NATIVE
 
     max_size = 256 * 1024
 
@@ -69,7 +69,8 @@ class SocketTransport(_ferrio.StreamTransport):
         # Only start to read, and only wake the waiter, when connection_made() has been called.
         loop.call_soon(self._start_reading, context=context)
         if waiter is not None:
-            loop.call_soon(asyncio.futures._set_result_unless_cancelled, waiter, None, context=context)
+            set_result = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+            loop.call_soon(set_result, waiter, None, context=context)
 
     def __repr__(self) -> str:
         info = [type(self).__name__]
@@ -89,7 +90,7 @@ class SocketTransport(_ferrio.StreamTransport):
         if self._sock is not None:
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
             sock, server = self._release()
-            sock.close()
+            sock.close()  # type: ignore[union-attr]
             self._leave_server(server)
 
     def can_write_eof(self) -> bool:
@@ -111,7 +112,7 @@ class SocketTransport(_ferrio.StreamTransport):
             else:
                 server._detach()
 
-    # --- called by the native half ----------------------------------------------------------------------------------
+    # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
         # asyncio checks the type before it looks at the transport, in the words of its version.
@@ -127,7 +128,9 @@ class SocketTransport(_ferrio.StreamTransport):
         loop = self._loop
         if isinstance(exc, OSError):
             if loop.get_debug():
-                asyncio.selector_events.logger.debug("%r: %s", self, message, exc_info=exc)
+                asyncio.selector_events.logger.debug(  # type: ignore[attr-defined]
+                    "%r: %s", self, message, exc_info=exc
+                )
         else:
             loop.call_exception_handler(
                 {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
@@ -136,9 +139,9 @@ class SocketTransport(_ferrio.StreamTransport):
 
     def _received_eof(self) -> None:
         if self._loop.get_debug():
-            asyncio.selector_events.logger.debug("%r received EOF", self)
+            asyncio.selector_events.logger.debug("%r received EOF", self)  # type: ignore[attr-defined]
         try:
-            keep_open = self.get_protocol().eof_received()
+            keep_open = self.get_protocol().eof_received()  # type: ignore[attr-defined]
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -175,12 +178,14 @@ class SocketTransport(_ferrio.StreamTransport):
     def _report_if_slow(self, took: float) -> None:
         loop = self._loop
         if loop is not None and took >= loop.slow_callback_duration:
-            asyncio.selector_events.logger.warning("Executing %r took %.3f seconds", self, took)
+            asyncio.selector_events.logger.warning(  # type: ignore[attr-defined]
+                "Executing %r took %.3f seconds", self, took
+            )
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         waiter = self._empty_waiter
         try:
-            self.get_protocol().connection_lost(exc)
+            self.get_protocol().connection_lost(exc)  # type: ignore[arg-type]
         finally:
             sock, server = self._release()
             if sock is not None:
@@ -189,7 +194,7 @@ class SocketTransport(_ferrio.StreamTransport):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(ConnectionError("Connection is closed by peer"))
 
-    # --- sendfile ---------------------------------------------------------------------------------------------------
+    # --- sendfile -------------------------------------------------------------------------------------------
 
     def _make_empty_waiter(self) -> asyncio.Future[None]:
         if self._empty_waiter is not None:

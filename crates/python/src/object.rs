@@ -23,7 +23,9 @@ impl Object {
     /// `pointer` is a live object, and the thread is attached.
     pub(crate) unsafe fn from_borrowed(pointer: *mut ffi::PyObject) -> Self {
         // SAFETY: passed on to the caller.
-        let object = unsafe { Borrowed::from_ptr(Python::assume_attached(), pointer) };
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: passed on to the caller.
+        let object = unsafe { Borrowed::from_ptr(py, pointer) };
         Self::new(object.to_owned())
     }
 

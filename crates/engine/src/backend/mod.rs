@@ -7,9 +7,12 @@
 //! 1. [`Backend::attach`] gives a descriptor a [`Key`]: a slot and the slot's generation. A key is never given twice, so
 //!    whatever arrives late for a detached key is recognised and dropped; a descriptor's *number* identifies nothing.
 //! 2. The caller keeps the descriptor open until it has detached the key. Should somebody else close it, operations fail
-//!    or stay silent, and no other descriptor is touched, whatever number it has.
+//!    or stay silent, and no other descriptor is touched, whatever number it has. A number belongs to the key that
+//!    attached it last: for as long as that one is attached, an older key of the number watches nothing, is announced
+//!    nothing and is answered `EBADF`. It can be used again, and watched anew, once the newer key has been detached.
 //! 3. [`Backend::detach`] ends every operation of the key. The backend gives back what these owned and lets go of the
-//!    descriptor before it returns; nothing is announced for the key afterwards.
+//!    descriptor before it returns; nothing is announced for the key afterwards. Under a key that is not attached there
+//!    is nothing to watch, to receive or to hear of, and a send fails with `EBADF`.
 //!
 //! # Operations
 //! 4. *Watching* ([`Backend::watch`]) repeats until the interest is taken back: the backend announces the key whenever
@@ -19,16 +22,24 @@
 //!    no byte is lost, it stays with the backend or the kernel until the next `receive`.
 //! 6. *Sending* ([`Backend::send`]) hands a whole chain over: the backend owns its chunks until the operation ends, and it
 //!    ends exactly once: all bytes taken by the kernel, or an error, or the key detached. At most one send is under way for
-//!    a key; the announcement of [`Interest::WRITE`] says that [`Backend::sent`] has news of it.
+//!    a key; the announcement of [`Interest::WRITE`] says that [`Backend::sent`] has news of it. Chunks that the kernel
+//!    has taken, and those of a send that failed, are dropped within the call that reports it.
 //!
 //! # Waiting
 //! 7. [`Backend::start_wait`] moves the blocking half out, so that the wait needs no access to the loop's state and other
 //!    threads may use the loop meanwhile; [`Backend::end_wait`] puts it back and reports, in the order of the kernel.
-//! 8. A wait may end early and report nothing. Spurious announcements are allowed; missing ones are not.
+//! 8. A wait may end early and report nothing. Spurious announcements are allowed; missing ones are not. What a wait has
+//!    found stays in the blocking half until `end_wait` takes it, whatever ended that wait or a later one.
+//!
+//! `tests/backend_contract` holds every backend to these rules.
 
 pub mod epoll;
 mod interest;
 mod key;
+mod numbers;
+mod outgoing;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod slots;
 
 pub use interest::Interest;
@@ -82,7 +93,7 @@ pub trait Poller: Send {
     /// Waits until something is ready, at most for `timeout` (`None`: for ever, zero: not at all).
     ///
     /// # Errors
-    /// `EINTR` when a signal arrived; what was found before is kept.
+    /// `EINTR` when a signal arrived; what was found by then is kept for [`Backend::end_wait`].
     fn wait(&mut self, timeout: Option<Nanos>) -> Result<()>;
 }
 
@@ -91,19 +102,30 @@ pub trait Backend: Sized {
     /// The half that blocks.
     type Poller: Poller;
 
-    /// Takes a descriptor under `key`, watching nothing yet.
+    /// Takes a descriptor under `key`, which is not attached, watching nothing yet. Another key of the same number lets go
+    /// of it (rule 2).
     ///
     /// # Errors
-    /// `EBADF`.
+    /// `EBADF`, where the backend can tell.
     fn attach(&mut self, key: Key, fd: BorrowedFd<'_>) -> Result<()>;
 
-    /// Ends everything under `key`. The chunks of a send that had not ended come back.
+    /// Ends everything under `key`: the watch, the send under way, all announcements. Does nothing for a key that is not
+    /// attached.
+    ///
+    /// What the kernel had not taken of the send under way comes back, its first chunk possibly cut; so each chunk is
+    /// released once, here or by [`Backend::sent`]. Memory that the kernel may still read is the exception: the backend
+    /// keeps it until the kernel is done with it, and releases it then.
+    ///
+    /// Detach before closing: once the number has been closed, and perhaps given to another file, a backend can no longer
+    /// take its own registration back.
     fn detach(&mut self, key: Key) -> Chain;
 
-    /// Watches exactly `interest` from now on ([`Interest::NONE`]: nothing).
+    /// Watches exactly `interest` from now on ([`Interest::NONE`]: nothing). Asking again for what is watched already asks
+    /// the kernel again, so that a number which has been closed and opened anew is heard of.
     ///
     /// # Errors
-    /// `EPERM` for a descriptor that cannot be polled, `EBADF` for one that has been closed, `ENOSPC`, `ENOMEM`.
+    /// `EPERM` for a descriptor that cannot be polled, `EBADF` for one that has been closed, `ENOSPC`, `ENOMEM`. What was
+    /// watched before stays so.
     fn watch(&mut self, key: Key, interest: Interest) -> Result<()>;
 
     /// What is being watched under `key`.
@@ -118,7 +140,7 @@ pub trait Backend: Sized {
     /// Starts to send `chain`; no send may be under way for `key`.
     ///
     /// # Errors
-    /// The connection's error; the send has ended and its chunks have been released.
+    /// The connection's error, or `EBADF` (rules 2 and 3); the send has ended and its chunks have been released.
     fn send(&mut self, key: Key, chain: Chain) -> Result<Sent>;
 
     /// News of the send under way. `Sent::All { bytes: 0 }` when there is none.

@@ -3,9 +3,10 @@
 //! # Invariants
 //! 1. A slot's generation grows each time its tenant leaves, so a key of a former tenant finds nothing.
 //! 2. A slot whose generation has run through all 32 bits is retired, not reused.
+//! 3. `tenants` counts the slots that have one.
 //!
 //! # Cost
-//! `insert`, `get` and `remove` are O(1); a free slot is reused last in, first out, so the table stays dense.
+//! `insert`, `get`, `remove` and `len` are O(1); a free slot is reused last in, first out, so the table stays dense.
 
 use super::Key;
 
@@ -20,11 +21,12 @@ struct Slot<T> {
 pub struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    tenants: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new(), tenants: 0 }
     }
 }
 
@@ -34,6 +36,7 @@ impl<T> Slots<T> {
     /// # Panics
     /// With four thousand million tenants at once.
     pub fn insert(&mut self, tenant: T) -> Key {
+        self.tenants += 1;
         if let Some(slot) = self.free.pop() {
             let place = &mut self.slots[slot as usize];
             place.tenant = Some(tenant);
@@ -64,6 +67,7 @@ impl<T> Slots<T> {
             return None;
         }
         let tenant = place.tenant.take()?;
+        self.tenants -= 1;
         if let Some(next) = place.generation.checked_add(1) {
             place.generation = next;
             self.free.push(key.slot);
@@ -87,13 +91,13 @@ impl<T> Slots<T> {
     /// How many tenants there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.iter().filter(|place| place.tenant.is_some()).count()
+        self.tenants
     }
 
     /// Whether there is no tenant.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.tenants == 0
     }
 
     /// Ends every key and gives the tenants back.
@@ -105,7 +109,7 @@ impl<T> Slots<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Slots;
+    use super::{Slot, Slots};
 
     #[test]
     fn a_key_of_a_former_tenant_finds_nothing() {
@@ -117,6 +121,18 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn a_slot_that_has_used_up_its_generations_is_retired() {
+        let mut slots = Slots { slots: vec![Slot { generation: u32::MAX, tenant: None }], free: vec![0], tenants: 0 };
+        let last = slots.insert("last");
+        assert_eq!((last.slot, last.generation), (0, u32::MAX));
+        assert_eq!(slots.remove(last), Some("last"));
+        assert_eq!(slots.get(last), None);
+        assert_eq!(slots.remove(last), None);
+        assert_eq!(slots.insert("next").slot, 1);
+        assert_eq!(slots.len(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! 2. `first` is `None` only if `rest` is empty and holds no memory.
 //! 3. `sent < first.len()`: bytes of the first chunk that are gone; 0 without a first chunk.
 //! 4. `len_bytes` is the sum of all lengths less `sent`.
-//! 5. No method drops a chunk: dropping one runs foreign code.
+//! 5. No method drops a chunk: the caller decides when memory is given back.
 //!
 //! # Cost
 //! `push`, `front` and `advance` O(1) per chunk, no allocation while there is at most one chunk.
@@ -42,7 +42,7 @@ impl Chain {
 
     /// Adds a chunk behind all others. An empty one is not kept but returned.
     #[inline]
-    #[must_use = "a refused chunk runs foreign code when dropped: drop it once nothing is borrowed"]
+    #[must_use = "a refused chunk comes back, to be kept or dropped"]
     pub fn push(&mut self, chunk: Chunk) -> Option<Chunk> {
         if chunk.is_empty() {
             return Some(chunk);

@@ -3,9 +3,11 @@
 //! The bytes belong to a `Vec<u8>`, or to a foreign object (a Python `bytes`) that is released when the chunk is dropped.
 //!
 //! # Invariants
-//! 1. `release(owner)` runs exactly once, when the chunk is dropped, and may run arbitrary foreign code. A container
-//!    therefore hands its finished chunks back and never drops one while it is borrowed.
-//! 2. The bytes do not move and do not change while the chunk lives, so the kernel may be given their address.
+//! 1. `release(owner)` runs exactly once, when the chunk is dropped. It only gives memory back: it neither runs foreign
+//!    code nor comes back to the engine, so that a backend may drop finished chunks where it stands. An owner whose
+//!    release could do more (an arbitrary object with a destructor) is no owner for a chunk: its bytes are copied.
+//! 2. The bytes do not change while the chunk lives, and move only when a chain cuts a partly sent chunk that it puts
+//!    behind others; until then, and so for as long as it is being sent, the kernel may be given their address.
 //!
 //! # Threads
 //! Not `Send`: a foreign owner is released on the thread that took it.
@@ -50,7 +52,10 @@ impl Chunk {
     ///
     /// # Safety
     /// Until `release(owner)` is called, `ptr` is valid for reads of `len` bytes (at most `isize::MAX`) and nobody
-    /// writes to them. Calling `release(owner)` once, on the thread that drops the chunk, is sound.
+    /// writes to them. Calling `release(owner)` once, on the thread that drops the chunk, is sound at any moment, also while
+    /// that thread has borrowed a stream, a backend or a reactor: it must not call back into any of them, directly or
+    /// through foreign code that it runs, and must not unwind. Giving up a reference to an exact `bytes` fulfils that;
+    /// giving up one to an object with a destructor written by somebody else does not.
     #[inline]
     #[must_use]
     pub const unsafe fn from_foreign(

@@ -5,10 +5,10 @@
 //!
 //! # Invariants
 //! 1. A new send starts only when none is under way, so bytes leave in the order in which they were queued.
-//! 2. `in_flight` is the number of bytes that the backend still owns.
+//! 2. `in_flight` is the number of bytes that the backend still owns, until [`Stream::discard`] gives them up.
 //! 3. After an error nothing is queued and nothing is under way.
 //!
-//! Chunks are released while the stream is borrowed: releasing one must not come back to the stream.
+//! Chunks are released while the stream and the backend are borrowed, as [`Chunk::from_foreign`] demands that they can be.
 
 use crate::backend::{Backend, Key, Sent};
 use crate::buf::{Chain, Chunk};
@@ -34,7 +34,7 @@ pub struct Stream {
 
 impl Stream {
     /// Queues a chunk; nothing is sent yet. An empty one comes back.
-    #[must_use = "dropping a chunk may run foreign code"]
+    #[must_use = "a refused chunk comes back, to be kept or dropped"]
     pub fn queue(&mut self, chunk: Chunk) -> Option<Chunk> {
         self.queue.push(chunk)
     }
@@ -95,7 +95,8 @@ impl Stream {
         }
     }
 
-    /// Drops what is pending; the send under way ends with the detaching of the key.
+    /// Drops what is queued and gives up the send under way: its bytes no longer count, and it ends when the key is
+    /// detached. Nothing may be sent under that key any more.
     pub fn discard(&mut self) {
         self.queue = Chain::new();
         self.in_flight = 0;

@@ -7,11 +7,11 @@
 //! 5. The caller runs exactly the entries that [`Ready::turn`] counts; what they add waits for the next turn.
 //!
 //! The reactor is generic over the entries: it runs none of them, and drops none either (a drop may run foreign code that
-//! comes back to the reactor); what it no longer needs, it hands back.
+//! comes back to the reactor); what it no longer needs, it hands back. It reads no clock: the caller passes the time, so
+//! that turns over the scripted backend run in its virtual time.
 
 use crate::backend::{Announcement, Backend, Slots};
 use crate::queue::Ready;
-use crate::sys::clock;
 use crate::time::{Expirable, Nanos, SleepBudget, Timers, sleep_budget};
 
 /// The kinds of entries that a loop runs.
@@ -43,14 +43,21 @@ impl<B: Backend, W: Work> Reactor<B, W> {
         Self { backend, sources: Slots::default(), ready: Ready::new(), timers: Timers::new(), found: Vec::new() }
     }
 
-    /// How long the wait of this turn may last. Cancelled timers met on the way land in `discarded`.
-    pub fn plan(&mut self, stopping: bool, discarded: &mut Vec<W::Timer>) -> SleepBudget {
+    /// How long the wait of this turn may last; `now` is asked only if that depends on a timer. Cancelled timers met on the
+    /// way land in `discarded`.
+    #[inline]
+    pub fn plan(
+        &mut self,
+        stopping: bool,
+        discarded: &mut Vec<W::Timer>,
+        now: impl FnOnce() -> Nanos,
+    ) -> SleepBudget {
         if stopping || !self.ready.is_empty() {
             return SleepBudget::None;
         }
         match self.timers.next_deadline(discarded) {
             None => SleepBudget::Forever,
-            Some(deadline) => sleep_budget(true, false, Some(deadline), clock::now()),
+            Some(deadline) => sleep_budget(true, false, Some(deadline), now()),
         }
     }
 

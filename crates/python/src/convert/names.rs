@@ -21,12 +21,8 @@ macro_rules! names {
 
 names! {
     buffer_updated
-    callback
-    context
     data_received
-    eof_received
     get_buffer
-    get_debug
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

@@ -29,7 +29,7 @@ pub(crate) enum Source {
     /// The loop itself: another thread has put something into the inbox.
     Wake,
     /// Callbacks of `add_reader` and `add_writer`.
-    Watch { fd: RawFd, reader: Option<Object>, writer: Option<Object> },
+    Watch { reader: Option<Object>, writer: Option<Object> },
     /// A transport; present while it watches or sends, so that an idle, forgotten transport can be collected.
     Transport(Option<Object>),
 }
@@ -210,7 +210,6 @@ impl LoopCore {
         })
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the signature that PyO3 asks for")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
         let py = unsafe { Python::assume_attached() };

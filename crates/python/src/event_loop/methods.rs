@@ -70,7 +70,8 @@ impl LoopCore {
     }
 
     /// Makes a handle ready, one of asyncio's own or ours.
-    fn _add_callback(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(name = "_add_callback")]
+    fn add_callback(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
         if !handle.is_instance(&py.import("asyncio.events")?.getattr("Handle")?)? {
             return Err(PyTypeError::new_err("a Handle is required here"));
         }
@@ -79,8 +80,9 @@ impl LoopCore {
     }
 
     /// As `_add_callback`, from a signal handler: the loop may be about to sleep.
-    fn _add_callback_signalsafe(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
-        self._add_callback(py, handle)?;
+    #[pyo3(name = "_add_callback_signalsafe")]
+    fn add_callback_signalsafe(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        self.add_callback(py, handle)?;
         self.interrupt();
         Ok(())
     }
@@ -146,6 +148,7 @@ impl LoopCore {
 
     /// `BaseEventLoop` assigns its own queue; the loop keeps its.
     #[setter(_ready)]
+    #[expect(clippy::unused_self, reason = "the signature of a setter")]
     fn set_ready(&self, _queue: &Bound<'_, PyAny>) {}
 
     /// The pending timer handles, in no particular order; a snapshot.
@@ -158,6 +161,7 @@ impl LoopCore {
 
     /// `BaseEventLoop` assigns its own heap; the loop keeps its.
     #[setter(_scheduled)]
+    #[expect(clippy::unused_self, reason = "the signature of a setter")]
     fn set_scheduled(&self, _heap: &Bound<'_, PyAny>) {}
 
     #[getter]
@@ -166,6 +170,7 @@ impl LoopCore {
     }
 
     #[setter(_timer_cancelled_count)]
+    #[expect(clippy::unused_self, reason = "the signature of a setter")]
     fn set_timer_cancelled_count(&self, _count: usize) {}
 }
 

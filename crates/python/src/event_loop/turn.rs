@@ -1,6 +1,7 @@
 //! Turning: wait, collect, run. The order is the engine's `reactor` contract.
 
 use ferrio_engine::backend::{Announcement, Backend, Poller};
+use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::clock;
 use ferrio_engine::time::{Nanos, SleepBudget};
 use pyo3::prelude::*;
@@ -72,7 +73,7 @@ impl LoopCore {
         if !self.inbox.prepare_sleep() {
             return self.poll(py);
         }
-        let mut poller = self.with_reactor(py, |reactor| reactor.start_wait());
+        let mut poller = self.with_reactor(py, Reactor::start_wait);
         let outcome = py.detach(|| poller.wait(limit));
         self.inbox.awake();
         self.finish_wait(py, poller, outcome)

@@ -111,7 +111,7 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
 
 fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd) -> PyResult<Key> {
     let attached = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Watch { fd, reader: None, writer: None });
+        let key = reactor.sources.insert(Source::Watch { reader: None, writer: None });
         // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         reactor.backend.attach(key, borrowed).map(|()| key)

@@ -7,8 +7,10 @@ use crate::object::Object;
 
 /// A copy of the current context, O(1).
 pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Object> {
-    // SAFETY: the thread is attached; the call returns a new reference or null with an exception.
-    unsafe { Object::from_owned(ffi::PyContext_CopyCurrent()) }.ok_or_else(|| PyErr::fetch(py))
+    // SAFETY: the thread is attached.
+    let copy = unsafe { ffi::PyContext_CopyCurrent() };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(copy) }.ok_or_else(|| PyErr::fetch(py))
 }
 
 /// Whether the object is a context and nothing derived.

@@ -77,6 +77,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
 
 /// Receives straight into a `bytes`, which is then shortened.
 fn receive_large(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, Error> {
+    #[expect(clippy::cast_possible_wrap, reason = "a quarter of a mebibyte")]
     // SAFETY: a positive size; null is looked at below.
     let object = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), RECEIVE_BYTES as ffi::Py_ssize_t) };
     if object.is_null() {

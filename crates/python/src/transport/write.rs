@@ -30,15 +30,12 @@ fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
         // SAFETY: exact `bytes`, alive during the call.
         return Ok(unsafe { share_bytes(data.as_ptr()) });
     }
-    let buffer = pyo3::buffer::PyBuffer::<u8>::get(data);
-    match buffer {
-        Ok(buffer) => Ok(Chunk::from_vec(buffer.to_vec(py)?)),
-        // A memoryview of another item type: its bytes are what counts.
-        Err(_) => {
-            let copy = py.get_type::<pyo3::types::PyBytes>().call1((data,))?;
-            Ok(Chunk::from_vec(copy.extract::<Vec<u8>>()?))
-        }
+    if let Ok(buffer) = pyo3::buffer::PyBuffer::<u8>::get(data) {
+        return Ok(Chunk::from_vec(buffer.to_vec(py)?));
     }
+    // A memoryview of another item type: its bytes are what counts.
+    let copy = py.get_type::<pyo3::types::PyBytes>().call1((data,))?;
+    Ok(Chunk::from_vec(copy.extract::<Vec<u8>>()?))
 }
 
 #[inline]
@@ -225,10 +222,9 @@ fn warn_lost(py: Python<'_>) -> PyResult<()> {
 /// Sends now or when the callback ends, and tells the protocol to pause when too much is waiting.
 fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, verdict: &Verdict) -> PyResult<()> {
     match *verdict {
-        Verdict::Corked => Ok(()),
         Verdict::Refused(text) => Err(PyRuntimeError::new_err(text)),
         Verdict::Lost(WriteVerdict::DiscardAndWarn) => warn_lost(py),
-        Verdict::Lost(_) => Ok(()),
+        Verdict::Corked | Verdict::Lost(_) => Ok(()),
         Verdict::Queued { event_loop, may_wait } => {
             // SAFETY: the state holds the loop, whose type was checked when it was stored.
             let core = unsafe { LoopCore::of(py, event_loop) };

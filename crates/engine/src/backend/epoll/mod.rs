@@ -1,24 +1,38 @@
 //! The epoll backend: completions made from readiness.
 //!
-//! Registrations are level-triggered and exist only while something is watched: a descriptor that nobody watches must not
-//! be registered, since epoll reports errors and hang-ups whether asked or not.
+//! Registrations are level-triggered and exist only while something is watched or being sent: a descriptor that nobody
+//! watches must not be registered, since epoll reports errors and hang-ups whether asked or not.
 //!
 //! # What the kernel forgets, and what it keeps
-//! A registration dies with the open file. When a watched descriptor was closed behind our back and its number given to
-//! another file, `EPOLL_CTL_MOD` answers `ENOENT`; watching it again then registers the new file.
-//! When a duplicate keeps the old file alive, its registration stays and reports under a key that has ended. Such a
-//! registration cannot be removed by number. A stray report that cannot be removed makes the backend move every live
-//! registration into a new epoll instance; without that the loop would spin for as long as the duplicate lives.
+//! epoll keys a registration on the pair of open file and number.
+//!
+//! - It dies with the open file. When a watched descriptor was closed behind our back and its number given to another
+//!   file, `EPOLL_CTL_MOD` answers `ENOENT`; watching it again then registers the new file.
+//! - When a duplicate (a forked child's, say) keeps the old file alive, its registration stays, reports as before, and
+//!   cannot be removed by number. Its reports are *stray*: they carry a serial that no registration of ours has any more.
+//!   Strays in two waits on end make the backend move every live registration into a new epoll instance; without that
+//!   the loop would spin for as long as the duplicate lives. Once is no sign: a report may cross with a detaching.
+//! - When the number is given back to that same file, `EPOLL_CTL_ADD` answers `EEXIST`: the old registration is still
+//!   there, and is taken over.
+//!
+//! # Invariants
+//! 1. A key has a registration only while it holds its number (see `Numbers`). So no key ever changes or removes the
+//!    registration of another.
+//! 2. `registrations` counts the keys whose `registered` is not empty.
+//! 3. A registration's data in the kernel is its slot and the slot's serial, which grows with every `EPOLL_CTL_ADD`: a
+//!    report is for a key only if it comes from that key's present registration. After 2^32 of them in one slot the serial
+//!    starts over; the worst that can come of it is a spurious announcement.
 
 mod poller;
 
-use core::mem::MaybeUninit;
-use std::io::IoSlice;
+use core::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::numbers::Numbers;
+use super::outgoing::write_chain;
 use super::{Announcement, Backend, Interest, Key, Received, Sent};
 use crate::buf::{Chain, Chunk};
 use crate::sys::epoll::{Epoll, EventFlags};
@@ -26,9 +40,6 @@ use crate::sys::error::{Error, Result};
 use crate::sys::socket;
 
 pub use poller::EpollPoller;
-
-/// Chunks that leave with one system call. More than a response's header and body, and few enough for the stack.
-const GATHERED_CHUNKS: usize = 64;
 
 /// One attached descriptor.
 #[derive(Debug)]
@@ -43,13 +54,32 @@ struct Attached {
     outgoing: Chain,
 }
 
+impl Attached {
+    /// What is to be registered.
+    fn called_for(&self) -> Interest {
+        let sending = if self.outgoing.is_empty() { Interest::NONE } else { Interest::WRITE };
+        self.wanted | sending
+    }
+}
+
+/// A slot, over the lives of its keys.
+#[derive(Debug, Default)]
+struct Place {
+    /// Names the slot's latest registration; invariant 3.
+    serial: u32,
+    attached: Option<Attached>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct EpollBackend {
     epoll: Arc<Epoll>,
     poller: Option<EpollPoller>,
-    attached: Vec<Option<Attached>>,
+    places: Vec<Place>,
+    numbers: Numbers,
     registrations: usize,
+    /// The last wait brought a stray report.
+    had_stray: bool,
     released: Vec<Chunk>,
 }
 
@@ -63,87 +93,117 @@ impl EpollBackend {
         Ok(Self {
             poller: Some(EpollPoller::new(Arc::clone(&epoll))),
             epoll,
-            attached: Vec::new(),
+            places: Vec::new(),
+            numbers: Numbers::default(),
             registrations: 0,
+            had_stray: false,
             released: Vec::new(),
         })
     }
 
     fn get(&self, key: Key) -> Option<&Attached> {
-        self.attached.get(key.slot())?.as_ref().filter(|attached| attached.key == key)
+        self.places.get(key.slot())?.attached.as_ref().filter(|attached| attached.key == key)
     }
 
     /// Makes the kernel's registration what `wanted` and the send under way call for.
     fn apply(&mut self, key: Key) -> Result<()> {
-        let Some(attached) = find(&mut self.attached, key) else { return Ok(()) };
-        let sending = if attached.outgoing.is_empty() { Interest::NONE } else { Interest::WRITE };
-        let next = attached.wanted | sending;
+        let Some(attached) = self.get(key) else { return Ok(()) };
+        let next = attached.called_for();
         if next == attached.registered {
             return Ok(());
         }
-        let fd = borrow(attached.fd);
-        let had_one = !attached.registered.is_none();
         if next.is_none() {
-            attached.registered = next;
-            self.registrations -= 1;
-            // The file may have been closed from outside, and its registration with it.
-            let _ = self.epoll.delete(fd);
+            self.unregister(key);
             return Ok(());
         }
-        register(&self.epoll, fd, key, next, had_one)?;
-        attached.registered = next;
-        if !had_one {
-            self.registrations += 1;
+        self.register(key, next)
+    }
+
+    /// Registers `key` for `next`, whatever is registered now.
+    fn register(&mut self, key: Key, next: Interest) -> Result<()> {
+        let Some(place) = self.places.get_mut(key.slot()) else { return Ok(()) };
+        let Some(attached) = place.attached.as_mut() else { return Ok(()) };
+        self.numbers.check(attached.fd, key, "epoll_ctl")?;
+        let (fd, flags) = (borrow(attached.fd), flags(next));
+        let had_one = !attached.registered.is_none();
+        let known = had_one
+            && match self.epoll.modify(fd, data(key.slot(), place.serial), flags) {
+                Ok(()) => true,
+                // Another file has the number now.
+                Err(Error { errno: Errno::NOENT, .. }) => false,
+                Err(error) => return Err(error),
+            };
+        if !known {
+            let serial = place.serial.wrapping_add(1);
+            let data = data(key.slot(), serial);
+            match self.epoll.add(fd, data, flags) {
+                // A registration that a former key could not remove.
+                Err(Error { errno: Errno::EXIST, .. }) => self.epoll.modify(fd, data, flags)?,
+                outcome => outcome?,
+            }
+            place.serial = serial;
         }
+        attached.registered = next;
+        self.registrations += usize::from(!had_one);
+        let displaced = self.numbers.give(attached.fd, key);
+        debug_assert_eq!(displaced, None, "checked above");
         Ok(())
+    }
+
+    /// Ends the registration of `key`, if there is one.
+    fn unregister(&mut self, key: Key) {
+        let Some(attached) = find(&mut self.places, key) else { return };
+        if !mem::take(&mut attached.registered).is_none() {
+            self.registrations -= 1;
+            // The file may have been closed from outside, and its registration with it.
+            let _ = self.epoll.delete(borrow(attached.fd));
+        }
     }
 
     /// Writes as much of the send under way as the socket takes.
     fn write_outgoing(&mut self, key: Key) -> Result<Sent> {
-        let Some(attached) = find(&mut self.attached, key) else { return Ok(Sent::All { bytes: 0 }) };
-        let fd = borrow(attached.fd);
-        let mut bytes = 0;
-        let outcome = loop {
-            if attached.outgoing.is_empty() {
-                break Ok(Sent::All { bytes });
-            }
-            let mut slices = [IoSlice::new(&[]); GATHERED_CHUNKS];
-            let count = attached.outgoing.slices(&mut slices);
-            match socket::send(fd, &slices[..count]) {
-                Ok(Some(taken)) => {
-                    let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-                    attached.outgoing.advance(taken, &mut self.released);
-                    bytes += taken;
-                    if taken < offered {
-                        break Ok(Sent::Some { bytes });
-                    }
-                }
-                Ok(None) => break Ok(Sent::Some { bytes }),
-                Err(error) => {
-                    self.released.extend(attached.outgoing.drain());
-                    break Err(error);
-                }
-            }
-        };
-        self.released.clear();
-        outcome
+        let Some(attached) = find(&mut self.places, key) else { return Ok(Sent::All { bytes: 0 }) };
+        let (number, numbers) = (attached.fd, &self.numbers);
+        write_chain(&mut attached.outgoing, &mut self.released, |slices| {
+            numbers.check(number, key, "sendmsg")?;
+            socket::send(borrow(number), slices)
+        })
     }
 
     /// Moves every live registration into a new epoll instance; see the module.
     fn rebuild(&mut self) -> Result<()> {
         let epoll = Arc::new(Epoll::new()?);
-        for attached in self.attached.iter().flatten().filter(|attached| !attached.registered.is_none()) {
-            // A descriptor closed from outside stays silent, as it was.
-            let _ = register(&epoll, borrow(attached.fd), attached.key, attached.registered, false);
+        for (slot, place) in self.places.iter().enumerate() {
+            let Some(attached) = place.attached.as_ref().filter(|attached| !attached.registered.is_none()) else {
+                continue;
+            };
+            let (fd, data, flags) = (borrow(attached.fd), data(slot, place.serial), flags(attached.registered));
+            // The number may name a file that was never registered, which only the old instance can tell.
+            match self.epoll.modify(fd, data, flags).and_then(|()| epoll.add(fd, data, flags)) {
+                // A descriptor closed from outside stays silent, as it was.
+                Ok(()) | Err(Error { errno: Errno::NOENT | Errno::BADF | Errno::PERM, .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.poller = Some(EpollPoller::new(Arc::clone(&epoll)));
         self.epoll = epoll;
+        self.had_stray = false;
         Ok(())
     }
 }
 
-fn find(attached: &mut [Option<Attached>], key: Key) -> Option<&mut Attached> {
-    attached.get_mut(key.slot())?.as_mut().filter(|attached| attached.key == key)
+fn find(places: &mut [Place], key: Key) -> Option<&mut Attached> {
+    places.get_mut(key.slot())?.attached.as_mut().filter(|attached| attached.key == key)
+}
+
+/// What travels through the kernel with a registration; invariant 3.
+fn data(slot: usize, serial: u32) -> u64 {
+    u64::from(serial) << 32 | slot as u64
+}
+
+/// The slot of what [`data`] joined.
+fn slot_of(data: u64) -> usize {
+    usize::try_from(data & u64::from(u32::MAX)).unwrap_or(usize::MAX)
 }
 
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
@@ -158,23 +218,6 @@ fn flags(interest: Interest) -> EventFlags {
     flags.set(EventFlags::IN, interest.reads());
     flags.set(EventFlags::OUT, interest.writes());
     flags
-}
-
-fn register(epoll: &Epoll, fd: BorrowedFd<'_>, key: Key, interest: Interest, had_one: bool) -> Result<()> {
-    let (data, flags) = (key.to_bits(), flags(interest));
-    if had_one {
-        match epoll.modify(fd, data, flags) {
-            // Another file has the number now.
-            Err(Error { errno: Errno::NOENT, .. }) => epoll.add(fd, data, flags),
-            outcome => outcome,
-        }
-    } else {
-        match epoll.add(fd, data, flags) {
-            // The same file is registered under a key whose owner never detached it; this key takes over.
-            Err(Error { errno: Errno::EXIST, .. }) => epoll.modify(fd, data, flags),
-            outcome => outcome,
-        }
-    }
 }
 
 /// epoll's report in terms of directions. An error or a hang-up makes both able to progress: reading and writing report it.
@@ -193,42 +236,41 @@ impl Backend for EpollBackend {
     type Poller = EpollPoller;
 
     fn attach(&mut self, key: Key, fd: BorrowedFd<'_>) -> Result<()> {
-        if self.attached.len() <= key.slot() {
-            self.attached.resize_with(key.slot() + 1, || None);
+        if self.places.len() <= key.slot() {
+            self.places.resize_with(key.slot() + 1, Place::default);
         }
-        self.attached[key.slot()] = Some(Attached {
-            key,
-            fd: fd.as_raw_fd(),
-            wanted: Interest::NONE,
-            registered: Interest::NONE,
-            outgoing: Chain::new(),
-        });
+        let fd = fd.as_raw_fd();
+        if let Some(displaced) = self.numbers.give(fd, key) {
+            self.unregister(displaced);
+            if let Some(attached) = find(&mut self.places, displaced) {
+                attached.wanted = Interest::NONE;
+            }
+        }
+        let attached = Attached { key, fd, wanted: Interest::NONE, registered: Interest::NONE, outgoing: Chain::new() };
+        let former = self.places[key.slot()].attached.replace(attached);
+        debug_assert!(former.is_none(), "the slot's former key has not been detached");
         Ok(())
     }
 
     fn detach(&mut self, key: Key) -> Chain {
-        if self.get(key).is_none() {
-            return Chain::new();
-        }
-        let Some(attached) = self.attached[key.slot()].take() else { return Chain::new() };
-        if !attached.registered.is_none() {
-            self.registrations -= 1;
-            let _ = self.epoll.delete(borrow(attached.fd));
-        }
+        self.unregister(key);
+        let Some(place) = self.places.get_mut(key.slot()) else { return Chain::new() };
+        let Some(attached) = place.attached.take_if(|attached| attached.key == key) else { return Chain::new() };
+        self.numbers.release(attached.fd, key);
         attached.outgoing
     }
 
     fn watch(&mut self, key: Key, interest: Interest) -> Result<()> {
-        let Some(attached) = find(&mut self.attached, key) else { return Ok(()) };
-        let before = attached.wanted;
-        if before == interest && !interest.is_none() {
+        let Some(attached) = find(&mut self.places, key) else { return Ok(()) };
+        let before = mem::replace(&mut attached.wanted, interest);
+        if before == interest {
             // Asked again for what is registered: the number may belong to another file by now.
-            return register(&self.epoll, borrow(attached.fd), key, attached.registered, true);
+            let next = attached.called_for();
+            return if interest.is_none() { Ok(()) } else { self.register(key, next) };
         }
-        attached.wanted = interest;
         let outcome = self.apply(key);
         if outcome.is_err() {
-            if let Some(attached) = find(&mut self.attached, key) {
+            if let Some(attached) = find(&mut self.places, key) {
                 attached.wanted = before;
             }
         }
@@ -240,7 +282,9 @@ impl Backend for EpollBackend {
     }
 
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
+        debug_assert!(!buffer.is_empty(), "no bytes would look like the end of the stream");
         let Some(attached) = self.get(key) else { return Ok(Received::Nothing) };
+        self.numbers.check(attached.fd, key, "recv")?;
         Ok(match socket::receive(borrow(attached.fd), buffer)? {
             None => Received::Nothing,
             Some(0) => Received::End,
@@ -249,13 +293,13 @@ impl Backend for EpollBackend {
     }
 
     fn send(&mut self, key: Key, chain: Chain) -> Result<Sent> {
-        let Some(attached) = find(&mut self.attached, key) else { return Ok(Sent::All { bytes: 0 }) };
+        let Some(attached) = find(&mut self.places, key) else { return Err(Error::new("sendmsg", Errno::BADF)) };
         debug_assert!(attached.outgoing.is_empty(), "one send at a time");
         attached.outgoing = chain;
         let sent = self.write_outgoing(key)?;
         if let Sent::Some { .. } = sent {
             if let Err(error) = self.apply(key) {
-                if let Some(attached) = find(&mut self.attached, key) {
+                if let Some(attached) = find(&mut self.places, key) {
                     attached.outgoing = Chain::new();
                 }
                 return Err(error);
@@ -266,10 +310,15 @@ impl Backend for EpollBackend {
 
     fn sent(&mut self, key: Key) -> Result<Sent> {
         let outcome = self.write_outgoing(key);
-        if !matches!(outcome, Ok(Sent::Some { .. })) {
-            self.apply(key)?;
+        match outcome {
+            Ok(Sent::Some { .. }) => outcome,
+            // The end of the send ends the interest in room; without that every wait would report it.
+            Ok(Sent::All { .. }) => self.apply(key).and(outcome),
+            Err(_) => {
+                let _ = self.apply(key);
+                outcome
+            }
         }
-        outcome
     }
 
     fn registrations(&self) -> usize {
@@ -281,22 +330,29 @@ impl Backend for EpollBackend {
     }
 
     fn end_wait(&mut self, mut poller: EpollPoller, found: &mut Vec<Announcement>) {
-        let mut stray = false;
+        let mut has_stray = false;
         for event in poller.events() {
-            let (bits, flags) = (event.u64, EventFlags::from_bits_retain(event.events));
-            let key = Key::from_bits(bits);
-            match self.get(key) {
+            let (reported, flags) = (event.u64, EventFlags::from_bits_retain(event.events));
+            let slot = slot_of(reported);
+            let attached = self
+                .places
+                .get(slot)
+                .filter(|place| data(slot, place.serial) == reported)
+                .and_then(|place| place.attached.as_ref())
+                .filter(|attached| !attached.registered.is_none());
+            match attached {
                 Some(attached) => {
                     let ready = directions(flags) & attached.registered;
                     if !ready.is_none() {
-                        found.push(Announcement { key, ready });
+                        found.push(Announcement { key: attached.key, ready });
                     }
                 }
-                None => stray = true,
+                None => has_stray = true,
             }
         }
         self.poller = Some(poller);
-        if stray {
+        let had_stray = mem::replace(&mut self.had_stray, has_stray);
+        if has_stray && had_stray {
             // Out of descriptors: the stray report comes again with the next wait, and so does this attempt.
             let _ = self.rebuild();
         }

@@ -1,0 +1,22 @@
+"""What every folder of tests shares: a line in the report's head and certificates.
+
+Nothing here touches asyncio: its default loop, policy and names are as the interpreter made them.
+"""
+
+import os
+
+import pytest
+from frameworks.certificates import Certificates, make_certificates
+
+
+def pytest_report_header() -> str:
+    import ferrio
+
+    chosen = os.environ.get("FERRIO_TEST_LOOP") or "ferrio"
+    return f"ferrio {ferrio.__version__}, loop under test: {chosen}"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority of this session's own with a server's and a client's certificate."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -1,0 +1,82 @@
+"""A loop for each test, a time limit, and a look at what each test leaves behind."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .loops import new_loop, open_descriptors
+
+LIMIT_S = 20
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+            # What is raised in a destructor, or in a thread, fails the test that it belongs to.
+            item.add_marker(pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"))
+            item.add_marker(pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"))
+
+
+def left_since(before: dict[int, str]) -> dict[int, str]:
+    """What has been opened and is still open, a loop's own two apart: ``test_loop_end`` looks at those."""
+    now = open_descriptors().items()
+    return {number: what for number, what in now if number not in before and "[event" not in what}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    before = open_descriptors()
+    names = {name: getattr(asyncio, name) for name in vars(asyncio).get("__all__", ()) if "olicy" not in name}
+    yield
+    if left_since(before):
+        gc.collect()
+    assert not left_since(before), "descriptors left open"
+    assert asyncio.events._get_running_loop() is None
+    for name, value in names.items():
+        assert getattr(asyncio, name) is value, f"asyncio.{name} was replaced"
+
+
+@pytest.fixture
+def contexts() -> list[dict[str, Any]]:
+    """What the loop's exception handler was called with; asking for it allows such calls."""
+    return []
+
+
+@pytest.fixture
+def make_loop(
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[], asyncio.AbstractEventLoop]]:
+    """Makes loops that are closed after the test, and whose exception handler must not be called.
+
+    A test that asks for ``contexts`` finds the calls there instead.
+    """
+    expected = "contexts" in request.fixturenames
+    found: list[dict[str, Any]] = request.getfixturevalue("contexts") if expected else []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def make() -> asyncio.AbstractEventLoop:
+        loop = new_loop()
+        loop.set_exception_handler(lambda _, context: found.append(context))
+        loops.append(loop)
+        return loop
+
+    yield make
+    for loop in loops:
+        if not loop.is_closed():
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+    loops.clear()
+    if not expected:
+        assert found == []
+
+
+@pytest.fixture
+def loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
+    """A new loop of the kind under test."""
+    return make_loop()

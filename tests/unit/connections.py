@@ -1,0 +1,144 @@
+"""Connections for tests: a transport at one end, a plain socket in the test's hands at the other."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .loops import LIMIT_S, run, run_until
+
+Pair = Callable[[], tuple[socket.socket, socket.socket]]
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected TCP sockets over the loopback device."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    return ours, theirs
+
+
+class Recorder(asyncio.Protocol):
+    """Notes what its transport tells it, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.transport: Any = None
+        self.keep_open = False
+
+    @property
+    def names(self) -> list[str]:
+        """What happened, received bytes left out."""
+        return [name for name, *_ in self.events if name != "data"]
+
+    @property
+    def received(self) -> bytes:
+        """All bytes so far."""
+        return b"".join(details[0] for name, *details in self.events if name == "data")
+
+    @property
+    def is_lost(self) -> bool:
+        return "lost" in self.names
+
+    @property
+    def lost_with(self) -> BaseException | None:
+        """What ``connection_lost`` was called with; it was called once."""
+        (exc,) = [details[0] for name, *details in self.events if name == "lost"]
+        return exc  # type: ignore[no-any-return]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.events.append(("made",))
+
+    def data_received(self, data: bytes) -> None:
+        self.events.append(("data", data))
+
+    def eof_received(self) -> bool:
+        self.events.append(("eof",))
+        return self.keep_open
+
+    def pause_writing(self) -> None:
+        self.events.append(("pause",))
+
+    def resume_writing(self) -> None:
+        self.events.append(("resume",))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.events.append(("lost", exc))
+
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+@dataclass
+class Connection(Generic[P]):
+    """A transport with its protocol, and the socket at the other end."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: Any
+    protocol: P
+    peer: socket.socket
+
+    def receive(self, count: int) -> bytes:
+        """Run the loop until the peer has *count* bytes, or less when the stream ends before."""
+        self.peer.setblocking(False)
+        parts: list[bytes] = []
+
+        def is_complete() -> bool:
+            missing = count - sum(map(len, parts))
+            while missing:
+                try:
+                    part = self.peer.recv(min(missing, 1 << 20))
+                except BlockingIOError:
+                    return False
+                if not part:
+                    return True
+                parts.append(part)
+                missing -= len(part)
+            return True
+
+        run_until(self.loop, is_complete)
+        return b"".join(parts)
+
+    def receive_all(self) -> bytes:
+        """Run the loop until the stream ends at the peer; what it got."""
+        return self.receive(1 << 40)
+
+    def is_at_end(self) -> bool:
+        """Whether the peer sees the end of the stream, without running the loop."""
+        self.peer.setblocking(False)
+        try:
+            return self.peer.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+
+    def end(self) -> None:
+        """Close both ends and wait for the transport's."""
+        self.peer.close()
+        self.transport.abort()
+        run_until(self.loop, lambda: self.transport._sock is None)
+
+
+def connect(
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], P] = Recorder,  # type: ignore[assignment]
+    pair: Pair = socket.socketpair,
+) -> Connection[P]:
+    """Connect a transport to a plain socket, at once."""
+    ours, peer = pair()
+    peer.settimeout(LIMIT_S)
+    transport, protocol = run(loop, loop.create_connection(factory, sock=ours))  # type: ignore[arg-type]
+    return Connection(loop, transport, protocol, peer)
+
+
+def connect_both(loop: asyncio.AbstractEventLoop) -> tuple[Connection[Recorder], Connection[Recorder]]:
+    """Two transports connected with one another; each one's ``peer`` is a closed socket."""
+    ours, theirs = socket.socketpair()
+    ends = []
+    for sock in (ours, theirs):
+        transport, protocol = run(loop, loop.create_connection(Recorder, sock=sock))
+        closed = socket.socket()
+        closed.close()
+        ends.append(Connection(loop, transport, protocol, closed))
+    return ends[0], ends[1]
