@@ -49,8 +49,12 @@ conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONF
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: test
-test: build $(STAMPS)/group-test  ## Run every test of this interpreter: engine, package, frameworks, soak, CPython's own suite
+test: build  ## Run every test: the engine's, then the package's on PYTHON
 	cargo test --quiet -p ferrio-engine --all-features
+	$(MAKE) --no-print-directory test-package
+
+.PHONY: test-package
+test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
 	$(BIN)/python -m pytest -q
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
