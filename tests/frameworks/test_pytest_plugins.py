@@ -1,4 +1,4 @@
-"""Loop factories given to pytest-asyncio, to anyio's pytest plugin and to unittest, in projects of their own."""
+"""Loop factories for pytest-asyncio, for anyio's pytest plugin and for unittest, in projects of their own."""
 
 import importlib.metadata
 import os

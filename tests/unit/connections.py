@@ -106,12 +106,15 @@ class Connection(Generic[P]):
         return self.receive(1 << 40)
 
     def is_at_end(self) -> bool:
-        """Whether the peer sees the end of the stream, without running the loop."""
+        """Whether the peer sees the end of the stream or a reset, without running the loop."""
         self.peer.setblocking(False)
         try:
             return self.peer.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            # The transport's socket was closed with unread bytes.
+            return True
 
     def end(self) -> None:
         """Close both ends and wait for the transport's."""

@@ -42,6 +42,7 @@ KINDS: dict[str, Callable[[bytes], Any]] = {
 SIZES = [4, 1000, 65536, 300_000]
 
 
+@ferrio_only  # asyncio fails at views of anything but bytes
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_bytes_is_sent(loop: Loop, kind: str, size: int) -> None:
@@ -120,6 +121,7 @@ def test_an_exception_of_the_iterator_of_lines_comes_out_and_sends_nothing(loop:
     connection.end()
 
 
+@ferrio_only  # asyncio keeps a view of the bytearray since 3.12
 @pytest.mark.parametrize("size", [1, 100, 64 * 1024, MIB])
 @pytest.mark.parametrize("is_full", [False, True])
 @pytest.mark.parametrize("within", [False, True], ids=["outside a callback", "in a callback"])
@@ -415,14 +417,10 @@ def test_many_small_lines_arrive(loop: Loop) -> None:
     connection.end()
 
 
-@pytest.mark.parametrize("make", [list, tuple, iter, lambda lines: (line for line in lines), dict.fromkeys])
+@pytest.mark.parametrize("make", [list, tuple, iter, dict.fromkeys, lambda lines: (line for line in lines)])
 def test_lines_can_be_any_iterable(loop: Loop, make: Any) -> None:
     connection = connect(loop)
-    connection.transport.writelines(
-        make([b"one", bytearray(b"two"), memoryview(b"three")])
-        if make is not dict.fromkeys
-        else make([b"one", b"two", b"three"])
-    )
+    connection.transport.writelines(make([b"one", b"two", b"three"]))
     assert connection.receive(11) == b"onetwothree"
     connection.end()
 

@@ -45,21 +45,10 @@ unsafe fn free(owner: *mut ()) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push {
-        side: usize,
-        bytes: Vec<u8>,
-        is_foreign: bool,
-    },
-    Advance {
-        side: usize,
-        part: f64,
-    },
-    Append {
-        to: usize,
-    },
-    Drain {
-        side: usize,
-    },
+    Push { side: usize, bytes: Vec<u8>, is_foreign: bool },
+    Advance { side: usize, part: f64 },
+    Append { to: usize },
+    Drain { side: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -100,10 +89,7 @@ impl Model {
 
 /// `part` of `len`, at most all of it.
 fn part_of(len: usize, part: f64) -> usize {
-    (0..=len)
-        .rev()
-        .find(|&n| to_f64(n) <= to_f64(len) * part)
-        .unwrap_or(0)
+    (0..=len).rev().find(|&n| to_f64(n) <= to_f64(len) * part).unwrap_or(0)
 }
 
 fn to_f64(n: usize) -> f64 {
@@ -119,15 +105,9 @@ fn check(chain: &Chain, model: &Model, room: usize) -> Result<(), TestCaseError>
     prop_assert_eq!(count, room.min(model.chunks.len()));
     let lengths: Vec<_> = into[..count].iter().map(|slice| slice.len()).collect();
     prop_assert!(lengths.iter().eq(model.chunks.iter().take(count)));
-    let bytes: Vec<u8> = into[..count]
-        .iter()
-        .flat_map(|slice| slice.iter().copied())
-        .collect();
+    let bytes: Vec<u8> = into[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
     prop_assert!(bytes.iter().eq(model.bytes.iter().take(bytes.len())));
-    prop_assert_eq!(
-        chain.front(),
-        &bytes[..lengths.first().copied().unwrap_or(0)]
-    );
+    prop_assert_eq!(chain.front(), &bytes[..lengths.first().copied().unwrap_or(0)]);
     Ok(())
 }
 

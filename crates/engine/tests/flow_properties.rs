@@ -1,8 +1,6 @@
 //! The gates and the lifecycle against asyncio's own logic, written down flag by flag.
 
-use ferrio_engine::flow::{
-    CloseStep, DrainedStep, GateSignal, Interest, Lifecycle, ReadGate, WriteGate, WriteVerdict,
-};
+use ferrio_engine::flow::{CloseStep, DrainedStep, GateSignal, Interest, Lifecycle, ReadGate, WriteGate, WriteVerdict};
 use proptest::prelude::*;
 
 /// `_FlowControlMixin`, with Python's unbounded integers.

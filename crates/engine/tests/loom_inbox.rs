@@ -21,11 +21,7 @@ struct Bell {
 
 impl Bell {
     fn new() -> Self {
-        Self {
-            rung: Mutex::new(false),
-            changed: Condvar::new(),
-            rings: AtomicUsize::new(0),
-        }
+        Self { rung: Mutex::new(false), changed: Condvar::new(), rings: AtomicUsize::new(0) }
     }
 
     fn answer(&self, wake: Wake) {
@@ -39,10 +35,7 @@ impl Bell {
     fn wait(&self) {
         let mut rung = self.rung.lock().expect("no thread panics with the lock");
         while !*rung {
-            rung = self
-                .changed
-                .wait(rung)
-                .expect("no thread panics with the lock");
+            rung = self.changed.wait(rung).expect("no thread panics with the lock");
         }
         *rung = false;
     }
@@ -55,10 +48,7 @@ struct Shared<E: Send> {
 
 impl<E: Send + 'static> Shared<E> {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inbox: Inbox::new(),
-            bell: Bell::new(),
-        })
+        Arc::new(Self { inbox: Inbox::new(), bell: Bell::new() })
     }
 
     /// Takes entries, sleeping by the rules in between, until there are `count`; returns how often it slept.
@@ -112,20 +102,13 @@ fn a_push_always_reaches_a_consumer_that_sleeps() {
 fn two_producers_keep_their_own_order_and_ring_at_most_once_per_sleep() {
     bounded(3, || {
         let shared = Shared::new();
-        let producers = [
-            producer(&shared, vec![10, 11]),
-            producer(&shared, vec![20, 21]),
-        ];
+        let producers = [producer(&shared, vec![10, 11]), producer(&shared, vec![20, 21])];
         let (entries, sleeps) = shared.consume(4);
         for pushing in producers {
             pushing.join().expect("the producer does not panic");
         }
         for tens in [1, 2] {
-            let own: Vec<i32> = entries
-                .iter()
-                .copied()
-                .filter(|entry| entry / 10 == tens)
-                .collect();
+            let own: Vec<i32> = entries.iter().copied().filter(|entry| entry / 10 == tens).collect();
             assert_eq!(own, [tens * 10, tens * 10 + 1]);
         }
         assert!(shared.bell.rings.load(Ordering::Relaxed) <= sleeps);
@@ -141,10 +124,7 @@ struct Plain {
 
 impl Plain {
     fn new(value: usize, alive: Arc<()>) -> Self {
-        let plain = Self {
-            value: UnsafeCell::new(0),
-            _alive: alive,
-        };
+        let plain = Self { value: UnsafeCell::new(0), _alive: alive };
         // SAFETY: nobody else has seen the cell yet.
         plain.value.with_mut(|place| unsafe { *place = value });
         plain
@@ -214,9 +194,7 @@ fn an_interrupt_makes_the_flag_before_it_visible() {
             // What a refused or ended sleep promises, rule 5: the loop ends at its next check.
             assert!(stop.load(Ordering::Relaxed));
         }
-        other
-            .join()
-            .expect("the interrupting thread does not panic");
+        other.join().expect("the interrupting thread does not panic");
     });
 }
 
@@ -241,9 +219,7 @@ fn of_two_interrupts_the_second_is_not_lost_behind_the_first() {
             }
         }
         for other in others {
-            other
-                .join()
-                .expect("the interrupting thread does not panic");
+            other.join().expect("the interrupting thread does not panic");
         }
     });
 }
@@ -277,9 +253,7 @@ fn an_interrupt_survives_a_take_and_a_push() {
         }
         assert_eq!(entries, [1]);
         pushing.join().expect("the producer does not panic");
-        other
-            .join()
-            .expect("the interrupting thread does not panic");
+        other.join().expect("the interrupting thread does not panic");
     });
 }
 

@@ -96,10 +96,7 @@ impl Model {
     }
 
     fn cancelled(&self) -> usize {
-        self.known
-            .iter()
-            .filter(|known| known.held && known.cancelled.get())
-            .count()
+        self.known.iter().filter(|known| known.held && known.cancelled.get()).count()
     }
 }
 

@@ -25,11 +25,14 @@ pub(super) fn write_chain(
         if outgoing.is_empty() {
             break Ok(Sent::All { bytes });
         }
-        let mut slices = [IoSlice::new(&[]); GATHERED_CHUNKS];
-        let count = outgoing.slices(&mut slices);
-        match write(&slices[..count]) {
+        let (outcome, offered) = if outgoing.len_chunks() == 1 {
+            let front = outgoing.front();
+            (write(&[IoSlice::new(front)]), front.len())
+        } else {
+            gather(outgoing, &mut write)
+        };
+        match outcome {
             Ok(Some(taken)) => {
-                let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
                 outgoing.advance(taken, released);
                 bytes += taken;
                 if taken < offered {
@@ -46,6 +49,20 @@ pub(super) fn write_chain(
     };
     released.clear();
     outcome
+}
+
+/// Writes several chunks with one call: its outcome, and how many bytes it was offered.
+///
+/// Apart, so that the case of one chunk does not pay for the array.
+#[inline(never)]
+fn gather(
+    outgoing: &Chain,
+    write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<Option<usize>>,
+) -> (Result<Option<usize>>, usize) {
+    let mut slices = [IoSlice::new(&[]); GATHERED_CHUNKS];
+    let count = outgoing.slices(&mut slices);
+    let slices = &slices[..count];
+    (write(slices), slices.iter().map(|slice| slice.len()).sum())
 }
 
 #[cfg(test)]

@@ -32,12 +32,7 @@ impl Chain {
     /// An empty chain, no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            first: None,
-            rest: VecDeque::new(),
-            sent: 0,
-            len_bytes: 0,
-        }
+        Self { first: None, rest: VecDeque::new(), sent: 0, len_bytes: 0 }
     }
 
     /// Adds a chunk behind all others. An empty one is not kept but returned.
@@ -81,9 +76,7 @@ impl Chain {
     #[inline]
     #[must_use]
     pub fn front(&self) -> &[u8] {
-        self.first
-            .as_ref()
-            .map_or(&[], |first| &first.as_slice()[self.sent..])
+        self.first.as_ref().map_or(&[], |first| &first.as_slice()[self.sent..])
     }
 
     /// Fills `into` with the bytes to be sent, in order, as far as it reaches; returns how many slices it set.
@@ -177,19 +170,13 @@ mod tests {
     }
 
     fn texts(chunks: &[Chunk]) -> Vec<String> {
-        chunks
-            .iter()
-            .map(|chunk| String::from_utf8_lossy(chunk.as_slice()).into_owned())
-            .collect()
+        chunks.iter().map(|chunk| String::from_utf8_lossy(chunk.as_slice()).into_owned()).collect()
     }
 
     fn slices(chain: &Chain, limit: usize) -> Vec<String> {
         let mut into = vec![IoSlice::new(&[]); limit];
         let count = chain.slices(&mut into);
-        into[..count]
-            .iter()
-            .map(|slice| String::from_utf8_lossy(slice).into_owned())
-            .collect()
+        into[..count].iter().map(|slice| String::from_utf8_lossy(slice).into_owned()).collect()
     }
 
     #[test]

@@ -40,12 +40,7 @@ impl Chunk {
         let capacity = ptr::without_provenance_mut(bytes.capacity());
         // SAFETY: the pointer of a vector is never null, not even without an allocation.
         let ptr = unsafe { NonNull::new_unchecked(bytes.as_mut_ptr()) };
-        Self {
-            ptr,
-            len: bytes.len(),
-            owner: capacity,
-            release: None,
-        }
+        Self { ptr, len: bytes.len(), owner: capacity, release: None }
     }
 
     /// A chunk of `len` bytes at `ptr` that `owner` keeps alive; dropping the chunk calls `release(owner)`.
@@ -64,12 +59,7 @@ impl Chunk {
         owner: *mut (),
         release: unsafe fn(*mut ()),
     ) -> Self {
-        Self {
-            ptr,
-            len,
-            owner,
-            release: Some(release),
-        }
+        Self { ptr, len, owner, release: Some(release) }
     }
 
     /// The bytes.
@@ -141,15 +131,8 @@ impl From<Vec<u8>> for Chunk {
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owner = if self.release.is_some() {
-            "foreign"
-        } else {
-            "vec"
-        };
-        f.debug_struct("Chunk")
-            .field("len", &self.len)
-            .field("owner", &owner)
-            .finish_non_exhaustive()
+        let owner = if self.release.is_some() { "foreign" } else { "vec" };
+        f.debug_struct("Chunk").field("len", &self.len).field("owner", &owner).finish_non_exhaustive()
     }
 }
 
@@ -168,10 +151,7 @@ mod tests {
 
     impl Owner {
         fn new(bytes: &[u8]) -> Self {
-            Self {
-                bytes: bytes.to_vec(),
-                releases: Cell::new(0),
-            }
+            Self { bytes: bytes.to_vec(), releases: Cell::new(0) }
         }
 
         /// A chunk of this owner's bytes. The owner must outlive it.

@@ -20,20 +20,14 @@ impl Pool {
     /// An empty stock that will hold at most `keep` buffers of `buffer_bytes` bytes.
     #[must_use]
     pub const fn new(buffer_bytes: usize, keep: usize) -> Self {
-        Self {
-            buffer_bytes,
-            keep,
-            stock: Vec::new(),
-        }
+        Self { buffer_bytes, keep, stock: Vec::new() }
     }
 
     /// A buffer from the stock, or a new one.
     #[inline]
     #[must_use]
     pub fn take(&mut self) -> Box<[u8]> {
-        self.stock
-            .pop()
-            .unwrap_or_else(|| vec![0; self.buffer_bytes].into_boxed_slice())
+        self.stock.pop().unwrap_or_else(|| vec![0; self.buffer_bytes].into_boxed_slice())
     }
 
     /// Takes a buffer back. One of another size, or one too many, is freed.

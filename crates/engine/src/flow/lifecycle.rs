@@ -83,10 +83,7 @@ impl Lifecycle {
     /// An open transport.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            phase: Phase::Open,
-            conn_lost: 0,
-        }
+        Self { phase: Phase::Open, conn_lost: 0 }
     }
 
     /// The user closes the transport, or the peer ended it and the protocol does not keep it open.
@@ -135,11 +132,7 @@ impl Lifecycle {
             0 => WriteVerdict::Accept,
             lost => {
                 self.conn_lost = lost.saturating_add(1);
-                if lost < LOG_THRESHOLD {
-                    WriteVerdict::Discard
-                } else {
-                    WriteVerdict::DiscardAndWarn
-                }
+                if lost < LOG_THRESHOLD { WriteVerdict::Discard } else { WriteVerdict::DiscardAndWarn }
             }
         }
     }
@@ -219,11 +212,7 @@ mod tests {
             (Ended, CloseStep::Nothing, Ended),
         ] {
             let mut life = in_phase(from);
-            assert_eq!(
-                (close(true)(&mut life), life.phase()),
-                (step, to),
-                "close(true) in {from:?}"
-            );
+            assert_eq!((close(true)(&mut life), life.phase()), (step, to), "close(true) in {from:?}");
         }
         for (from, step, to) in [
             (Open, CloseStep::Drain, Closing),
@@ -232,11 +221,7 @@ mod tests {
             (Ended, CloseStep::Nothing, Ended),
         ] {
             let mut life = in_phase(from);
-            assert_eq!(
-                (close(false)(&mut life), life.phase()),
-                (step, to),
-                "close(false) in {from:?}"
-            );
+            assert_eq!((close(false)(&mut life), life.phase()), (step, to), "close(false) in {from:?}");
         }
         for (from, step, to) in [
             (Open, CloseStep::ScheduleLost, Lost),
@@ -245,11 +230,7 @@ mod tests {
             (Ended, CloseStep::Nothing, Ended),
         ] {
             let mut life = in_phase(from);
-            assert_eq!(
-                (life.force_close(), life.phase()),
-                (step, to),
-                "force_close in {from:?}"
-            );
+            assert_eq!((life.force_close(), life.phase()), (step, to), "force_close in {from:?}");
         }
         for (from, step, to) in [
             (Open, DrainedStep::Nothing, Open),
@@ -258,24 +239,13 @@ mod tests {
             (Ended, DrainedStep::Nothing, Ended),
         ] {
             let mut life = in_phase(from);
-            assert_eq!(
-                (life.drained(), life.phase()),
-                (step, to),
-                "drained in {from:?}"
-            );
+            assert_eq!((life.drained(), life.phase()), (step, to), "drained in {from:?}");
         }
-        for (from, ends, to) in [
-            (Open, false, Open),
-            (Closing, false, Closing),
-            (Lost, true, Ended),
-            (Ended, false, Ended),
-        ] {
+        for (from, ends, to) in
+            [(Open, false, Open), (Closing, false, Closing), (Lost, true, Ended), (Ended, false, Ended)]
+        {
             let mut life = in_phase(from);
-            assert_eq!(
-                (life.ended(), life.phase()),
-                (ends, to),
-                "ended in {from:?}"
-            );
+            assert_eq!((life.ended(), life.phase()), (ends, to), "ended in {from:?}");
         }
     }
 

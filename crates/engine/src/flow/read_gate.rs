@@ -50,9 +50,7 @@ impl ReadGate {
     /// Not started, not paused.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            blocked: NOT_STARTED,
-        }
+        Self { blocked: NOT_STARTED }
     }
 
     /// `connection_made()` has returned.

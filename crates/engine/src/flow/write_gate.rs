@@ -55,11 +55,7 @@ impl WriteGate {
     /// An open gate with the default marks.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            high: DEFAULT_HIGH,
-            low: DEFAULT_HIGH / 4,
-            paused: false,
-        }
+        Self { high: DEFAULT_HIGH, low: DEFAULT_HIGH / 4, paused: false }
     }
 
     /// Sets the marks. Without `high` it is four times `low`, without `low` it is a quarter of `high`, without both the
@@ -69,11 +65,7 @@ impl WriteGate {
     ///
     /// # Errors
     /// [`LimitError`] if the low-water mark is above the high-water mark.
-    pub fn set_limits(
-        &mut self,
-        high: Option<usize>,
-        low: Option<usize>,
-    ) -> Result<(), LimitError> {
+    pub fn set_limits(&mut self, high: Option<usize>, low: Option<usize>) -> Result<(), LimitError> {
         let high = high.unwrap_or_else(|| low.map_or(DEFAULT_HIGH, |low| low.saturating_mul(4)));
         let low = low.unwrap_or(high / 4);
         if high < low {
@@ -185,14 +177,9 @@ mod tests {
     #[test]
     fn low_above_high_is_refused_and_changes_nothing() {
         let mut gate = WriteGate::new();
-        let error = gate
-            .set_limits(Some(5), Some(6))
-            .expect_err("low is above high");
+        let error = gate.set_limits(Some(5), Some(6)).expect_err("low is above high");
         assert_eq!(error, LimitError { high: 5, low: 6 });
-        assert_eq!(
-            error.to_string(),
-            "high (5) must be >= low (6) must be >= 0"
-        );
+        assert_eq!(error.to_string(), "high (5) must be >= low (6) must be >= 0");
         assert_eq!(gate.limits(), (16 * KIB, 64 * KIB));
     }
 

@@ -95,15 +95,9 @@ impl<E: Send> Inbox<E> {
     #[must_use]
     pub fn new() -> Self {
         const {
-            assert!(
-                align_of::<Node<E>>() > FLAGS,
-                "node addresses must leave the flag bits free"
-            );
+            assert!(align_of::<Node<E>>() > FLAGS, "node addresses must leave the flag bits free");
         };
-        Self {
-            word: AtomicUsize::new(EMPTY),
-            owns: PhantomData,
-        }
+        Self { word: AtomicUsize::new(EMPTY), owns: PhantomData }
     }
 
     /// Adds an entry behind all others and says whether the consumer's bell has to be rung.
@@ -117,12 +111,8 @@ impl<E: Send> Inbox<E> {
         loop {
             // SAFETY: `node` came from `Box::into_raw` above and is not published before the swap succeeds.
             unsafe { (*node).next = seen & !FLAGS };
-            match self.word.compare_exchange_weak(
-                seen,
-                address | (seen & NUDGED),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.word.compare_exchange_weak(seen, address | (seen & NUDGED), Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return wake_after(seen),
                 Err(newer) => seen = newer,
             }
@@ -136,10 +126,7 @@ impl<E: Send> Inbox<E> {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let next = if seen == ASLEEP { EMPTY } else { seen | NUDGED };
-            match self
-                .word
-                .compare_exchange_weak(seen, next, Ordering::Release, Ordering::Relaxed)
-            {
+            match self.word.compare_exchange_weak(seen, next, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return wake_after(seen),
                 Err(newer) => seen = newer,
             }
@@ -174,10 +161,7 @@ impl<E: Send> Inbox<E> {
                 EMPTY | ASLEEP => ASLEEP,
                 _ => seen & !NUDGED,
             };
-            match self
-                .word
-                .compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match self.word.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return next == ASLEEP,
                 Err(newer) => seen = newer,
             }
@@ -188,12 +172,7 @@ impl<E: Send> Inbox<E> {
     pub fn awake(&self) {
         let mut seen = self.word.load(Ordering::Acquire);
         while seen & FLAGS != 0 {
-            match self.word.compare_exchange_weak(
-                seen,
-                seen & !FLAGS,
-                Ordering::Acquire,
-                Ordering::Acquire,
-            ) {
+            match self.word.compare_exchange_weak(seen, seen & !FLAGS, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(newer) => seen = newer,
             }
@@ -205,12 +184,7 @@ impl<E: Send> Inbox<E> {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             // Entries and `ASLEEP` exclude each other, and without entries this changes nothing.
-            match self.word.compare_exchange_weak(
-                seen,
-                seen & FLAGS,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match self.word.compare_exchange_weak(seen, seen & FLAGS, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Batch::reversed(seen & !FLAGS),
                 Err(newer) => seen = newer,
             }
@@ -234,11 +208,7 @@ impl<E: Send> Drop for Inbox<E> {
 /// The thread that replaced `seen` rings if that was `ASLEEP`.
 #[inline]
 fn wake_after(seen: usize) -> Wake {
-    if seen == ASLEEP {
-        Wake::Needed
-    } else {
-        Wake::NotNeeded
-    }
+    if seen == ASLEEP { Wake::Needed } else { Wake::NotNeeded }
 }
 
 /// A detached list of nodes, oldest first, owned by one thread.
@@ -258,9 +228,7 @@ impl<E> Batch<E> {
             oldest_first = at;
             at = older;
         }
-        Self {
-            next: node_at(oldest_first),
-        }
+        Self { next: node_at(oldest_first) }
     }
 }
 

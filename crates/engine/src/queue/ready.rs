@@ -22,9 +22,7 @@ impl<E> Ready<E> {
     /// An empty queue, no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            entries: VecDeque::new(),
-        }
+        Self { entries: VecDeque::new() }
     }
 
     /// Adds an entry behind all others.
@@ -91,14 +89,8 @@ mod tests {
     fn entries_leave_in_the_order_they_came() {
         let mut ready = Ready::new();
         (0..10).for_each(|entry| ready.push(entry));
-        assert_eq!(
-            ready.iter().copied().collect::<Vec<_>>(),
-            (0..10).collect::<Vec<_>>()
-        );
-        assert_eq!(
-            std::iter::from_fn(|| ready.pop()).collect::<Vec<_>>(),
-            (0..10).collect::<Vec<_>>()
-        );
+        assert_eq!(ready.iter().copied().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        assert_eq!(std::iter::from_fn(|| ready.pop()).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
         assert!(ready.is_empty());
     }
 

@@ -46,12 +46,7 @@ impl<B: Backend, W: Work> Reactor<B, W> {
     /// How long the wait of this turn may last; `now` is asked only if that depends on a timer. Cancelled timers met on the
     /// way land in `discarded`.
     #[inline]
-    pub fn plan(
-        &mut self,
-        stopping: bool,
-        discarded: &mut Vec<W::Timer>,
-        now: impl FnOnce() -> Nanos,
-    ) -> SleepBudget {
+    pub fn plan(&mut self, stopping: bool, discarded: &mut Vec<W::Timer>, now: impl FnOnce() -> Nanos) -> SleepBudget {
         if stopping || !self.ready.is_empty() {
             return SleepBudget::None;
         }

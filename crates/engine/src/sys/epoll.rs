@@ -80,9 +80,8 @@ impl Epoll {
     }
 
     fn wait_milliseconds(&self, events: &mut Vec<Event>, timeout: Option<Nanos>) -> Result<()> {
-        let timeout = timeout.map_or(-1, |nanos| {
-            i32::try_from(nanos.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-        });
+        let timeout =
+            timeout.map_or(-1, |nanos| i32::try_from(nanos.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
         let (spare, room) = spare_room(events);
         // SAFETY: `spare` has room for `room` events.
         let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), spare, room, timeout) };

@@ -28,9 +28,7 @@ fn non_blocking<T>(outcome: Result<T>) -> Result<Option<T>> {
 /// # Errors
 /// What `recv(2)` reports: `ECONNRESET`, `ETIMEDOUT`, ...
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
-    non_blocking(retry("recv", || {
-        rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(_, length)| length)
-    }))
+    non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(_, length)| length)))
 }
 
 /// Sends `slices` with one system call; the count of bytes taken, `None` when the socket is full.

@@ -21,12 +21,7 @@ pub enum SleepBudget {
 /// `next_deadline` is that of the earliest live timer. `stopping`: the loop ends with this turn, so it only polls.
 #[inline]
 #[must_use]
-pub fn sleep_budget(
-    ready_is_empty: bool,
-    stopping: bool,
-    next_deadline: Option<Nanos>,
-    now: Nanos,
-) -> SleepBudget {
+pub fn sleep_budget(ready_is_empty: bool, stopping: bool, next_deadline: Option<Nanos>, now: Nanos) -> SleepBudget {
     if !ready_is_empty || stopping {
         return SleepBudget::None;
     }
@@ -48,10 +43,7 @@ mod tests {
     fn ready_entries_or_stopping_forbid_sleep() {
         assert_eq!(sleep_budget(false, false, None, NOW), SleepBudget::None);
         assert_eq!(sleep_budget(true, true, None, NOW), SleepBudget::None);
-        assert_eq!(
-            sleep_budget(false, false, Some(Nanos::MAX), NOW),
-            SleepBudget::None
-        );
+        assert_eq!(sleep_budget(false, false, Some(Nanos::MAX), NOW), SleepBudget::None);
     }
 
     #[test]
@@ -62,18 +54,12 @@ mod tests {
     #[test]
     fn sleep_ends_exactly_at_the_deadline() {
         let deadline = NOW.saturating_add(Nanos::from_nanos(7));
-        assert_eq!(
-            sleep_budget(true, false, Some(deadline), NOW),
-            SleepBudget::For(Nanos::from_nanos(7))
-        );
+        assert_eq!(sleep_budget(true, false, Some(deadline), NOW), SleepBudget::For(Nanos::from_nanos(7)));
     }
 
     #[test]
     fn a_deadline_that_has_come_forbids_sleep() {
         assert_eq!(sleep_budget(true, false, Some(NOW), NOW), SleepBudget::None);
-        assert_eq!(
-            sleep_budget(true, false, Some(Nanos::ZERO), NOW),
-            SleepBudget::None
-        );
+        assert_eq!(sleep_budget(true, false, Some(Nanos::ZERO), NOW), SleepBudget::None);
     }
 }

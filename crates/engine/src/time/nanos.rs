@@ -121,11 +121,7 @@ mod tests {
     #[test]
     fn the_smallest_positive_time_is_one_nanosecond() {
         for secs in [f64::from_bits(1), f64::MIN_POSITIVE, 1e-30, 1e-12, 0.999e-9] {
-            assert_eq!(
-                Nanos::from_secs_f64_ceil(secs),
-                Nanos::from_nanos(1),
-                "{secs}"
-            );
+            assert_eq!(Nanos::from_secs_f64_ceil(secs), Nanos::from_nanos(1), "{secs}");
         }
     }
 
@@ -136,22 +132,12 @@ mod tests {
         assert_eq!(Nanos::from_secs_f64_ceil(0.3).as_nanos(), 300_000_000);
         assert_eq!(Nanos::from_secs_f64_ceil(0.5).as_nanos(), 500_000_000);
         assert_eq!(Nanos::from_secs_f64_ceil(3.0).as_nanos(), 3_000_000_000);
-        assert_eq!(
-            Nanos::from_secs_f64_ceil(1.000_000_000_5).as_nanos(),
-            1_000_000_001
-        );
+        assert_eq!(Nanos::from_secs_f64_ceil(1.000_000_000_5).as_nanos(), 1_000_000_001);
     }
 
     #[test]
     fn seconds_match_a_single_division_up_to_104_days() {
-        for nanos in [
-            0_u32,
-            1,
-            999_999_999,
-            1_000_000_000,
-            1_000_000_001,
-            u32::MAX,
-        ] {
+        for nanos in [0_u32, 1, 999_999_999, 1_000_000_000, 1_000_000_001, u32::MAX] {
             let seconds = Nanos::from_nanos(nanos.into()).as_secs_f64();
             assert_eq!(seconds.to_bits(), (f64::from(nanos) / 1e9).to_bits());
         }

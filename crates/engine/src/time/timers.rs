@@ -79,11 +79,7 @@ impl<E: Expirable> Timers<E> {
     /// No timers, no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            next_seq: 0,
-            cancelled: 0,
-        }
+        Self { heap: BinaryHeap::new(), next_seq: 0, cancelled: 0 }
     }
 
     /// Adds an entry that is due once `now >= deadline`.
@@ -91,11 +87,7 @@ impl<E: Expirable> Timers<E> {
     pub fn push(&mut self, deadline: Nanos, entry: E) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.heap.push(Node {
-            deadline,
-            seq,
-            entry,
-        });
+        self.heap.push(Node { deadline, seq, entry });
     }
 
     /// The earliest deadline among live entries. Cancelled entries ahead of it go to `discarded`.
@@ -169,10 +161,7 @@ impl<E: Expirable> Timers<E> {
     /// Removes everything, cancelled entries included, in no particular order, and gives the heap's memory back.
     pub fn drain(&mut self) -> Vec<E> {
         self.cancelled = 0;
-        std::mem::take(&mut self.heap)
-            .into_iter()
-            .map(|node| node.entry)
-            .collect()
+        std::mem::take(&mut self.heap).into_iter().map(|node| node.entry).collect()
     }
 
     fn discard_head(&mut self, discarded: &mut Vec<E>) {
@@ -227,10 +216,7 @@ mod tests {
     }
 
     fn entry(name: u32) -> Entry {
-        Entry {
-            name,
-            cancelled: Rc::default(),
-        }
+        Entry { name, cancelled: Rc::default() }
     }
 
     fn at(nanos: u64) -> Nanos {
@@ -243,9 +229,7 @@ mod tests {
 
     fn pop_all_due(timers: &mut Timers<Entry>, now: Nanos) -> Vec<u32> {
         let mut discarded = Vec::new();
-        std::iter::from_fn(|| timers.pop_due(now, &mut discarded))
-            .map(|entry| entry.name)
-            .collect()
+        std::iter::from_fn(|| timers.pop_due(now, &mut discarded)).map(|entry| entry.name).collect()
     }
 
     #[test]
@@ -254,9 +238,7 @@ mod tests {
         for name in 0..100 {
             timers.push(at(u64::from(name % 3)), entry(name));
         }
-        let expected: Vec<u32> = (0..3)
-            .flat_map(|rest| (0..100).filter(move |name| name % 3 == rest))
-            .collect();
+        let expected: Vec<u32> = (0..3).flat_map(|rest| (0..100).filter(move |name| name % 3 == rest)).collect();
         assert_eq!(pop_all_due(&mut timers, at(2)), expected);
         assert!(timers.is_empty());
     }
@@ -332,13 +314,7 @@ mod tests {
             drop(timers.note_cancelled());
             assert!(timers.len() <= 2 * 100 + 1);
         }
-        assert_eq!(
-            timers
-                .iter()
-                .filter(|(_, entry)| !entry.is_cancelled())
-                .count(),
-            100
-        );
+        assert_eq!(timers.iter().filter(|(_, entry)| !entry.is_cancelled()).count(), 100);
     }
 
     #[test]

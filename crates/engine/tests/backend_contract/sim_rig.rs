@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use ferrio_engine::backend::sim::{Incoming, Peer, Sim, SimBackend, SimPoller, Socket, Take, Wait};
 use ferrio_engine::backend::Poller;
+use ferrio_engine::backend::sim::{Incoming, Peer, Sim, SimBackend, SimPoller, Socket, Take, Wait};
 use ferrio_engine::sys::error::Result;
 use ferrio_engine::time::Nanos;
 use rustix::io::Errno;

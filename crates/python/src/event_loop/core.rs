@@ -20,6 +20,7 @@ use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
 use crate::handle::{RunningGate, TimerRef};
 use crate::object::Object;
+use crate::transport::Recycled;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -53,6 +54,8 @@ pub(crate) struct LoopCore {
     pub(crate) corked: Guarded<Vec<Object>>,
     /// The buffer that small receives go through; taken out while in use.
     scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
+    /// The last received `bytes`, to be used again.
+    pub(crate) recycled: Guarded<Option<Recycled>>,
     pub(super) flags: Flags,
 }
 
@@ -206,6 +209,7 @@ impl LoopCore {
             running: RunningGate::default(),
             corked: Guarded::default(),
             scratch: Guarded::default(),
+            recycled: Guarded::default(),
             flags: Flags::default(),
         })
     }
@@ -257,6 +261,7 @@ impl LoopCore {
         });
         let watches = self.watches.with(py, core::mem::take);
         let corked = self.corked.with(py, core::mem::take);
-        drop((released, watches, corked));
+        let recycled = self.recycled.with(py, Option::take);
+        drop((released, watches, corked, recycled));
     }
 }

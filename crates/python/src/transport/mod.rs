@@ -6,10 +6,12 @@
 mod close;
 mod ctype;
 mod read;
+mod recycled;
 mod state;
 mod write;
 
 pub(crate) use ctype::register;
+pub(crate) use recycled::Recycled;
 pub(crate) use write::flush_corked;
 
 use ferrio_engine::backend::{Interest, Key};

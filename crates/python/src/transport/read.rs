@@ -7,8 +7,9 @@ use ferrio_engine::sys::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt};
+use pyo3::types::PyInt;
 
+use super::recycled;
 use super::state::{Delivery, State};
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
@@ -68,7 +69,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
             let filled = &scratch[..count];
             // SAFETY: the backend has initialised the first `count` bytes.
             let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            Incoming::Bytes(Object::new(PyBytes::new(py, filled)), count)
+            Incoming::Bytes(recycled::bytes(py, &core.recycled, filled), count)
         }
     });
     core.return_scratch(py, scratch);
