@@ -6,6 +6,7 @@ Nothing here touches asyncio: its default loop, policy and names are as the inte
 import os
 
 import pytest
+
 from frameworks.certificates import Certificates, make_certificates
 
 

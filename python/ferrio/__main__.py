@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
+from typing import NoReturn
 
 from . import __version__, install
+from ._program import run_module, run_program
 
 USAGE = """\
 usage: python -m ferrio [--version | --help] PROGRAM.py [ARG ...]
@@ -16,27 +17,29 @@ Runs a Python program with Ferrio's event loop in place of asyncio's."""
 
 def main() -> None:
     """Run the program that the command line names."""
-    arguments = sys.argv[1:]
-    match arguments:
-        case [] | ["-h" | "--help", *_]:
+    match sys.argv[1:]:
+        case ["-h" | "--help", *_]:
             print(USAGE)
-            sys.exit(0 if arguments else 2)
         case ["-V" | "--version", *_]:
             print(f"ferrio {__version__}")
+        case []:
+            misuse("nothing to run")
         case ["-m"]:
-            sys.exit(f"python -m ferrio: -m needs a module\n{USAGE}")
-        case ["-m", module, *rest]:
+            misuse("-m needs a module")
+        case ["-m", module, *arguments]:
             install()
-            sys.argv = [module, *rest]
-            sys.path[0] = ""
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            run_module(module, arguments)
         case [option, *_] if option.startswith("-"):
-            sys.exit(f"python -m ferrio: no such option: {option}\n{USAGE}")
-        case [program, *rest]:
+            misuse(f"no such option: {option}")
+        case [program, *arguments]:
             install()
-            sys.argv = [program, *rest]
-            sys.path.pop(0)
-            runpy.run_path(program, run_name="__main__")
+            run_program(program, arguments)
+
+
+def misuse(text: str) -> NoReturn:
+    """Say what is wrong with the command line, and end."""
+    print(f"python -m ferrio: {text}\n{USAGE}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

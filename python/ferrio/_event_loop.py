@@ -16,7 +16,10 @@ import asyncio.events
 import asyncio.format_helpers
 import asyncio.sslproto
 import asyncio.unix_events
+import asyncio.constants
+import asyncio.trsock
 import contextvars
+import errno
 import inspect
 import selectors
 import signal
@@ -36,6 +39,9 @@ from ._transport import SocketTransport
 __all__ = ["Loop", "report_callback_error"]
 
 _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
+# Since 3.15 a connection's callbacks share one context.
+_CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
 
@@ -221,6 +227,83 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
 
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        ssl_handshake_timeout: float | None = asyncio.constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = asyncio.constants.SSL_SHUTDOWN_TIMEOUT,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        # The socket, not its number, is registered: it is found again when somebody else has closed it.
+        timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+        accepting = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, context)
+        self._add_reader(sock, self._accept_connection, *accepting)
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        if sock.fileno() == -1:
+            self._remove_reader(sock)
+        else:
+            super()._stop_serving(sock)
+
+    def _accept_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        ssl_handshake_timeout: float | None = asyncio.constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = asyncio.constants.SSL_SHUTDOWN_TIMEOUT,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        # As asyncio's, but for the lack of a resource: it is reported once and the listener left alone for a second, where
+        # asyncio reports it for every place in the backlog.
+        for _ in range(backlog + 1):
+            try:
+                conn, addr = sock.accept()
+                if self._debug:
+                    logger.debug("%r got a new connection from %r: %r", server, addr, conn)
+                conn.setblocking(False)
+            except ConnectionAbortedError:
+                continue
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                if exc.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self.call_exception_handler(
+                    {
+                        "message": "socket.accept() out of system resource",
+                        "exception": exc,
+                        "socket": asyncio.trsock.TransportSocket(sock),
+                    }
+                )
+                self._remove_reader(sock.fileno())
+                retry = (protocol_factory, sock, sslcontext, server, backlog)
+                retry += (ssl_handshake_timeout, ssl_shutdown_timeout)
+                if _CONNECTIONS_HAVE_CONTEXTS:
+                    retry += (context,)
+                self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, self._start_serving, *retry)
+                return
+            options: dict[str, Any] = {}
+            if _CONNECTIONS_HAVE_CONTEXTS:
+                options["context"] = context.copy() if context is not None else None
+            accept = self._accept_connection2(
+                protocol_factory,
+                conn,
+                {"peername": addr},
+                sslcontext,
+                server,
+                ssl_handshake_timeout,
+                ssl_shutdown_timeout,
+                **options,
+            )
+            self.create_task(accept, **options)
+
     # --- names ----------------------------------------------------------------------------------------------
 
     async def getaddrinfo(
@@ -238,6 +321,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         Raises:
             socket.gaierror: The name does not resolve.
         """
+        self._check_closed()
         if numeric_address(host, port) and not self._debug:
             return socket.getaddrinfo(host, port, family, type, proto, flags)
         result: list[tuple[Any, ...]] = await super().getaddrinfo(

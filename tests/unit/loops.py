@@ -1,7 +1,8 @@
 """The loop under test, and how to run it a little.
 
-Each test makes its own loop, so that no plugin and no policy decides which one runs. ``FERRIO_TEST_LOOP=asyncio``
-puts the standard library's selector loop in Ferrio's place: the control that shows a test to be right.
+Each test makes its own loop, so that no plugin and no policy decides which one runs.
+``FERRIO_TEST_LOOP=asyncio`` puts the standard library's selector loop in Ferrio's place: the control that shows a
+test to be right.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Handles: what they show, compare and hash like; who keeps them alive; what happens when Python changes their slots."""
+"""Handles: what they show and compare like, who keeps them alive, and slots changed from Python."""
 
 import asyncio
 import contextvars
@@ -41,7 +41,7 @@ class Target:
         pass
 
 
-# --- what they show --------------------------------------------------------------------------------------------
+# --- what they show -----------------------------------------------------------------------------------------
 
 
 @each_maker
@@ -164,7 +164,7 @@ def test_no_program_makes_a_handle_by_itself(name: str) -> None:
         type("Sub", (class_,), {})
 
 
-# --- order and equality ----------------------------------------------------------------------------------------
+# --- order and equality -------------------------------------------------------------------------------------
 
 
 def compared(left: Any, right: Any) -> list[Any]:
@@ -214,7 +214,7 @@ def test_timers_can_be_sorted_and_used_as_keys(loop: Loop) -> None:
         timer.cancel()
 
 
-# --- who keeps what alive --------------------------------------------------------------------------------------
+# --- who keeps what alive -----------------------------------------------------------------------------------
 
 
 @each_maker
@@ -359,7 +359,7 @@ def test_memory_of_a_freed_handle_is_used_again_without_a_trace_of_the_old_one(l
         assert all(reference() is None for reference in references)
 
 
-# --- slots changed from Python ---------------------------------------------------------------------------------
+# --- slots changed from Python ------------------------------------------------------------------------------
 
 NOTHING = object()
 
@@ -487,7 +487,7 @@ def test_asyncios_own_handle_can_be_run_by_the_loop(loop: Any) -> None:
     handle = asyncio.Handle(ran.append, (1,), loop)
     loop._add_callback(handle)
     loop._add_callback_signalsafe(asyncio.Handle(ran.append, (2,), loop))
-    assert list(loop._ready)[0] is handle
+    assert next(iter(loop._ready)) is handle
     turn(loop)
     assert ran == [1, 2]
 

@@ -148,7 +148,7 @@ def test_an_exit_in_an_exception_handler_leaves_the_loop(
     turn(loop)
 
 
-# --- SIGINT, in processes of their own -------------------------------------------------------------------------
+# --- SIGINT, in processes of their own ----------------------------------------------------------------------
 
 LOOP = "ferrio.Loop()" if NAME == "ferrio" else "asyncio.SelectorEventLoop()"
 

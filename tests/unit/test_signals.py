@@ -217,7 +217,7 @@ def test_a_signal_interrupts_no_system_call_of_the_loop(loop: Loop) -> None:
     assert got == [1]
 
 
-# --- the wake-up descriptor ------------------------------------------------------------------------------------
+# --- the wake-up descriptor ---------------------------------------------------------------------------------
 
 
 @pytest.fixture

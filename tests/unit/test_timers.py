@@ -173,7 +173,7 @@ NO_NUMBERS: dict[str, Any] = {
 
 
 def when_of(loop: Loop, method: str, value: float) -> str:
-    """The ``when()`` that scheduling gives, as text; for a delay, as far as that does not depend on the moment."""
+    """The ``when()`` that scheduling gives, as text; of a delay, what does not depend on the moment."""
     handle = getattr(loop, method)(value, lambda: None)
     when = handle.when()
     handle.cancel()

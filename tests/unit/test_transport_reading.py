@@ -1,6 +1,7 @@
-"""Reading: pauses, protocols changed on the way, buffers of the protocol's own, the peer's end of the stream."""
+"""Reading: pauses, the peer's end of the stream, protocols changed on the way, buffers of their own."""
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -52,10 +53,8 @@ def test_every_amount_arrives_whole(loop: Loop, size: int) -> None:
         def is_complete() -> bool:
             nonlocal left
             if left:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     left = left[connection.peer.send(left) :]
-                except BlockingIOError:
-                    pass
             return sum(len(piece) for name, *rest in connection.protocol.events for piece in rest) >= size
 
         run_until(loop, is_complete)
@@ -83,7 +82,7 @@ def test_bytes_and_the_end_behind_them_both_arrive(loop: Loop) -> None:
     assert connection.protocol.events == [("made",), ("data", b"last words"), ("eof",), ("lost", None)]
 
 
-# --- pauses ----------------------------------------------------------------------------------------------------
+# --- pauses -------------------------------------------------------------------------------------------------
 
 
 def test_a_paused_transport_delivers_nothing_until_it_is_resumed(loop: Loop) -> None:
@@ -196,7 +195,7 @@ def test_writing_goes_on_while_reading_is_paused(loop: Loop) -> None:
     connection.end()
 
 
-# --- the peer's end --------------------------------------------------------------------------------------------
+# --- the peer's end -----------------------------------------------------------------------------------------
 
 
 def test_an_end_that_the_protocol_ignores_closes_the_transport(loop: Loop) -> None:
@@ -269,7 +268,7 @@ def test_bytes_before_a_reset_arrive_when_the_kernel_still_has_them(loop: Loop) 
     assert connection.protocol.received == b"before"
 
 
-# --- another protocol ------------------------------------------------------------------------------------------
+# --- another protocol ---------------------------------------------------------------------------------------
 
 
 def test_another_protocol_gets_what_comes_next(loop: Loop) -> None:

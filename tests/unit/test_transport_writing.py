@@ -1,4 +1,4 @@
-"""Writing: kinds of data, order, what leaves together, and what follows on ``close``, ``abort`` and ``write_eof``."""
+"""Writing: kinds of data, order, what leaves together, and what ``close``, ``abort``, ``write_eof`` follow."""
 
 import array
 import asyncio
@@ -174,7 +174,7 @@ def test_bytes_that_wait_are_not_copied_and_are_released_when_sent(loop: Loop) -
     connection.end()
 
 
-# --- order and pieces ------------------------------------------------------------------------------------------
+# --- order and pieces ---------------------------------------------------------------------------------------
 
 
 def test_bytes_arrive_in_the_order_in_which_they_were_written(loop: Loop) -> None:
@@ -353,7 +353,7 @@ def test_transports_written_to_in_one_callback_do_not_mix(loop: Loop) -> None:
         connection.end()
 
 
-# --- large -----------------------------------------------------------------------------------------------------
+# --- large --------------------------------------------------------------------------------------------------
 
 
 def test_eight_mebibytes_go_out(loop: Loop) -> None:
@@ -425,7 +425,7 @@ def test_lines_can_be_any_iterable(loop: Loop, make: Any) -> None:
     connection.end()
 
 
-# --- the end ---------------------------------------------------------------------------------------------------
+# --- the end ------------------------------------------------------------------------------------------------
 
 
 def in_callback(loop: Loop, call: Callable[[], object]) -> None:
@@ -584,7 +584,7 @@ def test_a_peer_that_is_gone_is_told_once_though_bytes_were_waiting(loop: Loop) 
     assert connection.protocol.names.count("lost") == 1
 
 
-# --- the method itself -----------------------------------------------------------------------------------------
+# --- the method itself --------------------------------------------------------------------------------------
 
 
 def test_write_can_be_replaced_on_the_instance(loop: Loop) -> None:

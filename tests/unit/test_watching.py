@@ -1,4 +1,4 @@
-"""``add_reader`` and ``add_writer``: replacing, removing, numbers that are closed, used again or duplicated."""
+"""``add_reader``, ``add_writer``: replacing, removing, numbers closed, used again or duplicated."""
 
 import asyncio
 import contextvars
@@ -219,7 +219,7 @@ def test_an_exception_in_a_callback_leaves_it_registered(
     assert loop.remove_reader(ours)
 
 
-# --- files that cannot be watched ------------------------------------------------------------------------------
+# --- files that cannot be watched ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["add_reader", "add_writer"])
@@ -278,12 +278,12 @@ def test_what_is_no_file_is_refused(loop: Loop, method: str, file: Any) -> None:
 def test_the_descriptor_of_a_transport_is_refused(loop: Loop, method: str) -> None:
     connection = connect(loop)
     callback = (print,) if method.startswith("add") else ()
-    with pytest.raises(RuntimeError, match="File descriptor .* is used by transport"):
+    with pytest.raises(RuntimeError, match=r"File descriptor .* is used by transport"):
         getattr(loop, method)(connection.transport.get_extra_info("socket"), *callback)
     connection.end()
 
 
-# --- numbers that are closed, used again, duplicated -----------------------------------------------------------
+# --- numbers that are closed, used again, duplicated --------------------------------------------------------
 
 
 def test_a_number_that_is_closed_while_it_is_watched_makes_the_loop_neither_fail_nor_spin(
@@ -448,7 +448,7 @@ def test_many_descriptors_at_once_are_all_served(loop: Loop) -> None:
         theirs.close()
 
 
-# --- memory ----------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 def test_a_callback_is_released_when_it_is_removed_or_replaced(loop: Loop, pair: Pair) -> None:
@@ -486,7 +486,7 @@ def test_a_watched_callback_is_collected_with_its_loop(make_loop: Any, pair: Pai
     assert gone() is None
 
 
-# --- the socket methods, which watch descriptors ---------------------------------------------------------------
+# --- the socket methods, which watch descriptors ------------------------------------------------------------
 
 
 def test_sock_methods_move_bytes_both_ways(loop: Loop, pair: Pair) -> None:

@@ -1,20 +1,22 @@
 //! The outgoing side of a connection over the scripted backend, against the plain list of bytes that were written.
 #![cfg(not(loom))]
 
+mod counted_chunk;
+
 use std::cell::Cell;
 use std::os::fd::AsFd;
-use std::ptr::NonNull;
 use std::rc::Rc;
 
 use ferrio_engine::backend::sim::{Peer, Sim, SimBackend, Socket, Take};
 use ferrio_engine::backend::{Backend, Interest, Key, Poller, Sent, Slots};
-use ferrio_engine::buf::Chunk;
 use ferrio_engine::flow::GateSignal;
 use ferrio_engine::reactor::{Flushed, Stream};
 use ferrio_engine::sys::error::{Error, Result};
 use ferrio_engine::time::Nanos;
 use proptest::prelude::*;
 use rustix::io::Errno;
+
+use counted_chunk::counted_chunk;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -121,7 +123,7 @@ impl Connection {
         let start = self.written.len();
         self.written.extend((start..start + count).map(|place| u8::try_from(place % 251).unwrap_or(0)));
         self.chunks += 1;
-        let refused = self.stream.queue(counted(&self.written[start..], &self.released));
+        let refused = self.stream.queue(counted_chunk(&self.written[start..], &self.released));
         assert_eq!(refused.is_some(), count == 0);
     }
 
@@ -213,22 +215,6 @@ impl Connection {
     }
 }
 
-/// A chunk that counts its release.
-fn counted(bytes: &[u8], released: &Rc<Cell<usize>>) -> Chunk {
-    struct Owner(Vec<u8>, Rc<Cell<usize>>);
-    /// # Safety
-    /// `owner` came from `Box::into_raw` below and is not used again.
-    unsafe fn release(owner: *mut ()) {
-        // SAFETY: the caller's promise.
-        let owner = unsafe { Box::from_raw(owner.cast::<Owner>()) };
-        owner.1.set(owner.1.get() + 1);
-    }
-    let owner = Box::new(Owner(bytes.to_vec(), Rc::clone(released)));
-    let (start, length) = (NonNull::from(owner.0.as_slice()).cast(), owner.0.len());
-    // SAFETY: the boxed owner keeps the bytes, unchanged, until `release`, which touches nothing of the engine.
-    unsafe { Chunk::from_foreign(start, length, Box::into_raw(owner).cast(), release) }
-}
-
 proptest! {
     #[test]
     fn what_is_written_is_what_is_sent(steps in prop::collection::vec(step(), 0..80)) {
@@ -240,7 +226,7 @@ proptest! {
                     Ok(())
                 }
                 Step::Flush => connection.flush().map(|flushed| {
-                    assert_eq!(flushed.is_empty, connection.pending() == 0 );
+                    assert_eq!(flushed.is_empty, connection.pending() == 0);
                 }),
                 Step::Progress => connection.progress().map(|flushed| {
                     assert_eq!(flushed.is_empty, connection.pending() == 0);

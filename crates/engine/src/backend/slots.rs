@@ -19,14 +19,14 @@ struct Slot<T> {
 /// Values under generation-checked keys.
 #[derive(Debug)]
 pub struct Slots<T> {
-    slots: Vec<Slot<T>>,
+    table: Vec<Slot<T>>,
     free: Vec<u32>,
     tenants: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), tenants: 0 }
+        Self { table: Vec::new(), free: Vec::new(), tenants: 0 }
     }
 }
 
@@ -38,31 +38,31 @@ impl<T> Slots<T> {
     pub fn insert(&mut self, tenant: T) -> Key {
         self.tenants += 1;
         if let Some(slot) = self.free.pop() {
-            let place = &mut self.slots[slot as usize];
+            let place = &mut self.table[slot as usize];
             place.tenant = Some(tenant);
             return Key { slot, generation: place.generation };
         }
-        let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 attached descriptors");
-        self.slots.push(Slot { generation: 0, tenant: Some(tenant) });
+        let slot = u32::try_from(self.table.len()).expect("fewer than 2^32 attached descriptors");
+        self.table.push(Slot { generation: 0, tenant: Some(tenant) });
         Key { slot, generation: 0 }
     }
 
     /// The tenant under `key`, unless it has left.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
-        let place = self.slots.get(key.slot())?;
+        let place = self.table.get(key.slot())?;
         if place.generation == key.generation { place.tenant.as_ref() } else { None }
     }
 
     /// The tenant under `key`, unless it has left.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let place = self.slots.get_mut(key.slot())?;
+        let place = self.table.get_mut(key.slot())?;
         if place.generation == key.generation { place.tenant.as_mut() } else { None }
     }
 
     /// Ends `key`; its tenant comes back.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        let place = self.slots.get_mut(key.slot())?;
+        let place = self.table.get_mut(key.slot())?;
         if place.generation != key.generation {
             return None;
         }
@@ -77,13 +77,13 @@ impl<T> Slots<T> {
 
     /// Every tenant, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|place| place.tenant.as_ref())
+        self.table.iter().filter_map(|place| place.tenant.as_ref())
     }
 
     /// The key of every tenant.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         (0..)
-            .zip(&self.slots)
+            .zip(&self.table)
             .filter(|(_, place)| place.tenant.is_some())
             .map(|(slot, place)| Key { slot, generation: place.generation })
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_has_used_up_its_generations_is_retired() {
-        let mut slots = Slots { slots: vec![Slot { generation: u32::MAX, tenant: None }], free: vec![0], tenants: 0 };
+        let mut slots = Slots { table: vec![Slot { generation: u32::MAX, tenant: None }], free: vec![0], tenants: 0 };
         let last = slots.insert("last");
         assert_eq!((last.slot, last.generation), (0, u32::MAX));
         assert_eq!(slots.remove(last), Some("last"));

@@ -21,9 +21,9 @@ pub use rustix::event::epoll::{EventData, EventFlags};
 
 static HAS_PWAIT2: AtomicBool = AtomicBool::new(true);
 
-/// An epoll instance.
+/// An epoll instance, or what is left of a closed one.
 #[derive(Debug)]
-pub struct Epoll(OwnedFd);
+pub struct Epoll(Option<OwnedFd>);
 
 impl Epoll {
     /// Makes one, closed on `exec`.
@@ -31,7 +31,17 @@ impl Epoll {
     /// # Errors
     /// `EMFILE`, `ENFILE` or `ENOMEM`.
     pub fn new() -> Result<Self> {
-        retry("epoll_create1", || epoll::create(epoll::CreateFlags::CLOEXEC)).map(Self)
+        retry("epoll_create1", || epoll::create(epoll::CreateFlags::CLOEXEC)).map(|fd| Self(Some(fd)))
+    }
+
+    /// Stands for an instance that has been closed: everything is answered with `EBADF`.
+    #[must_use]
+    pub const fn closed() -> Self {
+        Self(None)
+    }
+
+    fn fd(&self, call: &'static str) -> Result<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd).ok_or(Error::new(call, Errno::BADF))
     }
 
     /// Registers `fd`.
@@ -39,7 +49,8 @@ impl Epoll {
     /// # Errors
     /// `EEXIST`, `EBADF`, `EPERM` for what cannot be polled (a regular file), `ENOSPC`.
     pub fn add(&self, fd: BorrowedFd<'_>, data: u64, flags: EventFlags) -> Result<()> {
-        retry("epoll_ctl", || epoll::add(&self.0, fd, EventData::new_u64(data), flags))
+        let epoll = self.fd("epoll_ctl")?;
+        retry("epoll_ctl", || epoll::add(epoll, fd, EventData::new_u64(data), flags))
     }
 
     /// Changes what is waited for.
@@ -47,7 +58,8 @@ impl Epoll {
     /// # Errors
     /// `ENOENT` when the file behind the number is another than was registered, `EBADF`.
     pub fn modify(&self, fd: BorrowedFd<'_>, data: u64, flags: EventFlags) -> Result<()> {
-        retry("epoll_ctl", || epoll::modify(&self.0, fd, EventData::new_u64(data), flags))
+        let epoll = self.fd("epoll_ctl")?;
+        retry("epoll_ctl", || epoll::modify(epoll, fd, EventData::new_u64(data), flags))
     }
 
     /// Ends a registration.
@@ -55,7 +67,8 @@ impl Epoll {
     /// # Errors
     /// `ENOENT`, `EBADF`: it had ended before.
     pub fn delete(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        retry("epoll_ctl", || epoll::delete(&self.0, fd))
+        let epoll = self.fd("epoll_ctl")?;
+        retry("epoll_ctl", || epoll::delete(epoll, fd))
     }
 
     /// Appends what is ready to the spare capacity of `events`, waiting for at most `timeout` (`None`: for ever).
@@ -82,9 +95,10 @@ impl Epoll {
     fn wait_milliseconds(&self, events: &mut Vec<Event>, timeout: Option<Nanos>) -> Result<()> {
         let timeout =
             timeout.map_or(-1, |nanos| i32::try_from(nanos.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+        let epoll = self.fd("epoll_wait")?;
         let (spare, room) = spare_room(events);
         // SAFETY: `spare` has room for `room` events.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), spare, room, timeout) };
+        let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), spare, room, timeout) };
         take_count(events, i64::from(count), "epoll_wait")
     }
 
@@ -94,12 +108,13 @@ impl Epoll {
             tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
         };
+        let epoll = self.fd("epoll_pwait2")?;
         let (spare, room) = spare_room(events);
         // SAFETY: `spare` has room for `room` events, `timeout` outlives the call, a null signal mask is allowed.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
-                self.0.as_raw_fd(),
+                epoll.as_raw_fd(),
                 spare,
                 room,
                 &raw const timeout,
@@ -126,10 +141,4 @@ fn take_count(events: &mut Vec<Event>, count: i64, call: &'static str) -> Result
     // SAFETY: the kernel has written `count` events behind the old length, no more than there was room for.
     unsafe { events.set_len(events.len() + count) };
     Ok(())
-}
-
-impl AsFd for Epoll {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }

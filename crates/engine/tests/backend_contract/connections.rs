@@ -1,27 +1,5 @@
 //! Receiving and sending: rules 5 and 6, and what these owe to rules 2, 3 and 8.
 
-use std::cell::Cell;
-use std::ptr::NonNull;
-use std::rc::Rc;
-
-use ferrio_engine::buf::Chunk;
-
-/// A chunk that counts its release.
-pub(crate) fn counted(bytes: &[u8], released: &Rc<Cell<usize>>) -> Chunk {
-    struct Owner(Vec<u8>, Rc<Cell<usize>>);
-    /// # Safety
-    /// `owner` came from `Box::into_raw` below and is not used again.
-    unsafe fn release(owner: *mut ()) {
-        // SAFETY: the caller's promise.
-        let owner = unsafe { Box::from_raw(owner.cast::<Owner>()) };
-        owner.1.set(owner.1.get() + 1);
-    }
-    let owner = Box::new(Owner(bytes.to_vec(), Rc::clone(released)));
-    let (start, length) = (NonNull::from(owner.0.as_slice()).cast(), owner.0.len());
-    // SAFETY: the boxed owner keeps the bytes, unchanged, until `release`, which touches nothing of the engine.
-    unsafe { Chunk::from_foreign(start, length, Box::into_raw(owner).cast(), release) }
-}
-
 /// The tests, as a module over one rig.
 macro_rules! rules {
     ($name:ident, $rig:ty) => {
@@ -33,7 +11,7 @@ macro_rules! rules {
             use ferrio_engine::buf::Chain;
             use rustix::io::Errno;
 
-            use crate::connections::counted;
+            use crate::counted_chunk::counted_chunk;
             use crate::event_loop::{LIMIT, Loop, chain, readable, writable};
             use crate::rig::{Connected, MANY_BYTES, Rig};
 
@@ -49,7 +27,7 @@ macro_rules! rules {
             fn start_sending(event_loop: &mut Loop<$rig>, key: Key, released: &Rc<Cell<usize>>) -> (usize, usize) {
                 let mut chain = Chain::new();
                 for part in many_bytes().chunks(1234) {
-                    assert!(chain.push(counted(part, released)).is_none());
+                    assert!(chain.push(counted_chunk(part, released)).is_none());
                 }
                 let chunks = chain.len_chunks();
                 match event_loop.rig.backend().send(key, chain) {
@@ -68,7 +46,7 @@ macro_rules! rules {
                 assert_eq!(error.errno, Errno::BADF);
                 let released = Rc::new(Cell::new(0));
                 let mut outgoing = Chain::new();
-                assert!(outgoing.push(counted(b"lost", &released)).is_none());
+                assert!(outgoing.push(counted_chunk(b"lost", &released)).is_none());
                 let error = event_loop.rig.backend().send(key, outgoing).expect_err("it is closed");
                 assert_eq!((error.errno, released.get()), (Errno::BADF, 1));
                 assert!(event_loop.detach(key).is_empty());
@@ -221,7 +199,7 @@ macro_rules! rules {
                 let released = Rc::new(Cell::new(0));
                 let mut outgoing = Chain::new();
                 for part in [b"head".as_slice(), b"er", b"body"] {
-                    assert!(outgoing.push(counted(part, &released)).is_none());
+                    assert!(outgoing.push(counted_chunk(part, &released)).is_none());
                 }
                 assert_eq!(event_loop.rig.backend().send(key, outgoing), Ok(Sent::All { bytes: 10 }));
                 assert_eq!(released.get(), 3);
@@ -307,8 +285,8 @@ macro_rules! rules {
                 };
                 assert!(matches!(error.errno, Errno::PIPE | Errno::CONNRESET));
                 assert_eq!(released.get(), chunks);
-                assert_eq!(event_loop.rig.backend().sent(key), Ok(Sent::All { bytes: 0 }));
                 assert_eq!(event_loop.rig.backend().registrations(), 0);
+                assert_eq!(event_loop.rig.backend().sent(key), Ok(Sent::All { bytes: 0 }));
                 assert!(event_loop.detach(key).is_empty());
                 assert_eq!(released.get(), chunks);
             }

@@ -152,7 +152,7 @@ impl Connected for SocketRig {
 
     fn far_takes(&mut self, far: &OwnedFd) -> Vec<u8> {
         let mut taken = Vec::new();
-        let mut buffer = [0_u8; 65536];
+        let mut buffer = vec![0_u8; 65536];
         loop {
             match read(far, &mut buffer) {
                 Ok(0) | Err(Errno::AGAIN) => return taken,

@@ -5,6 +5,8 @@
 #![cfg(not(loom))]
 
 mod connections;
+#[path = "../counted_chunk/mod.rs"]
+mod counted_chunk;
 mod epoll_rig;
 mod event_loop;
 mod rig;

@@ -30,7 +30,7 @@ pub(crate) enum Source {
     /// The loop itself: another thread has put something into the inbox.
     Wake,
     /// Callbacks of `add_reader` and `add_writer`.
-    Watch { reader: Option<Object>, writer: Option<Object> },
+    Watch { file: Object, reader: Option<Object>, writer: Option<Object> },
     /// A transport; present while it watches or sends, so that an idle, forgotten transport can be collected.
     Transport(Option<Object>),
 }
@@ -47,7 +47,8 @@ pub(crate) struct LoopCore {
     /// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
     pub(super) watches: Guarded<HashMap<RawFd, Key>>,
     pub(super) inbox: Inbox<Object>,
-    pub(super) wake: Wake,
+    /// Closed with the loop.
+    wake: Guarded<Option<Wake>>,
     /// Handles of `call_soon_threadsafe` that are being run.
     pub(crate) running: RunningGate,
     /// Transports with queued bytes, to be flushed when the entry under way has run.
@@ -155,16 +156,25 @@ impl LoopCore {
             return;
         }
         if self.inbox.push(handle) == WakeNeed::Needed {
-            // Nothing to be done about an eventfd that cannot be written; there is no such case.
-            let _ = self.wake.signal();
+            self.signal(py);
         }
     }
 
     /// Ends a wait under way, from any thread.
-    pub(super) fn interrupt(&self) {
+    pub(super) fn interrupt(&self, py: Python<'_>) {
         if self.inbox.interrupt() == WakeNeed::Needed {
-            let _ = self.wake.signal();
+            self.signal(py);
         }
+    }
+
+    fn signal(&self, py: Python<'_>) {
+        // Nothing to be done about an eventfd that cannot be written; there is no such case.
+        let _ = self.wake.with(py, |wake| wake.as_ref().map(Wake::signal));
+    }
+
+    /// Takes the wake-up descriptor's news.
+    pub(super) fn clear_wake(&self, py: Python<'_>) {
+        let _ = self.wake.with(py, |wake| wake.as_ref().map(Wake::clear));
     }
 
     /// Counts a cancelled timer; the caller drops what the timers no longer hold.
@@ -205,7 +215,7 @@ impl LoopCore {
             reactor: Guarded::new(reactor),
             watches: Guarded::default(),
             inbox: Inbox::new(),
-            wake,
+            wake: Guarded::new(Some(wake)),
             running: RunningGate::default(),
             corked: Guarded::default(),
             scratch: Guarded::default(),
@@ -229,7 +239,8 @@ impl LoopCore {
             for source in reactor.sources.iter() {
                 match source {
                     Source::Wake => {}
-                    Source::Watch { reader, writer, .. } => {
+                    Source::Watch { file, reader, writer } => {
+                        file.visit(&visit)?;
                         for handle in reader.iter().chain(writer) {
                             handle.visit(&visit)?;
                         }
@@ -257,11 +268,13 @@ impl LoopCore {
         let released = self.reactor.with(py, |reactor| {
             let watched: Vec<Key> = reactor.sources.keys().collect();
             let chains: Vec<_> = watched.into_iter().map(|key| reactor.backend.detach(key)).collect();
+            reactor.backend.close();
             (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
         });
+        let wake = self.wake.with(py, Option::take);
         let watches = self.watches.with(py, core::mem::take);
         let corked = self.corked.with(py, core::mem::take);
         let recycled = self.recycled.with(py, Option::take);
-        drop((released, watches, corked, recycled));
+        drop((released, watches, corked, recycled, wake));
     }
 }

@@ -55,8 +55,8 @@ impl LoopCore {
     }
 
     /// Ends a wait under way, from any thread.
-    fn _write_to_self(&self) {
-        self.interrupt();
+    fn _write_to_self(&self, py: Python<'_>) {
+        self.interrupt(py);
     }
 
     /// What `selectors` calls the events of a descriptor: 1 read, 2 write, 0 not registered.
@@ -83,7 +83,7 @@ impl LoopCore {
     #[pyo3(name = "_add_callback_signalsafe")]
     fn add_callback_signalsafe(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
         self.add_callback(py, handle)?;
-        self.interrupt();
+        self.interrupt(py);
         Ok(())
     }
 

@@ -16,55 +16,79 @@ use crate::handle::{Kind, Recipe, TimerRef};
 use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::object::Object;
 
-/// `(..., callback, *args, context=None)`, `leading` values before the callback.
+/// `([delay or when,] callback, *args, context=None)`.
 struct Call<'a> {
-    leading: &'a [*mut ffi::PyObject],
+    time: Option<*mut ffi::PyObject>,
     callback: *mut ffi::PyObject,
     args: &'a [*mut ffi::PyObject],
     context: Option<*mut ffi::PyObject>,
 }
 
+/// Parses a call whose parameters before `args` are `names`: the callback, or a time and the callback.
 #[inline]
 fn parse<'a>(
     py: Python<'_>,
     function: &'static str,
-    required: &'static [&'static str],
+    names: &'static [&'static str],
+    arguments: Arguments<'a>,
+) -> PyResult<Call<'a>> {
+    if !arguments.has_no_keywords() {
+        return parse_keywords(py, function, names, arguments);
+    }
+    match (names.len(), arguments.positional()) {
+        (1, [callback, args @ ..]) => Ok(Call { time: None, callback: *callback, args, context: None }),
+        (2, [time, callback, args @ ..]) => Ok(Call { time: Some(*time), callback: *callback, args, context: None }),
+        (_, given) => Err(missing(function, &names[given.len()..])),
+    }
+}
+
+/// [`parse`] with keywords, of which `context` is the usual one.
+fn parse_keywords<'a>(
+    py: Python<'_>,
+    function: &'static str,
+    names: &'static [&'static str],
     arguments: Arguments<'a>,
 ) -> PyResult<Call<'a>> {
     let positional = arguments.positional();
+    let split = positional.len().min(names.len());
+    let mut given = [None; 2];
+    for (place, &value) in given.iter_mut().zip(&positional[..split]) {
+        *place = Some(value);
+    }
     let mut context = None;
-    if !arguments.has_no_keywords() {
-        for (name, value) in arguments.keywords(py) {
-            if name.eq("context")? {
-                context = Some(value);
-            } else if required.iter().any(|known| name.eq(known).unwrap_or(false)) {
-                return Err(PyTypeError::new_err(format!("{function}() takes '{name}' by position only")));
-            } else {
-                return Err(unexpected_keyword(function, &name));
+    for (name, value) in arguments.keywords(py) {
+        let text = name.to_string();
+        if text == "context" {
+            context = Some(value);
+        } else if let Some(index) = names.iter().position(|&known| known == text) {
+            if given[index].replace(value).is_some() {
+                return Err(PyTypeError::new_err(format!("{function}() got multiple values for argument '{text}'")));
             }
+        } else {
+            return Err(unexpected_keyword(function, &name));
         }
     }
-    let Some((leading, rest)) = positional.split_at_checked(required.len() - 1) else {
-        return Err(missing(function, required, positional.len()));
-    };
-    let Some((&callback, args)) = rest.split_first() else {
-        return Err(missing(function, required, positional.len()));
+    let absent: Vec<&str> =
+        (0..names.len()).filter(|&index| given[index].is_none()).map(|index| names[index]).collect();
+    let (Some(&callback), true) = (given[names.len() - 1].as_ref(), absent.is_empty()) else {
+        return Err(missing(function, &absent));
     };
     let context = context.filter(|&context| {
         // SAFETY: a singleton of the interpreter.
         context != unsafe { ffi::Py_None() }
     });
-    Ok(Call { leading, callback, args, context })
+    let time = if names.len() == 2 { given[0] } else { None };
+    Ok(Call { time, callback, args: &positional[split..], context })
 }
 
 #[cold]
-fn missing(function: &str, required: &[&str], given: usize) -> PyErr {
-    let missing: Vec<String> = required[given..].iter().map(|name| format!("'{name}'")).collect();
-    let plural = if missing.len() == 1 { "" } else { "s" };
+fn missing(function: &str, absent: &[&str]) -> PyErr {
+    let names: Vec<String> = absent.iter().map(|name| format!("'{name}'")).collect();
+    let plural = if names.len() == 1 { "" } else { "s" };
     PyTypeError::new_err(format!(
         "{function}() missing {} required positional argument{plural}: {}",
-        missing.len(),
-        missing.join(" and ")
+        names.len(),
+        names.join(" and ")
     ))
 }
 
@@ -140,14 +164,14 @@ fn schedule_at(
     when: f64,
     when_object: Option<Object>,
     call: &Call<'_>,
-    function: &str,
 ) -> PyResult<Object> {
     // SAFETY: a method of the core's type.
     let core = unsafe { LoopCore::of(py, object) };
     core.check_closed()?;
     let debug = core.is_debug();
     if debug {
-        check_in_debug(py, object, call.callback, function, false)?;
+        // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
+        check_in_debug(py, object, call.callback, "call_at", false)?;
     }
     let handle = Recipe {
         kind: Kind::Timer,
@@ -165,7 +189,8 @@ fn schedule_at(
     Ok(handle)
 }
 
-fn seconds(py: Python<'_>, value: *mut ffi::PyObject, none: &'static str) -> PyResult<f64> {
+fn seconds(py: Python<'_>, value: Option<*mut ffi::PyObject>, none: &'static str) -> PyResult<f64> {
+    let Some(value) = value else { return Err(PyTypeError::new_err(none)) };
     // SAFETY: an argument of the call.
     if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
         // SAFETY: a float.
@@ -181,16 +206,16 @@ fn seconds(py: Python<'_>, value: *mut ffi::PyObject, none: &'static str) -> PyR
 
 fast!(call_later, |py, object, arguments| {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
-    let delay = seconds(py, call.leading[0], "delay must not be None")?;
-    schedule_at(py, object, now_s() + delay, None, &call, "call_later")
+    let delay = seconds(py, call.time, "delay must not be None")?;
+    schedule_at(py, object, now_s() + delay, None, &call)
 });
 
 fast!(call_at, |py, object, arguments| {
     let call = parse(py, "call_at", &["when", "callback"], arguments)?;
-    let when = seconds(py, call.leading[0], "when cannot be None")?;
+    let when = seconds(py, call.time, "when cannot be None")?;
     // SAFETY: an argument of the call.
-    let when_object = unsafe { Object::from_borrowed(call.leading[0]) };
-    schedule_at(py, object, when, Some(when_object), &call, "call_at")
+    let when_object = call.time.map(|time| unsafe { Object::from_borrowed(time) });
+    schedule_at(py, object, when, when_object, &call)
 });
 
 /// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.

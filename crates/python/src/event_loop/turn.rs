@@ -115,7 +115,7 @@ impl LoopCore {
             false
         });
         if is_wake {
-            let _ = self.wake.clear();
+            self.clear_wake(py);
         }
     }
 

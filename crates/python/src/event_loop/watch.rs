@@ -6,10 +6,10 @@
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::backend::{Backend, Interest, Key};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyInt, PyType};
 
 use super::core::{LoopCore, Source};
 use crate::convert::arguments::{Arguments, unexpected_keyword};
@@ -42,19 +42,35 @@ impl Direction {
 }
 
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
-fn number(py: Python<'_>, file: *mut ffi::PyObject) -> PyResult<RawFd> {
-    // SAFETY: an argument of the call.
-    let file = unsafe { Bound::from_borrowed_ptr(py, file) };
-    let number: RawFd = if let Ok(number) = file.extract::<RawFd>() {
-        number
+fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    let number = if file.is_instance_of::<PyInt>() {
+        file.extract::<i64>()
+            .ok()
+            .and_then(|number| RawFd::try_from(number).ok())
+            .ok_or_else(|| PyOverflowError::new_err("Python int too large to convert to C int"))?
     } else {
-        let invalid = || PyValueError::new_err(format!("Invalid file object: {}", repr(&file)));
+        let invalid = || PyValueError::new_err(format!("Invalid file object: {}", repr(file)));
         file.call_method0("fileno").and_then(|number| number.extract()).map_err(|_| invalid())?
     };
     if number < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
     }
     Ok(number)
+}
+
+/// As [`number`], for a file that may have been closed since it was registered: it is found by itself then.
+fn number_of_registered(py: Python<'_>, core: &LoopCore, file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    number(file).or_else(|error| {
+        let watched: Vec<(RawFd, Key)> =
+            core.watches.with(py, |watches| watches.iter().map(|(&fd, &key)| (fd, key)).collect());
+        let found = core.with_reactor(py, |reactor| {
+            watched.into_iter().find(|&(_, key)| match reactor.sources.get(key) {
+                Some(Source::Watch { file: registered, .. }) => registered.as_ptr() == file.as_ptr(),
+                _ => false,
+            })
+        });
+        found.map(|(fd, _)| fd).ok_or(error)
+    })
 }
 
 fn repr(object: &Bound<'_, PyAny>) -> String {
@@ -79,14 +95,16 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
             return Err(unexpected_keyword(function, &name));
         }
     }
-    let fd = number(py, *file)?;
+    // SAFETY: an argument of the call.
+    let file = unsafe { Bound::from_borrowed_ptr(py, *file) };
+    let fd = number(&file)?;
     let handle =
         Recipe { kind: Kind::Plain, event_loop: object, callback: *callback, args, context, trace: core.is_debug() }
             .make(py)?;
     let known = core.watches.with(py, |watches| watches.get(&fd).copied());
     let key = match known {
         Some(key) => key,
-        None => attach(py, core, fd)?,
+        None => attach(py, core, fd, Object::new(file))?,
     };
     let replaced = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) | direction.interest();
@@ -109,9 +127,9 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
     Ok(handle)
 }
 
-fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd) -> PyResult<Key> {
+fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<Key> {
     let attached = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Watch { reader: None, writer: None });
+        let key = reactor.sources.insert(Source::Watch { file, reader: None, writer: None });
         // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         reactor.backend.attach(key, borrowed).map(|()| key)
@@ -175,15 +193,15 @@ fn remove_method(
 ) -> PyResult<Object> {
     // SAFETY: a method of the core's type.
     let core = unsafe { LoopCore::of(py, object) };
-    let removed = if core.flags.closed.get() {
-        false
-    } else {
-        match number(py, file) {
+    // SAFETY: an argument of the call.
+    let file = unsafe { Bound::from_borrowed_ptr(py, file) };
+    let removed = !core.flags.closed.get()
+        && match number_of_registered(py, core, &file) {
             Ok(fd) => remove(py, core, fd, direction)?,
-            // A closed socket's number is -1: nothing is registered for it.
-            Err(_) => false,
-        }
-    };
+            // No descriptor has such a number, so none is registered.
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => false,
+            Err(error) => return Err(error),
+        };
     Ok(Object::new(pyo3::types::PyBool::new(py, removed).to_owned()))
 }
 

@@ -13,6 +13,7 @@ use pyo3::types::{PyBool, PyInt, PyType};
 
 use super::state::{Delivery, State};
 use super::{close, write};
+use crate::convert::arguments::Arguments;
 use crate::convert::errors::os_error;
 use crate::event_loop::{LoopCore, Source};
 use crate::handle::context;
@@ -259,12 +260,27 @@ no_arguments!(is_closing, |py, object| {
     Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
 });
 
-one_argument!(write_method, |py, object, data| {
+/// The one argument of a method, by position or by name.
+#[inline]
+fn only_argument(py: Python<'_>, function: &str, name: &str, arguments: Arguments<'_>) -> PyResult<*mut ffi::PyObject> {
+    if let ([value], true) = (arguments.positional(), arguments.has_no_keywords()) {
+        return Ok(*value);
+    }
+    let mut keywords = arguments.keywords(py);
+    match (arguments.positional(), keywords.next(), keywords.next()) {
+        ([], Some((given, value)), None) if given.to_string() == name => Ok(value),
+        _ => Err(PyTypeError::new_err(format!("{function}() takes exactly one argument, '{name}'"))),
+    }
+}
+
+fast!(write_method, |py, object, arguments| {
+    let data = only_argument(py, "write", "data", arguments)?;
     write::write(py, object, data)?;
     Ok(none(py))
 });
 
-one_argument!(writelines, |py, object, lines| {
+fast!(writelines, |py, object, arguments| {
+    let lines = only_argument(py, "writelines", "list_of_data", arguments)?;
     write::write_lines(py, object, lines)?;
     Ok(none(py))
 });
@@ -354,7 +370,7 @@ fast!(set_write_buffer_limits, |py, object, arguments| {
     };
     if let Err(error) = set {
         let _: Option<LimitError> = error;
-        let low = low.unwrap_or_else(|| high.unwrap_or(65536) / 4);
+        let low = low.unwrap_or_else(|| high.unwrap_or(65536).div_euclid(4));
         let high = high.unwrap_or(4 * low);
         return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
     }
@@ -438,18 +454,18 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(no_arguments_def(c"_end_reading", end_reading, c"Read no more: the peer has ended its side."))
         .method(no_arguments_def(c"_release", release, c"Let go of everything; (socket, server) come back."))
         .method(one_argument_def(c"_force_close", force_close, c"End at once with an exception; pending bytes are lost."))
-        .method(one_argument_def(
+        .method(fast_def(
             c"write",
             write_method,
-            c"write($self, data, /)\n--\n\nSend bytes; never blocks.\n\nExact bytes are held until they are sent, anything \
+            c"write($self, data)\n--\n\nSend bytes; never blocks.\n\nExact bytes are held until they are sent, anything \
               else is copied now. Bytes written in one callback of the loop leave together when it returns.\n\nRaises:\n    \
               TypeError: data is not bytes, bytearray or memoryview.\n    RuntimeError: after write_eof(), or during \
               sendfile.\n\nLoop thread only. Follows asyncio.WriteTransport.write.",
         ))
-        .method(one_argument_def(
+        .method(fast_def(
             c"writelines",
             writelines,
-            c"writelines($self, list_of_data, /)\n--\n\nSend several pieces with one system call. As write().",
+            c"writelines($self, list_of_data)\n--\n\nSend several pieces with one system call. As write().",
         ))
         .method(no_arguments_def(
             c"write_eof",

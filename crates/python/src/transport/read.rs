@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use ferrio_engine::backend::{Backend, Key, Received};
 use ferrio_engine::sys::Error;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -21,6 +21,8 @@ unsafe extern "C" {
     fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> core::ffi::c_int;
 }
 
+const READ_FAILED: &str = "Fatal read error on socket transport";
+
 /// A receive of so many bytes makes the next one go straight into the final object: from here on the copy costs more than
 /// a large allocation that is then shortened.
 const LARGE_RECEIVE_BYTES: usize = 64 * 1024;
@@ -35,7 +37,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
         Delivery::Bytes => {
             let received = if large { receive_large(py, core, key) } else { receive_small(py, core, key) };
             match received {
-                Err(error) => fatal(py, transport, os_error(py, error), "Fatal read error on socket transport"),
+                Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
                 Ok(Incoming::Nothing) => Ok(()),
                 Ok(Incoming::End) => end_of_stream(py, transport),
                 Ok(Incoming::Bytes(data, count)) => {
@@ -118,7 +120,16 @@ impl Lent {
         let mut view = ffi::Py_buffer::new();
         // SAFETY: a live object; the view is filled or an exception set.
         let failed = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, ffi::PyBUF_WRITABLE) } != 0;
-        if failed { Err(PyErr::fetch(py)) } else { Ok(Self(view)) }
+        if failed {
+            drop(PyErr::take(py));
+            // What `socket.recv_into` says.
+            let text = format!(
+                "recv_into() argument 1 must be read-write bytes-like object, not {}",
+                object.get_type().name()?
+            );
+            return Err(PyTypeError::new_err(text));
+        }
+        Ok(Self(view))
     }
 
     fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
@@ -152,18 +163,19 @@ fn into_protocol_buffer(
     let buffer = buffer.into_bound(py);
     let lent = match buffer.len() {
         Ok(0) => Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer")),
-        Ok(_) => Lent::of(py, &buffer),
+        Ok(_) => Ok(Lent::of(py, &buffer)),
         Err(error) => Err(error),
     };
     let mut lent = match lent {
-        Ok(lent) => lent,
+        Ok(Ok(lent)) => lent,
+        Ok(Err(error)) => return fatal(py, transport, error, READ_FAILED),
         Err(error) => return fatal(py, transport, error, &failed_call("get_buffer")),
     };
     let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, lent.bytes()));
     drop(lent);
     drop(buffer);
     match received {
-        Err(error) => fatal(py, transport, os_error(py, error), "Fatal read error on socket transport"),
+        Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
         Ok(Received::Nothing) => Ok(()),
         Ok(Received::End) => end_of_stream(py, transport),
         Ok(Received::Bytes(count)) => {

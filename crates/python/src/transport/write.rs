@@ -12,6 +12,7 @@ use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 
 use super::read::fatal;
 use super::state::{Inner, State};
@@ -179,13 +180,15 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     if let Some(text) = refused {
         return Err(PyRuntimeError::new_err(text));
     }
+    if !lines.is_truthy()? {
+        return Ok(());
+    }
     // All or nothing: a line that is no bytes is found before anything is queued.
     let mut chunks = Vec::new();
     for line in lines.try_iter()? {
         let line = line?;
-        if !is_bytes_like(&line) {
-            return refuse(py, object, line);
-        }
+        // Any buffer will do, as in asyncio; for anything else the error is the memoryview's.
+        let line = if is_bytes_like(&line) { line } else { PyMemoryView::from(&line)?.into_any() };
         chunks.push(chunk_of(py, &line)?);
     }
     if chunks.iter().all(Chunk::is_empty) {

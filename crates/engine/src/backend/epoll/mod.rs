@@ -101,6 +101,13 @@ impl EpollBackend {
         })
     }
 
+    /// Closes the epoll instance: nothing is announced any more, and watching is answered with `EBADF`. For the end of a
+    /// loop whose object lives on.
+    pub fn close(&mut self) {
+        self.epoll = Arc::new(Epoll::closed());
+        self.poller = None;
+    }
+
     fn get(&self, key: Key) -> Option<&Attached> {
         self.places.get(key.slot())?.attached.as_ref().filter(|attached| attached.key == key)
     }
@@ -351,8 +358,8 @@ impl Backend for EpollBackend {
             }
         }
         self.poller = Some(poller);
-        let had_stray = mem::replace(&mut self.had_stray, has_stray);
-        if has_stray && had_stray {
+        let is_repeated = mem::replace(&mut self.had_stray, has_stray);
+        if has_stray && is_repeated {
             // Out of descriptors: the stray report comes again with the next wait, and so does this attempt.
             let _ = self.rebuild();
         }

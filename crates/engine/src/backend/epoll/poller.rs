@@ -112,6 +112,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_buffer_that_nobody_takes_grows_beyond_its_limit() {
+        let (mut poller, _wakes) = over_ready(1);
+        poller.events.reserve_exact(LARGEST_CAPACITY);
+        poller.events.resize(LARGEST_CAPACITY, Event { events: 0, u64: 0 });
+        poller.was_full = true;
+        poll(&mut poller);
+        assert_eq!(poller.events().count(), LARGEST_CAPACITY + 1);
+    }
+
+    #[test]
     fn a_wait_keeps_what_nobody_has_taken() {
         let (mut poller, wakes) = over_ready(FIRST_CAPACITY);
         poll(&mut poller);

@@ -1,0 +1,60 @@
+"""Running a program or a module as ``python`` itself would: same ``__main__``, arguments and import path."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import types
+from importlib.machinery import SourceFileLoader
+
+
+def run_module(name: str, arguments: list[str]) -> None:
+    """Run module *name* as ``python -m`` does. ``sys.path`` is as ``python -m ferrio`` left it: the same."""
+    sys.argv = [name, *arguments]
+    _fresh_main()
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def run_program(path: str, arguments: list[str]) -> None:
+    """Run the program at *path*, a file or a folder (or archive) with a ``__main__.py``, as ``python`` does."""
+    sys.argv = [path, *arguments]
+    if os.path.isdir(path) or _is_archive(path):
+        # The program itself leads the path, even with -P, as with plain python.
+        if not sys.flags.safe_path:
+            del sys.path[0]
+        sys.path.insert(0, os.path.abspath(path))
+        _fresh_main()
+        runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
+        return
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        whole = os.path.abspath(path)
+        print(f"{sys.executable}: can't open file {whole!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    whole = os.path.abspath(path) if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    main = _fresh_main()
+    main.__file__ = whole
+    main.__loader__ = SourceFileLoader("__main__", whole)
+    main.__dict__["__cached__"] = None
+    exec(compile(source, whole, "exec"), main.__dict__)
+
+
+def _fresh_main() -> types.ModuleType:
+    # The program's globals live in sys.modules for as long as the interpreter: threads and exit handlers use them.
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
+    sys.modules["__main__"] = main
+    return main
+
+
+def _is_archive(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    import zipfile
+
+    return zipfile.is_zipfile(path)

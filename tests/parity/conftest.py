@@ -1,0 +1,56 @@
+"""The ``scenario`` fixture: the same on asyncio's loop and on the loop under test, with nothing different to be seen.
+
+``FERRIO_TEST_LOOP=asyncio`` compares asyncio's loop with itself, which shows that a scenario gives the same twice.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ferrio
+
+from .observation import Observation, Scenario, observe
+
+LIMIT_S = 25
+NAME = os.environ.get("FERRIO_TEST_LOOP") or "ferrio"
+NEW_LOOP: Callable[[], asyncio.AbstractEventLoop] = (
+    ferrio.Loop if NAME == "ferrio" else asyncio.SelectorEventLoop
+)
+
+Play = Callable[[Scenario], Observation]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
+def same_on_both(scenario: Scenario, *, debug: bool) -> Observation:
+    """What *scenario* shows on asyncio's loop; fail when the loop under test shows anything else."""
+    expected = observe(scenario, asyncio.SelectorEventLoop, debug=debug)
+    actual = observe(scenario, NEW_LOOP, debug=debug)
+    assert vars(actual) == vars(expected), f"{NAME} (left) is not asyncio (right)"
+    return expected
+
+
+@pytest.fixture
+def scenario() -> Play:
+    """Plays a scenario on both loops, compares, and gives back what showed on asyncio's."""
+    return lambda play: same_on_both(play, debug=False)
+
+
+@pytest.fixture
+def scenario_in_debug() -> Play:
+    """As ``scenario``, in debug mode."""
+    return lambda play: same_on_both(play, debug=True)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "debug"])
+def scenario_in_both_modes(request: pytest.FixtureRequest) -> Play:
+    """As ``scenario``, once in each mode."""
+    return lambda play: same_on_both(play, debug=request.param)

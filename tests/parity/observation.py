@@ -1,0 +1,220 @@
+"""One scenario on one loop, and all that shows of it.
+
+A scenario is a coroutine function that takes a `Diary` and writes down what happens. What shows besides: the result or
+the exception (type, arguments, errno, causes, members of a group), contexts given to the exception handler, log
+records, warnings, and descriptors left open.
+
+Words stand for what differs between two runs of the same thing: addresses, ports, descriptor numbers, durations, and
+the names of the two loops' classes.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+LIMIT_S = 5.0
+
+#: Each pattern and what stands for its matches, in this order.
+WORDS: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(r"\b0x[0-9a-f]+"), "ADDRESS"),
+    (re.compile(r"\b(?:_UnixSelectorEventLoop|_UnixEventLoop|SelectorEventLoop|Loop)\b"), "LOOP"),
+    (
+        re.compile(r"\b(?:_SelectorSocketTransport|_SelectorTransport|SocketTransport|StreamTransport)\b"),
+        "TRANSPORT",
+    ),
+    (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
+    (re.compile(r"\bfd=-?\d+"), "fd=N"),
+    (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
+    (re.compile(r"\bTask-\d+"), "TASK"),
+    (re.compile(r"\bpid \d+|<pid \d+>|\bpid=\d+"), "PID"),
+    (re.compile(r"\b\d+\.\d+ (seconds|ms)"), r"T \1"),
+    (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
+    (re.compile(r"((?:'(?:127\.0\.0\.\d|::1|localhost)'|\[[^\]]*\]), )\d+"), r"\1PORT"),
+    (re.compile(r"/tmp/[^'\" ,)>]*"), "PATH"),
+    (re.compile(r"/[^ '\"]*/asyncio/\w+\.py:\d+"), "ASYNCIO"),
+]
+
+
+def in_words(value: Any) -> Any:
+    """*value* in a form that is equal when the same thing happened again."""
+    if isinstance(value, str):
+        for pattern, word in WORDS:
+            value = pattern.sub(word, value)
+        return value
+    if isinstance(value, BaseException):
+        return described(value)
+    if value is None or isinstance(value, bool | int | float | bytes):
+        return value
+    if isinstance(value, type):
+        return in_words(value.__name__)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [in_words(each) for each in value]
+    if isinstance(value, dict):
+        return {in_words(key): in_words(each) for key, each in value.items()}
+    return in_words(repr(value))
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """An exception, with what led to it."""
+    description: dict[str, Any] = {"type": type(error).__name__, "args": in_words(list(error.args))}
+    if isinstance(error, OSError):
+        description["errno"] = error.errno
+    if isinstance(error, BaseExceptionGroup):
+        description["args"] = [in_words(error.message)]
+        description["members"] = [described(member) for member in error.exceptions]
+    if error.__cause__ is not None:
+        description["cause"] = described(error.__cause__)
+    elif error.__context__ is not None and not error.__suppress_context__:
+        description["context"] = type(error.__context__).__name__
+    return description
+
+
+class Diary:
+    """What a scenario writes down.
+
+    With a clock each entry carries the number of the turn in which it was made: the same callbacks must come not only
+    in the same order, but in the same turns.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.entries: list[Any] = []
+        self._turn: int | None = None
+
+    def __call__(self, event: str, *details: Any) -> None:
+        entry = [event, *map(in_words, details)]
+        self.entries.append(entry if self._turn is None else [self._turn, *entry])
+
+    def count_turns(self) -> None:
+        """Start the clock. The loop sleeps no more from now on."""
+        self._turn = 0
+
+        def tick() -> None:
+            assert self._turn is not None
+            self._turn += 1
+            self.loop.call_soon(tick)
+
+        tick()
+
+    @contextlib.contextmanager
+    def raises(self, event: str, *details: Any) -> Iterator[None]:
+        """Write down whether and what the block raises."""
+        try:
+            yield
+        except BaseException as error:
+            self(event, *details, error)
+        else:
+            self(event, *details, "nothing raised")
+
+
+Scenario = Callable[[Diary], Coroutine[Any, Any, Any]]
+
+
+@dataclass
+class Observation:
+    """All that showed of one scenario on one loop."""
+
+    entries: list[Any] = field(default_factory=list)
+    result: Any = None
+    raised: Any = None
+    contexts: list[Any] = field(default_factory=list)
+    logged: list[Any] = field(default_factory=list)
+    warned: list[Any] = field(default_factory=list)
+    unraisable: list[Any] = field(default_factory=list)
+    descriptors_left: int = 0
+
+    @property
+    def events(self) -> list[str]:
+        """The entries' names, without their details."""
+        return [next(part for part in entry if isinstance(part, str)) for entry in self.entries]
+
+
+class _Records(logging.Handler):
+    def __init__(self, observation: Observation) -> None:
+        super().__init__()
+        self._observation = observation
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failure = record.exc_info[1] if record.exc_info else None
+        lines = [in_words(line) for line in record.getMessage().splitlines() if not line.startswith("  ")]
+        self._observation.logged.append(
+            [record.levelname, lines, None if failure is None else described(failure)]
+        )
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def observe(
+    scenario: Scenario, new_loop: Callable[[], asyncio.AbstractEventLoop], *, debug: bool = False
+) -> Observation:
+    """Play *scenario* on a new loop and close the loop."""
+    observation = Observation()
+    records = _Records(observation)
+    logger = logging.getLogger("asyncio")
+    hook, level = sys.unraisablehook, logger.level
+    gc.collect()
+    before = open_descriptors()
+    logger.addHandler(records)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    sys.unraisablehook = lambda info: observation.unraisable.append(in_words(info.exc_value))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _play(scenario, new_loop(), observation, debug=debug)
+            gc.collect()
+        observation.warned = sorted([each.category.__name__, in_words(str(each.message))] for each in caught)
+    finally:
+        sys.unraisablehook = hook
+        logger.setLevel(level)
+        logger.removeHandler(records)
+    observation.descriptors_left = open_descriptors() - before
+    return observation
+
+
+def _play(
+    scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Observation, *, debug: bool
+) -> None:
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        told = {key: in_words(value) for key, value in context.items() if key in ("message", "exception")}
+        observation.contexts.append({**told, "keys": sorted(context)})
+        loop.default_exception_handler(context)
+
+    diary = Diary(loop)
+    loop.set_debug(debug)
+    loop.set_exception_handler(note)
+
+    async def limited() -> Any:
+        async with asyncio.timeout(LIMIT_S):
+            return await scenario(diary)
+
+    try:
+        observation.result = in_words(loop.run_until_complete(limited()))
+    except BaseException as error:
+        observation.raised = described(error)
+        # Its frames refer to all that the scenario made.
+        del error
+    finally:
+        _end(loop)
+        observation.entries = diary.entries
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """What ``asyncio.run`` does in the end."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
