@@ -21,6 +21,7 @@ import asyncio.trsock
 import contextvars
 import errno
 import inspect
+import os
 import selectors
 import signal
 import socket
@@ -73,6 +74,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         self._given_selector = selector
         # The signal handlers' wake-up descriptor that was set before ours.
         self._outer_wakeup_fd = -1
+        self._outer_wakeup_file: tuple[int, int] | None = None
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
 
     # --- the life of the loop -------------------------------------------------------------------------------
@@ -167,8 +169,8 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             if not had_handlers and outer != -1:
                 signal.set_wakeup_fd(outer)
             raise
-        if not had_handlers:
-            self._outer_wakeup_fd = outer
+        if not had_handlers and outer != -1:
+            self._outer_wakeup_fd, self._outer_wakeup_file = outer, _file_behind(outer)
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Restore the default action of signal *sig*; whether there was a handler.
@@ -178,6 +180,9 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         removed: bool = super().remove_signal_handler(sig)
         if removed and not self._signal_handlers and self._outer_wakeup_fd != -1:
             outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
+            if _file_behind(outer) != self._outer_wakeup_file:
+                # Its owner has closed it, and the number may be somebody else's by now.
+                return removed
             try:
                 signal.set_wakeup_fd(outer)
             except (ValueError, OSError):
@@ -328,6 +333,15 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             host, port, family=family, type=type, proto=proto, flags=flags
         )
         return result
+
+
+def _file_behind(fd: int) -> tuple[int, int] | None:
+    """What tells an open file from another that has its descriptor's number later."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> None:

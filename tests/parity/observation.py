@@ -38,6 +38,7 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b\d+\.\d+ (seconds|ms)"), r"T \1"),
     (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
     (re.compile(r"((?:'(?:127\.0\.0\.\d|::1|localhost)'|\[[^\]]*\]), )\d+"), r"\1PORT"),
+    (re.compile(r"\b(127\.0\.0\.\d|localhost):\d+"), r"\1:PORT"),
     (re.compile(r"/tmp/[^'\" ,)>]*"), "PATH"),
     (re.compile(r"/[^ '\"]*/asyncio/\w+\.py:\d+"), "ASYNCIO"),
 ]
@@ -143,6 +144,9 @@ class _Records(logging.Handler):
         self._observation = observation
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("Using selector: "):
+            # Ferrio has none.
+            return
         failure = record.exc_info[1] if record.exc_info else None
         lines = [in_words(line) for line in record.getMessage().splitlines() if not line.startswith("  ")]
         self._observation.logged.append(

@@ -151,7 +151,8 @@ impl LoopCore {
 
     /// Adds a handle from any thread and wakes the loop.
     pub(super) fn push_from_any_thread(&self, py: Python<'_>, handle: Object) {
-        if self.is_own_thread() {
+        // While no thread runs the loop, whoever holds the interpreter may use its queue.
+        if self.is_own_thread() || (self.flags.thread.get() == 0 && !cfg!(Py_GIL_DISABLED)) {
             self.push_ready(py, Entry::Handle(handle));
             return;
         }
