@@ -70,7 +70,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stu
 
 .PHONY: demo
 demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
-	$(BIN)/python -m examples.demo
+	$(BIN)/python examples/demo
 
 .PHONY: soak
 soak: build $(STAMPS)/group-test  ## 200,000 connections opened and closed, then a look for leaks

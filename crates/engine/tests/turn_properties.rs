@@ -230,7 +230,6 @@ impl Real {
         }
         self.log.push(Event::Ran(entry.name(), self.sim.now()));
         match self.tape.pop_front() {
-            None | Some(Action::Nothing) => {}
             Some(Action::CallSoon) => self.call_soon(),
             Some(Action::CallLater(delay)) => {
                 let timer = Timer { name: self.timers.len(), is_cancelled: Rc::default() };
@@ -243,7 +242,7 @@ impl Real {
                     discarded.extend(self.reactor.timers.note_cancelled());
                 }
             }
-            Some(Action::Cancel(_)) => {}
+            None | Some(Action::Nothing | Action::Cancel(_)) => {}
             Some(Action::Work(span)) => self.sim.advance(Nanos::from_nanos(span)),
         }
     }
@@ -359,7 +358,6 @@ impl Model {
         }
         self.log.push(Event::Ran(name, Nanos::from_nanos(self.now)));
         match self.tape.pop_front() {
-            None | Some(Action::Nothing) => {}
             Some(Action::CallSoon) => self.call_soon(),
             Some(Action::CallLater(delay)) => self.timers.push((self.now + delay, Fate::Pending)),
             Some(Action::Cancel(which)) if !self.timers.is_empty() => {
@@ -370,7 +368,7 @@ impl Model {
                     Fate::Due | Fate::DueAndCancelled => Fate::DueAndCancelled,
                 };
             }
-            Some(Action::Cancel(_)) => {}
+            None | Some(Action::Nothing | Action::Cancel(_)) => {}
             Some(Action::Work(span)) => self.now += span,
         }
     }

@@ -357,11 +357,43 @@ impl Backend for EpollBackend {
                 None => has_stray = true,
             }
         }
-        self.poller = Some(poller);
+        // The instance may have been closed during the wait.
+        self.poller = Some(poller).filter(|poller| poller.waits_on(&self.epoll));
         let is_repeated = mem::replace(&mut self.had_stray, has_stray);
         if has_stray && is_repeated {
             // Out of descriptors: the stray report comes again with the next wait, and so does this attempt.
             let _ = self.rebuild();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::backend::{Poller, Slots};
+    use crate::sys::wake::Wake;
+    use crate::time::Nanos;
+
+    #[test]
+    fn a_closed_backend_watches_and_announces_nothing() {
+        let wake = Wake::new().expect("an eventfd");
+        let mut backend = EpollBackend::new().expect("an epoll instance");
+        let key = Slots::default().insert(());
+        backend.attach(key, wake.as_fd()).expect("an open descriptor");
+        backend.watch(key, Interest::READ).expect("an eventfd can be watched");
+        wake.signal().expect("an eventfd can be written");
+        let under_way = backend.start_wait();
+        backend.close();
+        let mut found = Vec::new();
+        backend.end_wait(under_way, &mut found);
+        let mut poller = backend.start_wait();
+        assert_eq!(poller.wait(Some(Nanos::ZERO)).map_err(|error| error.errno), Err(Errno::BADF));
+        backend.end_wait(poller, &mut found);
+        assert_eq!(found, []);
+        assert_eq!(backend.watch(key, Interest::READ).map_err(|error| error.errno), Err(Errno::BADF));
+        assert!(backend.detach(key).is_empty());
+        assert_eq!(backend.registrations(), 0);
     }
 }

@@ -24,6 +24,11 @@ impl EpollPoller {
         Self { epoll, events: Vec::with_capacity(FIRST_CAPACITY), was_full: false }
     }
 
+    /// Whether this is the blocking half of `epoll`.
+    pub(super) fn waits_on(&self, epoll: &Arc<Epoll>) -> bool {
+        Arc::ptr_eq(&self.epoll, epoll)
+    }
+
     /// What was found since the last call, in the kernel's order; taken once.
     pub(super) fn events(&mut self) -> impl Iterator<Item = Event> + use<'_> {
         self.events.drain(..)
