@@ -50,25 +50,17 @@ def parse() -> argparse.Namespace:
         prog="python benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=positive, default=5, help="times every case runs on every loop (5)")
-    parser.add_argument(
-        "--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)"
-    )
+    parser.add_argument("--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)")
     parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net or micro, with commas")
-    parser.add_argument(
-        "--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)"
-    )
+    parser.add_argument("--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)")
     parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
     parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")
     parser.add_argument("--client-core", type=int, default=DEFAULT.client_core, metavar="N")
-    parser.add_argument(
-        "--output", type=Path, default=programs.OUTPUT, metavar="DIR", help="results (build/bench)"
-    )
+    parser.add_argument("--output", type=Path, default=programs.OUTPUT, metavar="DIR", help="results (build/bench)")
     parser.add_argument("--list", action="store_true", help="list the cases")
     saved = parser.add_mutually_exclusive_group()
     saved.add_argument("--check", action="store_true", help="judge the last run's results; measure nothing")
-    saved.add_argument(
-        "--report", action="store_true", help="write the last run's report again; measure nothing"
-    )
+    saved.add_argument("--report", action="store_true", help="write the last run's report again; measure nothing")
     saved.add_argument("--publish", type=Path, metavar="DIR", help="write the last run's report there")
     return parser.parse_args()
 

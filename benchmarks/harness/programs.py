@@ -47,9 +47,7 @@ def build_c_echo(output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     program = output / "c_epoll_echo"
     fresh = output / f"c_epoll_echo.{os.getpid()}"
-    run_tool(
-        [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(C_SOURCE)]
-    )
+    run_tool([os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(C_SOURCE)])
     fresh.replace(program)  # another run may be using the old one
     return program
 

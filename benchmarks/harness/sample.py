@@ -152,13 +152,15 @@ def running(command: list[str]) -> Iterator[Server]:
         except SampleFailed as failure:
             raise SampleFailed(with_last_line(str(failure), errors.fileno())) from None
         finally:
-            process.kill()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
             if process.stdout is not None:
                 process.stdout.close()
-            server.user_s, server.system_s = usage.ru_utime, usage.ru_stime
-            server.max_rss_kib = usage.ru_maxrss
+            # A server that ended by itself has been waited for, and leaves no account.
+            if process.returncode is None:
+                process.kill()
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                server.user_s, server.system_s = usage.ru_utime, usage.ru_stime
+                server.max_rss_kib = usage.ru_maxrss
 
 
 def announced_target(process: subprocess.Popen[bytes]) -> tuple[str, str]:
@@ -170,9 +172,7 @@ def announced_target(process: subprocess.Popen[bytes]) -> tuple[str, str]:
         return ("--tcp", f"127.0.0.1:{value}")
     if kind == "path":
         return ("--unix", value)
-    raise SampleFailed(
-        "the server did not start" if ready else f"the server was not ready after {START_S:.0f} s"
-    )
+    raise SampleFailed("the server did not start" if ready else f"the server was not ready after {START_S:.0f} s")
 
 
 def run_for_json(command: list[str], limit_s: float) -> Metrics:
@@ -231,6 +231,4 @@ class OtherWork:
 def environment() -> dict[str, str]:
     """The caller's, without the variables that change how Python runs (debug modes, allocators, tracing)."""
     kept = {"PYTHONPATH", "PYTHONHOME", "PYTHON_GIL"}
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in kept
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in kept}

@@ -21,9 +21,7 @@ def against_quoting(results: Mapping[str, Any]) -> list[str]:
     reasons = []
     python = results["python"]
     if not python["optimised"]:
-        reasons.append(
-            f"Python {python['version']} is not known to be an optimised build. {python['evidence']}"
-        )
+        reasons.append(f"Python {python['version']} is not known to be an optimised build. {python['evidence']}")
     if results["quick"]:
         reasons.append("The run was a quick one, made to see that everything works.")
     elif results["rounds"] < LEAST_ROUNDS:

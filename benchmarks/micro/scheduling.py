@@ -247,9 +247,7 @@ async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loop", required=True, choices=loops.NAMES)
     parser.add_argument("--benchmark", required=True, choices=BENCHMARKS)
     parser.add_argument("--seconds", type=float, default=0.2, help="length of one repeat (0.2)")

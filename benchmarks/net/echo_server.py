@@ -115,9 +115,7 @@ async def serve(api: str, path: str | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loop", required=True, choices=loops.NAMES)
     parser.add_argument("--api", required=True, choices=SERVE)
     parser.add_argument("--core", type=int, help="run on this CPU only")

@@ -104,9 +104,7 @@ def draw_panel(panel: Any, case: Case, by_loop: Mapping[str, Any], picture: Pict
     panel.invert_yaxis()
     farthest = max(figure["max"] for figure in figures)
     for position, figure in enumerate(figures):
-        panel.text(
-            figure["max"] + 0.015 * farthest, position, number(figure["median"]), va="center", fontsize=9
-        )
+        panel.text(figure["max"] + 0.015 * farthest, position, number(figure["median"]), va="center", fontsize=9)
     panel.set_xlim(0, farthest * 1.16)
     panel.set_xlabel(picture.unit, fontsize=9)
     panel.set_title(case.title if isinstance(case, EchoCase) else case.name, fontsize=10, loc="left")

@@ -89,9 +89,7 @@ def plain(head: list[str], rows: list[list[str]]) -> str:
     """The same for a terminal: aligned, without bars."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
 def measured_cases(summary: Mapping[str, Any]) -> list[Case]:

@@ -7,9 +7,7 @@ from harness.interpreter import from_arguments, from_test_log
 VERSION = "3.14.1 (main, Jan  2 2026, 03:04:05) [GCC 15.2.0]"
 
 
-def log(
-    folder: str = "build-static", version: str = VERSION, kind: str = "release LTO+PGO dtrace"
-) -> list[str]:
+def log(folder: str = "build-static", version: str = VERSION, kind: str = "release LTO+PGO dtrace") -> list[str]:
     return [
         f"make[1]: Entering directory '/build/python3.14/{folder}'\n",
         f"== CPython {version}\n",

@@ -97,8 +97,7 @@ def test_a_byte_of_another_connection_is_named(built: Programs) -> None:
         result = load(built, target, "--connections", "2")
     assert result.returncode == 2
     assert (
-        "byte from another connection: connection 0, message 0, byte 512 is message 0 of connection 1"
-        in result.stderr
+        "byte from another connection: connection 0, message 0, byte 512 is message 0 of connection 1" in result.stderr
     )
 
 

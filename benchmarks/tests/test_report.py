@@ -20,9 +20,7 @@ def results() -> dict[str, Any]:
     samples += [echo_sample("uvloop", n, 10.0) for n in range(3)]
     samples += [echo_sample("ferrio", n, 8.0 + n / 10) for n in range(3)]
     samples += [
-        micro_sample("spawn", loop, n, ns)
-        for n in range(3)
-        for loop, ns in [("uvloop", 1500), ("ferrio", 500)]
+        micro_sample("spawn", loop, n, ns) for n in range(3) for loop, ns in [("uvloop", 1500), ("ferrio", 500)]
     ]
     return make_results(samples)
 
@@ -38,9 +36,7 @@ def test_the_page_holds_the_figures(results: dict[str, Any], tmp_path: Path) -> 
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
 
 
-def test_good_results_are_published_and_nothing_else_is_touched(
-    results: dict[str, Any], tmp_path: Path
-) -> None:
+def test_good_results_are_published_and_nothing_else_is_touched(results: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the report's plots need it")
     (tmp_path / "other.txt").write_text("mine")
     writer.publish(results, tmp_path)

@@ -75,10 +75,7 @@ def test_a_peer_that_cannot_make_a_loop_is_left_out_with_its_error() -> None:
     # A module that exists but has no new_event_loop, as a half-built package would.
     there, left_out = peers.usable(["json"])
     assert there == []
-    assert (
-        left_out["json"]
-        == "json is left out: AttributeError: module 'json' has no attribute 'new_event_loop'"
-    )
+    assert left_out["json"] == "json is left out: AttributeError: module 'json' has no attribute 'new_event_loop'"
 
 
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:

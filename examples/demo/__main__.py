@@ -59,9 +59,7 @@ def hold_connections(children: Children, side: Side, service: Service, count: in
     held = service.sockets() - service.own_sockets
     each = (service.resident_bytes() - before) / max(held, 1) / 1024
     print(f"   first round: {first['alive']:,} of {first['open']:,} answered, {first['seconds']:.2f} s")
-    print(
-        f"   the service holds {held:,} connections; its memory grew by {each:.1f} KiB for each", flush=True
-    )
+    print(f"   the service holds {held:,} connections; its memory grew by {each:.1f} KiB for each", flush=True)
     holder.stdin.write("\n")
     holder.stdin.flush()
     second = json.loads(holder.stdout.readline())
@@ -73,9 +71,7 @@ def hold_connections(children: Children, side: Side, service: Service, count: in
 
 def scrape(children: Children, side: Side, service: Service) -> None:
     headline(3, "A scraper, unchanged, and a crawler that checks every page")
-    command = side.command(
-        EXAMPLES / "scrape.py", *(f"{service.base}/api/pages/{number}" for number in (1, 2))
-    )
+    command = side.command(EXAMPLES / "scrape.py", *(f"{service.base}/api/pages/{number}" for number in (1, 2)))
     print(shown(command), flush=True)
     print(children.run(command, limit=LIMIT_S), end="")
 
@@ -107,9 +103,7 @@ def crawl(
     return Round(seen["pages_per_s"], server_cpu_s, seen["cpu_s"], seen["p50_ms"], seen["p99_ms"])
 
 
-def compare(
-    children: Children, services: dict[Side, Service], arguments: argparse.Namespace
-) -> dict[str, list[Round]]:
+def compare(children: Children, services: dict[Side, Service], arguments: argparse.Namespace) -> dict[str, list[Round]]:
     """Rounds of all sides in turns, beginning with another side each time; both services run all the while.
 
     Fewer rounds than asked for when time runs out, but the same number for each side.

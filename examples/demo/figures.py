@@ -136,12 +136,8 @@ def plot(results: dict[str, list[Round]], note: str, file: Path) -> None:
         axis.set_title(title, loc="left", fontweight="bold", pad=20)
         axis.text(0, 1.03, sense, transform=axis.transAxes, fontsize=9.5, color=THEIRS)
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (OURS, THEIRS)]
-    figure.legend(
-        handles, list(results), loc="upper right", ncols=2, frameon=False, bbox_to_anchor=(0.99, 0.985)
-    )
-    figure.text(
-        0.012, 0.945, "One FastAPI site, one aiohttp crawler, two event loops", fontsize=15, fontweight="bold"
-    )
+    figure.legend(handles, list(results), loc="upper right", ncols=2, frameon=False, bbox_to_anchor=(0.99, 0.985))
+    figure.text(0.012, 0.945, "One FastAPI site, one aiohttp crawler, two event loops", fontsize=15, fontweight="bold")
     figure.text(0.012, 0.02, textwrap.fill(note, 170), fontsize=8.5, color=THEIRS)
     figure.tight_layout(rect=(0, 0.07, 1, 0.92), w_pad=2.5)
     file.parent.mkdir(parents=True, exist_ok=True)

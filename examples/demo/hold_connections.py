@@ -67,9 +67,7 @@ async def main(base: str, count: int) -> None:
     await round_of_requests("second")
     for _, writer in connections.values():
         writer.close()
-    await asyncio.gather(
-        *(writer.wait_closed() for _, writer in connections.values()), return_exceptions=True
-    )
+    await asyncio.gather(*(writer.wait_closed() for _, writer in connections.values()), return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,7 @@ class Children:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start(
-        self, command: list[str], *, cpu: int | None = None, **options: object
-    ) -> subprocess.Popen[str]:
+    def start(self, command: list[str], *, cpu: int | None = None, **options: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             command,
             text=True,

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.base_events
+import asyncio.constants
 import asyncio.coroutines
 import asyncio.events
 import asyncio.format_helpers
 import asyncio.sslproto
-import asyncio.unix_events
-import asyncio.constants
 import asyncio.trsock
+import asyncio.unix_events
 import contextvars
 import errno
 import inspect
@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 from asyncio.log import logger
-from collections.abc import AsyncGenerator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
@@ -63,6 +63,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         _signal_handlers: dict[int, asyncio.Handle]
         _transports: MutableMapping[int, asyncio.BaseTransport]
 
+        def _accept_connection2(self, *args: Any, **options: Any) -> Coroutine[Any, Any, None]: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _check_running(self) -> None: ...
@@ -99,9 +100,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             self._set_coroutine_origin_tracking(self._debug)
             self._old_agen_hooks = sys.get_asyncgen_hooks()
             self._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(
-                firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
-            )
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
             asyncio.events._set_running_loop(self)
 
         def _run_forever_cleanup(self) -> None:
@@ -252,7 +251,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         if sock.fileno() == -1:
             self._remove_reader(sock)
         else:
-            super()._stop_serving(sock)
+            super()._stop_serving(sock)  # type: ignore[misc]
 
     def _accept_connection(
         self,
@@ -288,7 +287,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                     }
                 )
                 self._remove_reader(sock.fileno())
-                retry = (protocol_factory, sock, sslcontext, server, backlog)
+                retry: tuple[Any, ...] = (protocol_factory, sock, sslcontext, server, backlog)
                 retry += (ssl_handshake_timeout, ssl_shutdown_timeout)
                 if _CONNECTIONS_HAVE_CONTEXTS:
                     retry += (context,)

@@ -32,7 +32,10 @@ def run_program(path: str, arguments: list[str]) -> None:
             source = file.read()
     except OSError as error:
         whole = os.path.abspath(path)
-        print(f"{sys.executable}: can't open file {whole!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+        print(
+            f"{sys.executable}: can't open file {whole!r}: [Errno {error.errno}] {error.strerror}",
+            file=sys.stderr,
+        )
         sys.exit(2)
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from exclusions import ON_STDLIB, Exclusions, Invalid
 from outcome import BAD, EXCLUDED, FAILED, FLAKY, ModuleOutcome, Outcome
-from report import Report, progress_line
 from substitution import STDLIB
 from supervisor import Interrupted, Settings, Supervisor, Unusable
+
+from report import Report, progress_line
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parents[1] / "build" / "conformance"
@@ -55,9 +56,7 @@ class Suite:
         self._chosen = self._chosen_modules()
         kinds = {} if options.loop != STDLIB else {"kinds": [ON_STDLIB]}
         self._exclusions = Exclusions(options.exclusions, sys.version_info[:3], **kinds)
-        self._supervisor = Supervisor(
-            Settings(options.package, options.loop, options.timeout, options.module_timeout)
-        )
+        self._supervisor = Supervisor(Settings(options.package, options.loop, options.timeout, options.module_timeout))
         self._printing = threading.Lock()
 
     def show(self) -> int:
@@ -185,12 +184,8 @@ def interpreter_tag() -> str:
 
 def parsed_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/conformance", description=__doc__.partition(";")[0] + ".")
-    parser.add_argument(
-        "modules", nargs="*", metavar="module", help="test modules, such as test_events; default all"
-    )
-    parser.add_argument(
-        "-k", dest="keyword", action="append", metavar="PATTERN", help="only tests whose id has this"
-    )
+    parser.add_argument("modules", nargs="*", metavar="module", help="test modules, such as test_events; default all")
+    parser.add_argument("-k", dest="keyword", action="append", metavar="PATTERN", help="only tests whose id has this")
     parser.add_argument("--list", action="store_true", help="print the tests, do not run them")
     parser.add_argument("--loop", default="ferrio:Loop", help="module:Class, or stdlib; default %(default)s")
     parser.add_argument("-j", dest="jobs", type=int, default=2, help="modules at a time; default %(default)s")
@@ -203,9 +198,7 @@ def parsed_options() -> argparse.Namespace:
     parser.add_argument("--tracebacks", action="store_true", help="print them; the JSON file has them anyway")
     parser.add_argument("--json", type=Path, help="result file; default build/conformance/<interpreter>.json")
     parser.add_argument("--package", default="test.test_asyncio", help="another package of tests")
-    parser.add_argument(
-        "--exclusions", type=Path, default=HERE / "white_box.toml", help="another list of exclusions"
-    )
+    parser.add_argument("--exclusions", type=Path, default=HERE / "white_box.toml", help="another list of exclusions")
     return parser.parse_args()
 
 

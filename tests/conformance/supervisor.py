@@ -259,9 +259,7 @@ class _ModuleRun:
                     self._blame_import(worker, FAILED, event["detail"])
                     return
                 case "loaded" if event["skipped"] is not None:
-                    self._outcome.tests[f"{self._outcome.module}.<module>"] = Outcome(
-                        SKIPPED, detail=event["skipped"]
-                    )
+                    self._outcome.tests[f"{self._outcome.module}.<module>"] = Outcome(SKIPPED, detail=event["skipped"])
                     return
                 case "loaded":
                     if self._remaining is None:

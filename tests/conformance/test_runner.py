@@ -217,9 +217,7 @@ class Conformance:
         environment["TMPDIR"] = str(self._folder)  # where a runner that is killed leaves its workers' folders
         # The shell hands SIGINT on as ignored, as it does to a command in the background.
         shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
-        return subprocess.Popen(
-            shell, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(shell, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(condition, limit_s: float = 20.0) -> None:
@@ -395,9 +393,7 @@ def test_without_the_loop_nothing_runs(conformance, loop):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_the_runner(conformance, tmp_path, number):
     pid_file = tmp_path / "pid"
-    with conformance.started(
-        "--loop", "stdlib", "--timeout", "60", "test_waits", pid_file=pid_file
-    ) as runner:
+    with conformance.started("--loop", "stdlib", "--timeout", "60", "test_waits", pid_file=pid_file) as runner:
         wait_until(lambda: pid_file.exists() and pid_file.read_text())
         worker = os.pidfd_open(int(pid_file.read_text()))
         runner.send_signal(number)

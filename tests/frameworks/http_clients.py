@@ -16,9 +16,7 @@ LIMIT_S = 20.0
 
 
 class Client(Protocol):
-    async def request(
-        self, method: str, path: str, *, params: dict[str, Any] = ..., body: bytes | None = ...
-    ) -> bytes:
+    async def request(self, method: str, path: str, *, params: dict[str, Any] = ..., body: bytes | None = ...) -> bytes:
         """The body of a response that must have status 200."""
 
     async def chunks(self, path: str, *, params: dict[str, Any]) -> list[bytes]:
@@ -60,9 +58,7 @@ class _Httpx:
 
 
 @asynccontextmanager
-async def open_client(
-    name: str, base: str, tls: ssl.SSLContext, *, connections: int = 100
-) -> AsyncIterator[Client]:
+async def open_client(name: str, base: str, tls: ssl.SSLContext, *, connections: int = 100) -> AsyncIterator[Client]:
     """A client for the service at *base*, keeping at most *connections* open."""
     if name == "aiohttp":
         connector = aiohttp.TCPConnector(limit=connections, ssl=tls)

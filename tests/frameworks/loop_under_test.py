@@ -45,9 +45,7 @@ def assert_running_on_loop_under_test() -> None:
         assert isinstance(loop, ferrio.Loop)
 
 
-def run(
-    main: Callable[[], Awaitable[T]], *, limit: float = 20.0, unhandled: list[dict[str, Any]] | None = None
-) -> T:
+def run(main: Callable[[], Awaitable[T]], *, limit: float = 20.0, unhandled: list[dict[str, Any]] | None = None) -> T:
     """Run ``main()`` on a new loop under test and close the loop.
 
     Args:

@@ -107,9 +107,7 @@ def test_get_and_post_carry_queries_json_forms_and_headers(
         fields = await request.post()
         upload = fields["file"]
         assert isinstance(upload, web.FileField)
-        return web.json_response(
-            {"name": fields["name"], "sha256": hashlib.sha256(upload.file.read()).hexdigest()}
-        )
+        return web.json_response({"name": fields["name"], "sha256": hashlib.sha256(upload.file.read()).hexdigest()})
 
     async def main() -> None:
         async with (
@@ -142,9 +140,7 @@ def test_bodies_chunked_in_both_directions_arrive_chunk_by_chunk(
         return response
 
     async def main() -> None:
-        sent = [
-            random.Random(number).randbytes(size) for number, size in enumerate([1, 10, 70_000, 3, 500_000])
-        ]
+        sent = [random.Random(number).randbytes(size) for number, size in enumerate([1, 10, 70_000, 3, 500_000])]
 
         async def body() -> AsyncIterator[bytes]:
             for chunk in sent:
@@ -362,9 +358,7 @@ async def _body(client: aiohttp.ClientSession, path: str) -> bytes:
         return await response.read()
 
 
-@pytest.mark.parametrize(
-    "coding", [web.ContentCoding.gzip, web.ContentCoding.deflate], ids=lambda coding: coding.value
-)
+@pytest.mark.parametrize("coding", [web.ContentCoding.gzip, web.ContentCoding.deflate], ids=lambda coding: coding.value)
 def test_compressed_bodies_are_decompressed_in_both_directions(
     server_tls: ssl.SSLContext | None, client_tls: ssl.SSLContext, coding: web.ContentCoding
 ) -> None:

@@ -88,9 +88,7 @@ def client_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_service_runs_on_the_loop_under_test(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_the_service_runs_on_the_loop_under_test(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             answer = await get_json(client, "/loop")
@@ -118,9 +116,7 @@ def test_each_of_500_concurrent_requests_gets_its_own_answer(
     run(main, limit=30)
 
 
-def test_routes_that_are_plain_functions_run_in_threads(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_routes_that_are_plain_functions_run_in_threads(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             answers = await asyncio.gather(*(get_json(client, f"/threaded/{number}") for number in range(50)))
@@ -129,9 +125,7 @@ def test_routes_that_are_plain_functions_run_in_threads(
     run(main)
 
 
-def test_eight_mebibytes_go_up_and_come_down_intact(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_eight_mebibytes_go_up_and_come_down_intact(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             sent = payload(1, 8 * MEBIBYTE)
@@ -143,9 +137,7 @@ def test_eight_mebibytes_go_up_and_come_down_intact(
     run(main)
 
 
-def test_a_streamed_response_arrives_whole_and_in_order(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_a_streamed_response_arrives_whole_and_in_order(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             chunks = await client.chunks("/stream", params={"seed": 3, "chunks": 200, "size": 1000})
@@ -155,9 +147,7 @@ def test_a_streamed_response_arrives_whole_and_in_order(
     run(main)
 
 
-def test_a_background_task_runs_after_its_response(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_a_background_task_runs_after_its_response(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             key = uuid.uuid4().hex
@@ -168,9 +158,7 @@ def test_a_background_task_runs_after_its_response(
     run(main)
 
 
-def test_requests_one_after_another_reuse_one_connection(
-    served: Served, client_name: str, tls: ssl.SSLContext
-) -> None:
+def test_requests_one_after_another_reuse_one_connection(served: Served, client_name: str, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base, open_client(client_name, base, tls) as client:
             ports = {(await get_json(client, "/peer"))["port"] for _ in range(20)}
@@ -179,9 +167,7 @@ def test_requests_one_after_another_reuse_one_connection(
     run(main)
 
 
-def test_a_websocket_route_echoes_to_a_websockets_client(
-    served: Served, secure: bool, tls: ssl.SSLContext
-) -> None:
+def test_a_websocket_route_echoes_to_a_websockets_client(served: Served, secure: bool, tls: ssl.SSLContext) -> None:
     async def main() -> None:
         async with served() as base:
             address = base.replace("http", "ws", 1) + "/echo"
@@ -225,9 +211,7 @@ def test_a_signal_lets_the_request_in_flight_finish(
         context = tls if secure else None
         idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        writer.write(
-            b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
-        )
+        writer.write(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
         # uvicorn answers 100 when the route asks for the body: the request is in flight.
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
         writer.write(b"half ")

@@ -174,9 +174,7 @@ def test_anyios_plugin_takes_a_loop_factory_from_its_backend(tmp_path: Path, oth
     assert "3 passed" in output
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 13), reason="IsolatedAsyncioTestCase has no loop_factory before 3.13"
-)
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="IsolatedAsyncioTestCase has no loop_factory before 3.13")
 def test_unittest_takes_a_loop_factory_from_its_test_case(tmp_path: Path) -> None:
     output = run_project(
         tmp_path,

@@ -130,9 +130,7 @@ def test_a_peer_that_answers_no_pings_is_given_up_with_1011(secure: bool, net: N
         async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             """Answers the handshake and then nothing more."""
             request = await reader.readuntil(b"\r\n\r\n")
-            key = next(
-                line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
-            )
+            key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
             writer.write(_handshake_answer(key.partition(b":")[2].strip()))
             await reader.read()
             writer.close()
@@ -168,9 +166,7 @@ def _handshake_answer(key: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("code", "kind"), [(1000, ConnectionClosedOK), (1001, ConnectionClosedOK), (4000, ConnectionClosedError)]
 )
-def test_the_client_sees_the_servers_close_code_and_reason(
-    net: Net, code: int, kind: type[ConnectionClosed]
-) -> None:
+def test_the_client_sees_the_servers_close_code_and_reason(net: Net, code: int, kind: type[ConnectionClosed]) -> None:
     async def main() -> None:
         async def handler(connection: ServerConnection) -> None:
             await connection.close(code, "why")

@@ -16,9 +16,7 @@ from .observation import Observation, Scenario, observe
 
 LIMIT_S = 25
 NAME = os.environ.get("FERRIO_TEST_LOOP") or "ferrio"
-NEW_LOOP: Callable[[], asyncio.AbstractEventLoop] = (
-    ferrio.Loop if NAME == "ferrio" else asyncio.SelectorEventLoop
-)
+NEW_LOOP: Callable[[], asyncio.AbstractEventLoop] = ferrio.Loop if NAME == "ferrio" else asyncio.SelectorEventLoop
 
 Play = Callable[[Scenario], Observation]
 

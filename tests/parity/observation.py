@@ -149,9 +149,7 @@ class _Records(logging.Handler):
             return
         failure = record.exc_info[1] if record.exc_info else None
         lines = [in_words(line) for line in record.getMessage().splitlines() if not line.startswith("  ")]
-        self._observation.logged.append(
-            [record.levelname, lines, None if failure is None else described(failure)]
-        )
+        self._observation.logged.append([record.levelname, lines, None if failure is None else described(failure)])
 
 
 def open_descriptors() -> int:
@@ -185,9 +183,7 @@ def observe(
     return observation
 
 
-def _play(
-    scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Observation, *, debug: bool
-) -> None:
+def _play(scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Observation, *, debug: bool) -> None:
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         told = {key: in_words(value) for key, value in context.items() if key in ("message", "exception")}
         observation.contexts.append({**told, "keys": sorted(context)})

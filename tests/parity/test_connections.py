@@ -213,9 +213,7 @@ def test_an_end_with_bytes_still_waiting(scenario: Play) -> None:
             transport, peer = await connect(protocol)
             transport.write(b"x" * (4 << 20))
             getattr(transport, ending)()
-            diary(
-                "state", transport.is_closing(), transport.is_reading(), transport.get_write_buffer_size() > 0
-            )
+            diary("state", transport.is_closing(), transport.is_reading(), transport.get_write_buffer_size() > 0)
             count = await read_all(diary.loop, peer)
             diary("the peer got", count == 4 << 20)
             peer.close()
@@ -340,9 +338,7 @@ def test_a_server_with_clients_that_come_and_go(scenario_in_both_modes: Play) ->
 
 def test_transports_that_nobody_closes(scenario: Play) -> None:
     async def play(diary: Diary) -> None:
-        _, peer = await connect(
-            Noted(diary, at={"connection_made": lambda transport: transport.pause_reading()})
-        )
+        _, peer = await connect(Noted(diary, at={"connection_made": lambda transport: transport.pause_reading()}))
         await turns(3)
         import gc
 

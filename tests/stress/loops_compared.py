@@ -118,9 +118,7 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def observe(
-    scenario: Scenario, new_loop: Callable[[], asyncio.AbstractEventLoop], *, debug: bool = False
-) -> Outcome:
+def observe(scenario: Scenario, new_loop: Callable[[], asyncio.AbstractEventLoop], *, debug: bool = False) -> Outcome:
     """Run ``scenario(loop)`` with a new loop, close the loop, and tell what showed."""
     outcome = Outcome()
     records = _Records(outcome)

@@ -253,9 +253,7 @@ def test_run_until_complete_refuses_what_it_cannot_wait_for() -> None:
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("place", ["callback", "task", "timer"])
-def test_an_exception_that_ends_the_program_leaves_the_loop_usable(
-    kind: type[BaseException], place: str
-) -> None:
+def test_an_exception_that_ends_the_program_leaves_the_loop_usable(kind: type[BaseException], place: str) -> None:
     def scenario(loop: Loop) -> list[Any]:
         def leave() -> None:
             raise kind("leaving")

@@ -164,9 +164,7 @@ def test_a_protocol_whose_buffer_is_none(buffer: str) -> None:
     def scenario(loop: Loop) -> list[Any]:
         calls: list[Any] = []
         protocol = BufferedRecorder(calls)
-        protocol.buffer = {"empty": bytearray(), "read-only": b"constant", "None": None, "text": "text"}[
-            buffer
-        ]
+        protocol.buffer = {"empty": bytearray(), "read-only": b"constant", "None": None, "text": "text"}[buffer]
         with connected(loop, protocol) as peer:
             peer.send(b"data")
             run_until(loop, lambda: any(call[0] == "connection_lost" for call in calls))
@@ -221,9 +219,7 @@ def test_a_server_whose_protocol_factory_raises_goes_on_accepting(debug: bool) -
     assert len(outcome.contexts) == int(debug)
 
 
-@pytest.mark.parametrize(
-    "method", ["datagram_received", "error_received", "connection_made", "connection_lost"]
-)
+@pytest.mark.parametrize("method", ["datagram_received", "error_received", "connection_made", "connection_lost"])
 def test_a_datagram_protocol_that_raises(method: str) -> None:
     def scenario(loop: Loop) -> list[Any]:
         calls: list[Any] = []
@@ -249,9 +245,7 @@ def test_a_datagram_protocol_that_raises(method: str) -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as peer:
             peer.bind(("127.0.0.1", 0))
             transport, _ = loop.run_until_complete(
-                loop.create_datagram_endpoint(
-                    Protocol, local_addr=("127.0.0.1", 0), remote_addr=peer.getsockname()
-                )
+                loop.create_datagram_endpoint(Protocol, local_addr=("127.0.0.1", 0), remote_addr=peer.getsockname())
             )
             peer.sendto(b"datagram", transport.get_extra_info("sockname"))
             run_until(loop, lambda: ("datagram_received", b"datagram") in calls)

@@ -138,9 +138,7 @@ def test_a_missing_callback_and_an_unknown_keyword_are_type_errors(loop: Loop, m
     turn(loop)
 
 
-def test_what_is_not_callable_is_reported_when_it_is_called(
-    loop: Loop, contexts: list[dict[str, Any]]
-) -> None:
+def test_what_is_not_callable_is_reported_when_it_is_called(loop: Loop, contexts: list[dict[str, Any]]) -> None:
     loop.call_soon("text")  # type: ignore[arg-type]
     assert contexts == []
     turn(loop)

@@ -46,9 +46,7 @@ each_schedule = pytest.mark.parametrize(
 
 
 @each_schedule
-def test_a_handle_knows_where_it_was_scheduled(
-    debugged: Loop, schedule: Any, contexts: list[dict[str, Any]]
-) -> None:
+def test_a_handle_knows_where_it_was_scheduled(debugged: Loop, schedule: Any, contexts: list[dict[str, Any]]) -> None:
     handle = schedule(debugged)
     last = handle._source_traceback[-1]
     assert last.filename == __file__

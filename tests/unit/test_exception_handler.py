@@ -41,9 +41,7 @@ def test_the_traceback_leads_into_the_callback_and_not_into_the_loop(
     assert set(names) <= {"_run", "fail"}
 
 
-def test_the_default_handler_logs_an_error_with_the_traceback(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_default_handler_logs_an_error_with_the_traceback(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     loop.set_exception_handler(None)
     loop.call_soon(fail)
     turn(loop)
@@ -56,9 +54,7 @@ def test_the_default_handler_logs_an_error_with_the_traceback(
     assert record.exc_info[0] is LookupError
 
 
-def test_a_handler_that_fails_is_logged_and_the_loop_goes_on(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_handler_that_fails_is_logged_and_the_loop_goes_on(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     loop.set_exception_handler(lambda loop, context: 1 // 0)
     ran: list[int] = []
     loop.call_soon(fail)

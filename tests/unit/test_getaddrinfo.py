@@ -37,9 +37,7 @@ def test_a_numeric_address_is_resolved_without_a_thread(loop: Any, host: Any, po
 
 @pytest.mark.parametrize(("host", "port"), NUMERIC)
 @pytest.mark.parametrize("family", [0, socket.AF_INET, socket.AF_INET6])
-def test_a_numeric_address_gives_what_the_resolver_gives(
-    loop: Loop, host: Any, port: Any, family: int
-) -> None:
+def test_a_numeric_address_gives_what_the_resolver_gives(loop: Loop, host: Any, port: Any, family: int) -> None:
     results = []
     try:
         results.append(socket.getaddrinfo(host, port, family))

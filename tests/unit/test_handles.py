@@ -440,9 +440,7 @@ def collect(loop: Loop, handle: Any) -> None:
 
 
 @ferrio_only
-def test_slots_that_only_timers_have_can_be_changed_too(
-    make_loop: Any, contexts: list[dict[str, Any]]
-) -> None:
+def test_slots_that_only_timers_have_can_be_changed_too(make_loop: Any, contexts: list[dict[str, Any]]) -> None:
     for slot, value in itertools.product(["_when", "_scheduled"], STRANGERS.values()):
         for use in (turn_twice, cancel, show, close, collect):
             loop = make_loop()

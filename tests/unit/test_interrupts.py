@@ -137,9 +137,7 @@ def test_an_exit_in_a_reader_callback_leaves_the_loop(loop: Loop, exception: typ
 
 
 @each_exception
-def test_an_exit_in_an_exception_handler_leaves_the_loop(
-    make_loop: Any, exception: type[BaseException]
-) -> None:
+def test_an_exit_in_an_exception_handler_leaves_the_loop(make_loop: Any, exception: type[BaseException]) -> None:
     loop = make_loop()
     loop.set_exception_handler(raiser(exception))
     loop.call_soon(lambda: 1 // 0)

@@ -13,12 +13,8 @@ from .loops import LIMIT_S, open_descriptors, run, run_until, turn
 
 Loop = asyncio.AbstractEventLoop
 
-since_3_12 = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="Server.wait_closed() waits since Python 3.12"
-)
-since_3_13 = pytest.mark.skipif(
-    sys.version_info < (3, 13), reason="Server.close_clients() came with Python 3.13"
-)
+since_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="Server.wait_closed() waits since Python 3.12")
+since_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="Server.close_clients() came with Python 3.13")
 
 
 class Kept(Recorder):
@@ -289,9 +285,7 @@ def test_connections_in_the_backlog_of_a_closed_server_leave_no_descriptor(loop:
     assert open_descriptors() == before
 
 
-def test_no_descriptors_left_to_accept_with_pauses_the_server(
-    loop: Loop, contexts: list[dict[str, Any]]
-) -> None:
+def test_no_descriptors_left_to_accept_with_pauses_the_server(loop: Loop, contexts: list[dict[str, Any]]) -> None:
     import errno
     import resource
 

@@ -169,9 +169,7 @@ def test_a_closed_loop_takes_no_handler(make_loop: Any) -> None:
         loop.add_signal_handler(USR1, print)
 
 
-def test_an_exception_in_a_handler_goes_to_the_exception_handler(
-    loop: Loop, contexts: list[dict[str, Any]]
-) -> None:
+def test_an_exception_in_a_handler_goes_to_the_exception_handler(loop: Loop, contexts: list[dict[str, Any]]) -> None:
     loop.add_signal_handler(USR1, lambda: 1 // 0)
     loop.call_soon(send, USR1)
     run_until(loop, lambda: contexts)

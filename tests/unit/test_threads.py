@@ -34,9 +34,7 @@ def run_in_thread(loop: Loop) -> threading.Thread:
 
 @since_3_14
 @pytest.mark.parametrize("debug", [False, True])
-def test_cancelling_a_running_callback_from_another_thread_waits_for_its_end(
-    make_loop: Any, debug: bool
-) -> None:
+def test_cancelling_a_running_callback_from_another_thread_waits_for_its_end(make_loop: Any, debug: bool) -> None:
     loop = make_loop()
     loop.set_debug(debug)
     loop.slow_callback_duration = LIMIT_S

@@ -82,9 +82,7 @@ def test_flow_control_pauses_and_resumes(loop: Loop, certificates: Certificates)
         client.write(b"x" * (MIB // 4))
     assert protocol.names == ["made", "pause"]
     served.resume_reading()
-    run_until(
-        loop, lambda: sum(len(data) for name, *rest in peer.events for data in rest if data) == 16 * MIB
-    )
+    run_until(loop, lambda: sum(len(data) for name, *rest in peer.events for data in rest if data) == 16 * MIB)
     assert protocol.names == ["made", "pause", "resume"]
     client.close()
     run_until(loop, lambda: protocol.is_lost and peer.is_lost)
@@ -163,9 +161,7 @@ def test_start_tls_keeps_the_bytes_on_both_sides_of_it(loop: Loop, certificates:
         while not plain.received.endswith(b"go ahead\n"):
             await asyncio.sleep(0)
         encrypted = Recorder()
-        over_tls = await loop.start_tls(
-            client, encrypted, certificates.client_context(), server_hostname="localhost"
-        )
+        over_tls = await loop.start_tls(client, encrypted, certificates.client_context(), server_hostname="localhost")
         assert over_tls is not None
         over_tls.write(b"secret " * 10_000)
         served_over_tls, served_encrypted = await serving
@@ -200,9 +196,7 @@ def test_start_tls_sends_what_was_written_before_it_as_it_was(loop: Loop, certif
         serving = asyncio.ensure_future(
             loop.start_tls(served, served_encrypted, certificates.server_context(), server_side=True)
         )
-        over_tls = await loop.start_tls(
-            client, encrypted, certificates.client_context(), server_hostname="localhost"
-        )
+        over_tls = await loop.start_tls(client, encrypted, certificates.client_context(), server_hostname="localhost")
         assert over_tls is not None
         served_over_tls = await serving
         over_tls.write(b"secret")
@@ -243,9 +237,7 @@ def test_streams_can_start_tls(loop: Loop, certificates: Certificates) -> None:
     run(loop, main())
 
 
-def test_a_connection_cut_without_a_farewell_ends_as_asyncio_ends_it(
-    loop: Loop, certificates: Certificates
-) -> None:
+def test_a_connection_cut_without_a_farewell_ends_as_asyncio_ends_it(loop: Loop, certificates: Certificates) -> None:
     client, protocol, served, peer = run(loop, connected(loop, certificates))
     served.abort()
     run_until(loop, lambda: protocol.is_lost and peer.is_lost)

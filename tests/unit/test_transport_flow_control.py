@@ -210,9 +210,7 @@ def test_a_paused_protocol_may_write_more(loop: Loop) -> None:
 @ferrio_only  # asyncio calls connection_lost() twice when resume_writing() ends the transport
 @pytest.mark.parametrize("ending", ["close", "abort"])
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
-def test_a_protocol_may_end_the_transport_when_it_is_paused_or_resumed(
-    loop: Loop, method: str, ending: str
-) -> None:
+def test_a_protocol_may_end_the_transport_when_it_is_paused_or_resumed(loop: Loop, method: str, ending: str) -> None:
     class Ends(Recorder):
         def end(self, name: str) -> None:
             if name == method:

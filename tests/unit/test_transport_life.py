@@ -420,9 +420,7 @@ def test_an_exception_at_the_beginning_or_the_end_is_told_as_that_of_a_callback(
     connection.peer.close()
 
 
-def test_a_protocol_without_the_methods_fails_like_one_that_raises(
-    loop: Loop, contexts: list[dict[str, Any]]
-) -> None:
+def test_a_protocol_without_the_methods_fails_like_one_that_raises(loop: Loop, contexts: list[dict[str, Any]]) -> None:
     lost: list[Any] = []
 
     class Bare:
@@ -637,11 +635,7 @@ def test_transports_in_every_state_are_collected_with_their_loop() -> None:
     connections[1].transport.write(b"x" * (4 * MIB))
     connections[2].transport.close()
     loop.call_soon(connections[3].transport.write, b"x")
-    gone = [
-        weakref.ref(each)
-        for connection in connections
-        for each in (connection.transport, connection.protocol)
-    ]
+    gone = [weakref.ref(each) for connection in connections for each in (connection.transport, connection.protocol)]
     gone.append(weakref.ref(loop))
     peers = [connection.peer for connection in connections]
     del loop, connections

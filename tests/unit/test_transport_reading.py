@@ -362,9 +362,7 @@ def test_no_buffer_stays_exported_between_receives(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"read-only", bytearray(), memoryview(b""), "text", None, 0, [1]])
-def test_a_bad_buffer_ends_the_connection_and_is_told(
-    loop: Loop, contexts: list[dict[str, Any]], bad: Any
-) -> None:
+def test_a_bad_buffer_ends_the_connection_and_is_told(loop: Loop, contexts: list[dict[str, Any]], bad: Any) -> None:
     class Bad(Buffered):
         def get_buffer(self, sizehint: int) -> Any:
             return bad

@@ -232,9 +232,7 @@ def test_a_write_in_a_callback_has_left_when_the_next_callback_runs(loop: Loop) 
     connection.end()
 
 
-def test_a_write_in_a_callback_that_fails_leaves_all_the_same(
-    loop: Loop, contexts: list[dict[str, Any]]
-) -> None:
+def test_a_write_in_a_callback_that_fails_leaves_all_the_same(loop: Loop, contexts: list[dict[str, Any]]) -> None:
     connection = connect(loop)
 
     def write_and_fail() -> None:
@@ -395,10 +393,7 @@ def test_eight_mebibytes_each_way_at_once(loop: Loop) -> None:
     second.transport.writelines(back[start : start + 100_000] for start in range(0, len(back), 100_000))
 
     def is_complete() -> bool:
-        counts = [
-            sum(len(piece) for name, *rest in each.protocol.events for piece in rest)
-            for each in (first, second)
-        ]
+        counts = [sum(len(piece) for name, *rest in each.protocol.events for piece in rest) for each in (first, second)]
         return counts == [8 * MIB, 8 * MIB]
 
     run_until(loop, is_complete)

@@ -66,9 +66,7 @@ def test_descriptors_come_before_timers_and_both_after_what_was_ready(
     assert ran == ["ready", "reader", "timer", "second timer"]
 
 
-def test_a_descriptors_reader_comes_before_its_writer(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_descriptors_reader_comes_before_its_writer(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     ran: list[str] = []
     theirs.send(b"data")

@@ -437,9 +437,7 @@ def test_many_descriptors_at_once_are_all_served(loop: Loop) -> None:
     pairs = [socket.socketpair() for _ in range(300)]
     calls: list[int] = []
     for number, (ours, theirs) in enumerate(pairs):
-        loop.add_reader(
-            ours, lambda number=number, ours=ours: (calls.append(number), loop.remove_reader(ours))
-        )
+        loop.add_reader(ours, lambda number=number, ours=ours: (calls.append(number), loop.remove_reader(ours)))
         theirs.send(b"x")
     run_until(loop, lambda: len(calls) == 300)
     assert sorted(calls) == list(range(300))

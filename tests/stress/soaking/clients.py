@@ -58,9 +58,7 @@ async def by_adopted_socket(plan: Plan, tally: Tally) -> None:
     connection.setblocking(False)
     try:
         await loop.sock_connect(connection, plan.address)
-        transport, protocol = await loop.create_connection(
-            lambda: ClientProtocol(plan, tally), sock=connection
-        )
+        transport, protocol = await loop.create_connection(lambda: ClientProtocol(plan, tally), sock=connection)
     except BaseException:
         connection.close()
         raise

@@ -87,9 +87,7 @@ def main(request: dict[str, Any]) -> None:
     json.dump(vars(seen), sys.stdout)
 
 
-async def run_in_another_process(
-    count: int, seed: int, addresses: list[tuple[str, int]], tally: Tally
-) -> None:
+async def run_in_another_process(count: int, seed: int, addresses: list[tuple[str, int]], tally: Tally) -> None:
     """Run *count* plain clients in a process of their own and add what they saw to *tally*."""
     request = json.dumps({"count": count, "seed": seed, "addresses": addresses})
     command = [sys.executable, str(PROGRAM), "--plain-clients", request]

@@ -38,9 +38,7 @@ class Conversation:
         before = self._received
         self._received += len(data)
         if self._received > self.size:
-            self._tally.fail(
-                f"server: {self._received - self.size} bytes too many on connection {self.number}"
-            )
+            self._tally.fail(f"server: {self._received - self.size} bytes too many on connection {self.number}")
         elif bytes(data) != tagged(self.number, TO_SERVER, len(data), before):
             self._tally.fail(f"server: wrong bytes on connection {self.number}")
         elif before < self.size == self._received and self.mode in ANSWERS:
@@ -202,13 +200,9 @@ async def start_servers(
         listener.setblocking(False)
         addresses.append(listener.getsockname())
         if index % 4 == 0:
-            servers.append(
-                await loop.create_server(lambda: ServerProtocol(tally), sock=listener, backlog=1024)
-            )
+            servers.append(await loop.create_server(lambda: ServerProtocol(tally), sock=listener, backlog=1024))
         elif index % 4 == 1:
-            servers.append(
-                await loop.create_server(lambda: BufferedServerProtocol(tally), sock=listener, backlog=1024)
-            )
+            servers.append(await loop.create_server(lambda: BufferedServerProtocol(tally), sock=listener, backlog=1024))
         elif index % 4 == 2:
             handle = StreamServer(tally, chance).handle
             servers.append(await asyncio.start_server(handle, sock=listener, backlog=1024))
