@@ -56,10 +56,7 @@ def take(case: Case, loop: str, settings: Settings, programs: Programs) -> Metri
         SampleFailed: The server, the load generator or the benchmark ended badly.
     """
     others = OtherWork([settings.server_core, settings.client_core])
-    if isinstance(case, EchoCase):
-        metrics = echo(case, loop, settings, programs)
-    else:
-        metrics = micro(case, loop, settings)
+    metrics = echo(case, loop, settings, programs) if isinstance(case, EchoCase) else micro(case, loop, settings)
     return {**metrics, "others_busy": others.share()}
 
 

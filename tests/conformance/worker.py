@@ -167,10 +167,7 @@ def identified(suite, package: str, module: str) -> list[unittest.TestCase]:
     tests = list(flattened(suite))
     for test in tests:
         method = getattr(test, "_testMethodName", None)
-        if method:
-            name = f"{type(test).__qualname__}.{method}"
-        else:
-            name = test.id().removeprefix(f"{package}.{module}.")
+        name = f"{type(test).__qualname__}.{method}" if method else test.id().removeprefix(f"{package}.{module}.")
         seen[name] += 1
         repeat = f"#{seen[name]}" if seen[name] > 1 else ""
         test.conformance_id = f"{module}.{name}{repeat}"
