@@ -264,8 +264,8 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         ssl_shutdown_timeout: float | None = asyncio.constants.SSL_SHUTDOWN_TIMEOUT,
         context: contextvars.Context | None = None,
     ) -> None:
-        # As asyncio's, but for the lack of a resource: that is reported once, where asyncio reports it for every place in
-        # the backlog, and the listener is left alone for a second.
+        # As asyncio's, but for the lack of a resource: that is reported once, where asyncio reports it for each place
+        # in the backlog, and the listener is left alone for a second.
         for _ in range(backlog + 1):
             try:
                 conn, addr = sock.accept()

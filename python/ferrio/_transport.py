@@ -32,8 +32,6 @@ class SocketTransport(_ferrio.StreamTransport):
     _start_tls_compatible = True
     _sendfile_compatible = asyncio.constants._SendfileMode.TRY_NATIVE
 
-    max_size = 256 * 1024
-
     def __init__(
         self,
         loop: Loop,

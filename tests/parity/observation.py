@@ -22,6 +22,10 @@ from typing import Any
 
 LIMIT_S = 5.0
 
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+#: Port numbers from here on are the kernel's choice.
+EPHEMERAL = 1024
+
 #: Each pattern and what stands for its matches, in this order.
 WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b0x[0-9a-f]+"), "ADDRESS"),
@@ -35,12 +39,19 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
     (re.compile(r"\bTask-\d+"), "TASK"),
     (re.compile(r"\bpid \d+|<pid \d+>|\bpid=\d+"), "PID"),
-    (re.compile(r"\b\d+\.\d+ (seconds|ms)"), r"T \1"),
+    (re.compile(r"\b\d+\.\d+ ?(seconds|ms)"), r"T \1"),
+    (re.compile(r"\bwhen=\d+\.\d+"), "when=T"),
+    (re.compile(r"\bpipe \d+"), "pipe N"),
+    # Names cut short by reprlib.
+    (re.compile(r"<(?:_SelectorSoc|SocketTransp)\w*\.\.\."), "<TRANSPORT..."),
     (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
-    (re.compile(r"((?:'(?:127\.0\.0\.\d|::1|localhost)'|\[[^\]]*\]), )\d+"), r"\1PORT"),
+    (re.compile(r"('(?:127\.0\.0\.\d|::1|localhost)', )\d+"), r"\1PORT"),
     (re.compile(r"\b(127\.0\.0\.\d|localhost):\d+"), r"\1:PORT"),
     (re.compile(r"/tmp/[^'\" ,)>]*"), "PATH"),
-    (re.compile(r"/[^ '\"]*/asyncio/\w+\.py:\d+"), "ASYNCIO"),
+    # Where the loop itself has scheduled something.
+    (re.compile(r"created at /[^ '\"]*:\d+"), "created at PLACE"),
+    # Ferrio says "idle" as soon as everything is sent, asyncio when the writer is removed.
+    (re.compile(r"write=<(?:idle|polling)"), "write=<"),
 ]
 
 
@@ -56,6 +67,8 @@ def in_words(value: Any) -> Any:
         return value
     if isinstance(value, type):
         return in_words(value.__name__)
+    if isinstance(value, tuple) and len(value) in (2, 4) and value[0] in LOCAL_HOSTS and isinstance(value[1], int):
+        return [value[0], value[1] if value[1] < EPHEMERAL else "PORT", *value[2:]]
     if isinstance(value, list | tuple | set | frozenset):
         return [in_words(each) for each in value]
     if isinstance(value, dict):
@@ -138,6 +151,15 @@ class Observation:
         return [next(part for part in entry if isinstance(part, str)) for entry in self.entries]
 
 
+def is_compared(line: str) -> bool:
+    """Whether a line of a log message is the same on both loops.
+
+    Stacks lead through a loop's inner workings. ``handle_traceback`` tells where asyncio has registered a descriptor of
+    its own; Ferrio's transports have no handle.
+    """
+    return not line.startswith(("  ", "handle_traceback: "))
+
+
 class _Records(logging.Handler):
     def __init__(self, observation: Observation) -> None:
         super().__init__()
@@ -148,7 +170,7 @@ class _Records(logging.Handler):
             # Ferrio has none.
             return
         failure = record.exc_info[1] if record.exc_info else None
-        lines = [in_words(line) for line in record.getMessage().splitlines() if not line.startswith("  ")]
+        lines = [in_words(line) for line in record.getMessage().splitlines() if is_compared(line)]
         self._observation.logged.append([record.levelname, lines, None if failure is None else described(failure)])
 
 

@@ -31,6 +31,7 @@ class Noted(asyncio.Protocol):
         self.at = at or {}
         self.transport: Any = None
         self.received = bytearray()
+        self.is_ended = False
         self.lost: asyncio.Future[None] = diary.loop.create_future()
 
     def note(self, event: str, *details: Any) -> None:
@@ -47,6 +48,7 @@ class Noted(asyncio.Protocol):
         self.note("data_received", len(data), data[:20], type(data))
 
     def eof_received(self) -> bool:
+        self.is_ended = True
         self.note("eof_received")
         return self.keep_open
 
@@ -78,10 +80,12 @@ class NotedBuffered(Noted, asyncio.BufferedProtocol):
 
 
 def fail_with(exception: type[BaseException] | BaseException) -> Callable[[Any], object]:
-    """A thing to do: raise."""
+    """A thing to do: raise, the first time."""
+    left = [exception]
 
     def raise_it(transport: Any) -> None:
-        raise exception
+        if left:
+            raise left.pop()
 
     return raise_it
 

@@ -164,8 +164,8 @@ def test_writes_after_the_peer_has_gone(scenario: Play) -> None:
         diary.count_turns()
         for number in range(3):
             transport.write(b"x")
-            # Ferrio sends when the callback is over, so it learns of the failure then.
-            await asyncio.sleep(0)
+            # Ferrio sends when the callback is over, and learns of the failure then.
+            await turns(2)
             diary("written", number, transport.is_closing())
         await protocol.lost
 
@@ -247,7 +247,7 @@ def test_pausing_and_resuming(scenario: Play) -> None:
 
 
 def test_reading_into_a_protocols_buffer(scenario: Play) -> None:
-    async def play(diary: Diary) -> None:
+    async def play(diary: Diary) -> bytes:
         protocol = NotedBuffered(diary)
         _, peer = await connect(protocol)
         diary.count_turns()
@@ -255,7 +255,7 @@ def test_reading_into_a_protocols_buffer(scenario: Play) -> None:
         await turns(5)
         peer.close()
         await protocol.lost
-        return bytes(protocol.received)  # type: ignore[return-value]
+        return bytes(protocol.received)
 
     scenario(play)
 

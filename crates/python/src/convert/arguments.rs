@@ -3,6 +3,8 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 
 use crate::object::Object;
 
@@ -66,8 +68,15 @@ impl<'a> Arguments<'a> {
     }
 }
 
+/// Python's one empty tuple.
+static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
+
 /// A tuple of the objects at these addresses.
+#[inline]
 pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
+    if values.is_empty() {
+        return Ok(EMPTY.get_or_init(py, || Object::new(PyTuple::empty(py))).clone());
+    }
     #[expect(clippy::cast_possible_wrap, reason = "the length of a slice")]
     // SAFETY: the thread is attached.
     let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };

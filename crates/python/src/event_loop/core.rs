@@ -1,7 +1,7 @@
 //! The state of a loop.
 
-use core::cell::Cell;
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, RawFd};
 
@@ -60,23 +60,35 @@ pub(crate) struct LoopCore {
     pub(super) flags: Flags,
 }
 
-/// Plain values that only attached threads touch.
+/// One word that only attached threads touch; ordered by what attaches them. Costs what a plain word costs.
 #[derive(Default)]
-pub(super) struct Flags {
-    pub(super) closed: Cell<bool>,
-    pub(super) stopping: Cell<bool>,
-    pub(super) debug: Cell<bool>,
-    /// Identity of the thread that runs the loop, 0 for none.
-    pub(super) thread: Cell<u64>,
-    /// An entry is being run: written bytes wait for its end.
-    pub(super) in_entry: Cell<bool>,
-    /// `corked` is not empty.
-    pub(super) has_corked: Cell<bool>,
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    #[inline]
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set(&self, value: bool) {
+        self.0.store(value, Ordering::Relaxed);
+    }
 }
 
-// SAFETY: single words, read and written by attached threads; with the GIL there is one at a time.
-#[cfg(not(Py_GIL_DISABLED))]
-unsafe impl Sync for Flags {}
+/// Plain values of a loop.
+#[derive(Default)]
+pub(super) struct Flags {
+    pub(super) closed: Flag,
+    pub(super) stopping: Flag,
+    pub(super) debug: Flag,
+    /// Identity of the thread that runs the loop, 0 for none.
+    pub(super) thread: AtomicU64,
+    /// An entry is being run: written bytes wait for its end.
+    pub(super) in_entry: Flag,
+    /// `corked` is not empty.
+    pub(super) has_corked: Flag,
+}
 
 impl LoopCore {
     /// The core behind a loop object.
@@ -104,7 +116,7 @@ impl LoopCore {
     pub(crate) fn is_own_thread(&self) -> bool {
         // SAFETY: no conditions.
         let current = unsafe { ffi::PyThread_get_thread_ident() };
-        self.flags.thread.get() == current as u64
+        self.flags.thread.load(Ordering::Relaxed) == current as u64
     }
 
     /// Whether an entry of this loop is being run by the calling thread.
@@ -152,7 +164,7 @@ impl LoopCore {
     /// Adds a handle from any thread and wakes the loop.
     pub(super) fn push_from_any_thread(&self, py: Python<'_>, handle: Object) {
         // While no thread runs the loop, whoever holds the interpreter may use its queue.
-        if self.is_own_thread() || (self.flags.thread.get() == 0 && !cfg!(Py_GIL_DISABLED)) {
+        if self.is_own_thread() || (self.flags.thread.load(Ordering::Relaxed) == 0 && !cfg!(Py_GIL_DISABLED)) {
             self.push_ready(py, Entry::Handle(handle));
             return;
         }
@@ -267,9 +279,10 @@ impl LoopCore {
     pub(super) fn release_everything(&self, py: Python<'_>) {
         self.take_inbox(py);
         let released = self.reactor.with(py, |reactor| {
+            // First: in a forked child the registrations are the parent's as well, and stay.
+            reactor.backend.close();
             let watched: Vec<Key> = reactor.sources.keys().collect();
             let chains: Vec<_> = watched.into_iter().map(|key| reactor.backend.detach(key)).collect();
-            reactor.backend.close();
             (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
         });
         let wake = self.wake.with(py, Option::take);

@@ -3,6 +3,8 @@
 //! `BaseEventLoop` keeps its state in attributes (`_closed`, `_stopping`, `_debug`, ...) and reads them in dozens of
 //! methods that Ferrio inherits. Here these attributes are windows on the native state.
 
+use core::sync::atomic::Ordering;
+
 use ferrio_engine::time::Expirable;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -37,7 +39,7 @@ impl LoopCore {
 
     /// Whether the loop is running.
     fn is_running(&self) -> bool {
-        self.flags.thread.get() != 0
+        self.flags.thread.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the loop is closed.
@@ -124,12 +126,12 @@ impl LoopCore {
 
     #[getter]
     fn _thread_id(&self) -> Option<u64> {
-        Some(self.flags.thread.get()).filter(|&thread| thread != 0)
+        Some(self.flags.thread.load(Ordering::Relaxed)).filter(|&thread| thread != 0)
     }
 
     #[setter(_thread_id)]
     fn set_thread_id(&self, thread: Option<u64>) {
-        self.flags.thread.set(thread.unwrap_or(0));
+        self.flags.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// The handles that are ready, in order; a snapshot.

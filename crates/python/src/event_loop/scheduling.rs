@@ -25,7 +25,8 @@ struct Call<'a> {
 }
 
 /// Parses a call whose parameters before `args` are `names`: the callback, or a time and the callback.
-#[inline]
+#[expect(clippy::inline_always, reason = "four callers; the result would travel through memory otherwise")]
+#[inline(always)]
 fn parse<'a>(
     py: Python<'_>,
     function: &'static str,
@@ -43,6 +44,7 @@ fn parse<'a>(
 }
 
 /// [`parse`] with keywords, of which `context` is the usual one.
+#[inline(never)]
 fn parse_keywords<'a>(
     py: Python<'_>,
     function: &'static str,
@@ -182,9 +184,8 @@ fn schedule_at(
         trace: debug,
     }
     .make(py)?;
-    let when_object = when_object.unwrap_or_else(|| Object::new(PyFloat::new(py, when)));
     // SAFETY: a new timer handle.
-    let timer = unsafe { TimerRef::schedule(py, handle.clone(), when_object) };
+    let timer = unsafe { TimerRef::schedule(py, handle.clone(), when, when_object) };
     core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
     Ok(handle)
 }
@@ -195,6 +196,13 @@ fn seconds(py: Python<'_>, value: Option<*mut ffi::PyObject>, none: &'static str
     if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
         // SAFETY: a float.
         return Ok(unsafe { ffi::PyFloat_AS_DOUBLE(value) });
+    }
+    // SAFETY: an argument of the call.
+    if unsafe { ffi::PyLong_CheckExact(value) } != 0 {
+        // SAFETY: an integer; one too large for a float is an exception.
+        let seconds = unsafe { ffi::PyLong_AsDouble(value) };
+        #[expect(clippy::float_cmp, reason = "exactly -1 stands for an error, and for -1")]
+        return if seconds == -1.0 { PyErr::take(py).map_or(Ok(seconds), Err) } else { Ok(seconds) };
     }
     // SAFETY: an argument of the call.
     let value = unsafe { Bound::from_borrowed_ptr(py, value) };
@@ -256,7 +264,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         fast_def(
             c"call_soon",
             call_soon,
-            c"call_soon($self, callback, /, *args, context=None)\n--\n\n\
+            c"call_soon($self, callback, *args, context=None)\n--\n\n\
               Run callback(*args) in the next turn.\n\n\
               Args:\n    callback: Called on the loop thread.\n    context: Context to run in; a copy of the caller's \
               when omitted.\n\nReturns:\n    A Handle that can cancel the call.\n\nRaises:\n    RuntimeError: The loop is \
@@ -269,7 +277,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         fast_def(
             c"call_soon_threadsafe",
             call_soon_threadsafe,
-            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n\
+            c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n\
               Run callback(*args) in the next turn, and wake the loop if it sleeps. From any thread.\n\n\
               Raises:\n    RuntimeError: The loop is closed.\n\n\
               From Python 3.14 on, cancelling the handle from another thread waits while its callback runs. Follows \
@@ -281,7 +289,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         fast_def(
             c"call_later",
             call_later,
-            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+            c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
               Run callback(*args) once, no sooner than delay seconds from now.\n\n\
               Args:\n    delay: Seconds, may be fractional; 0 or less means the next turn. Counted in nanoseconds, \
               rounded up.\n\nReturns:\n    A TimerHandle.\n\nRaises:\n    RuntimeError: The loop is closed, or (debug \
@@ -294,7 +302,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         fast_def(
             c"call_at",
             call_at,
-            c"call_at($self, when, callback, /, *args, context=None)\n--\n\n\
+            c"call_at($self, when, callback, *args, context=None)\n--\n\n\
               Run callback(*args) once, no sooner than the loop's clock shows when.\n\n\
               Args:\n    when: Seconds on the clock of time().\n\nFollows asyncio.loop.call_at.",
         ),

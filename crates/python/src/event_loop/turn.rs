@@ -120,7 +120,8 @@ impl LoopCore {
     }
 
     fn run_entry(&self, py: Python<'_>, entry: Entry) -> PyResult<()> {
-        let around = self.flags.in_entry.replace(true);
+        let around = self.flags.in_entry.get();
+        self.flags.in_entry.set(true);
         let outcome = match entry {
             Entry::Handle(handle) => {
                 let outcome = handle::run(py, self, &handle);
@@ -149,7 +150,8 @@ impl LoopCore {
     /// Sends what the entry that has just run has written.
     fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
-        while self.flags.has_corked.replace(false) {
+        while self.flags.has_corked.get() {
+            self.flags.has_corked.set(false);
             // A failed flush calls the protocol, which may write elsewhere: hence the loop.
             let mut corked = self.corked.with(py, core::mem::take);
             for transport in corked.drain(..) {

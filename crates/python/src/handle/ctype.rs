@@ -212,9 +212,25 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
     0
 }
 
+/// The class of the last loop that [`core_of`] has checked: nearly always there is but one.
+static LOOP_CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// The loop in a handle's slot, which Python may have filled with anything.
+#[inline]
 fn core_of<'py>(py: Python<'py>, handle: &Handle) -> Option<Bound<'py, LoopCore>> {
     let event_loop = handle.get(Slot::Loop)?.into_bound(py);
-    event_loop.cast_into::<LoopCore>().ok()
+    // SAFETY: a live object.
+    let class = unsafe { ffi::Py_TYPE(event_loop.as_ptr()) };
+    if class == LOOP_CLASS.load(Ordering::Relaxed) {
+        // SAFETY: this class was found to be a subclass of the core's; the reference below keeps it alive, so that its
+        // address stands for no other.
+        return Some(unsafe { event_loop.cast_into_unchecked() });
+    }
+    let core = event_loop.cast_into::<LoopCore>().ok()?;
+    if LOOP_CLASS.load(Ordering::Relaxed).is_null() {
+        LOOP_CLASS.store(core.get_type().into_ptr().cast(), Ordering::Relaxed);
+    }
+    Some(core)
 }
 
 /// Waits until the loop has run this handle, if it is one of `call_soon_threadsafe` and this is another thread.
@@ -327,11 +343,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     )
     .method(heap_type::no_arguments_def(c"_run", run_behind_gate, c"Run the callback."))
     .build(py, &thread_safe_base, 0)?;
-    let timer = builder(c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.").build(
-        py,
-        &timer_base,
-        0,
-    )?;
+    timer::set_state_offset(heap_type::state_offset(&timer_base));
+    let timer = builder(c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.")
+        .attribute(c"_when", timer::WHEN_GETTER, Some(timer::set_when))
+        .build(py, &timer_base, timer::STATE_BYTES)?;
     for (place, class) in [(&HANDLE, &plain), (&THREAD_SAFE, &thread_safe), (&TIMER, &timer)] {
         // The types live as long as the process: handles of any age lead here.
         place.store(class.clone().into_ptr().cast(), Ordering::Relaxed);

@@ -5,9 +5,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use ferrio_engine::time::Expirable;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyFloat, PyType};
 
 use super::layout::{self, slot_at};
+use crate::heap_type::{self, getter};
 use crate::object::Object;
 
 /// Offsets of `asyncio.TimerHandle`'s own slots, found when the module is imported.
@@ -26,18 +27,79 @@ pub(super) fn own_slots() -> [usize; 2] {
     [SCHEDULED.load(Ordering::Relaxed), WHEN.load(Ordering::Relaxed)]
 }
 
+/// Bytes of native state behind asyncio's slots: the time of a handle whose `_when` nobody has asked for yet.
+pub(super) const STATE_BYTES: usize = size_of::<f64>();
+
+/// Offset of that state; set when the type is made.
+static SECONDS: AtomicUsize = AtomicUsize::new(0);
+
+/// Remembers where instances keep their state.
+pub(super) fn set_state_offset(offset: usize) {
+    SECONDS.store(offset, Ordering::Relaxed);
+}
+
+/// The place of a timer handle's native time.
+///
+/// # Safety
+/// `handle` is an instance of the timer handle's type.
+unsafe fn seconds_of(handle: *mut ffi::PyObject) -> *mut f64 {
+    // SAFETY: passed on to the caller; instances are that long.
+    unsafe { handle.byte_add(SECONDS.load(Ordering::Relaxed)) }.cast()
+}
+
+// `_when`: the float is made when somebody asks. Most timers are cancelled before anybody does.
+getter!(get_when, |py, object| {
+    let [_, offset] = own_slots();
+    // SAFETY: an attribute of the type.
+    let slot = unsafe { slot_at(object, offset) };
+    if slot.is_null() {
+        // SAFETY: as above.
+        let place = unsafe { seconds_of(object) };
+        // SAFETY: written when the timer was scheduled; zeroed memory is a number as well.
+        let seconds = unsafe { place.read() };
+        *slot = Object::new(PyFloat::new(py, seconds)).into_ptr();
+    }
+    // SAFETY: the slot holds a live object.
+    Ok(unsafe { Object::from_borrowed(*slot) })
+});
+
+pub(super) unsafe extern "C" fn set_when(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _: *mut core::ffi::c_void,
+) -> core::ffi::c_int {
+    let [_, offset] = own_slots();
+    // SAFETY: an attribute of the type.
+    let slot = unsafe { slot_at(object, offset) };
+    // SAFETY: null stands for deletion, anything else is a live object.
+    let value = (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) });
+    let before = core::mem::replace(slot, value.map_or(core::ptr::null_mut(), Object::into_ptr));
+    // SAFETY: the slot owned its reference.
+    drop(unsafe { Object::from_owned(before) });
+    0
+}
+
+/// The attribute `_when`.
+pub(super) const WHEN_GETTER: heap_type::Getter = get_when;
+
 /// A timer handle in the loop's timers.
 pub(crate) struct TimerRef(Object);
 
 impl TimerRef {
-    /// Enters a new timer handle: sets `_when` and `_scheduled`.
+    /// Enters a new timer handle: sets its time and `_scheduled`. `when` is the caller's own object for that time, if any.
     ///
     /// # Safety
     /// `handle` is a new instance of the timer handle's type, whose own slots are null.
-    pub(crate) unsafe fn schedule(py: Python<'_>, handle: Object, when: Object) -> Self {
+    pub(crate) unsafe fn schedule(py: Python<'_>, handle: Object, seconds: f64, when: Option<Object>) -> Self {
         let [scheduled, when_offset] = own_slots();
-        // SAFETY: the offsets belong to the handle's type.
-        *unsafe { slot_at(handle.as_ptr(), when_offset) } = when.into_ptr();
+        // SAFETY: as the caller says.
+        let place = unsafe { seconds_of(handle.as_ptr()) };
+        // SAFETY: as above.
+        unsafe { place.write(seconds) };
+        if let Some(when) = when {
+            // SAFETY: the offsets belong to the handle's type.
+            *unsafe { slot_at(handle.as_ptr(), when_offset) } = when.into_ptr();
+        }
         // SAFETY: as above.
         *unsafe { slot_at(handle.as_ptr(), scheduled) } = boolean(py, true).into_ptr();
         Self(handle)

@@ -2,7 +2,8 @@
 //!
 //! Written bytes wait for the end of the callback that writes them, so that a header and a body leave with one system call
 //! ("corking"). They leave earlier when there are many, when somebody asks how many are waiting, and when the transport
-//! closes; outside a callback of the loop they leave at once. So nobody in the process can tell the difference.
+//! closes; outside a callback of the loop they leave at once. What a callback can tell: bytes it has written reach a peer, and
+//! a failing connection shows, only after it has returned.
 
 use core::ptr::NonNull;
 
@@ -187,6 +188,10 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     let mut chunks = Vec::new();
     for line in lines.try_iter()? {
         let line = line?;
+        // Since 3.14 asyncio passes over what is empty, whatever it is.
+        if cfg!(Py_3_14) && !line.is_truthy()? {
+            continue;
+        }
         // Any buffer will do, as in asyncio; for anything else the error is the memoryview's.
         let line = if is_bytes_like(&line) { line } else { PyMemoryView::from(&line)?.into_any() };
         chunks.push(chunk_of(py, &line)?);
