@@ -37,14 +37,12 @@ class LoopCore:
     def call_soon(
         self,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> Handle: ...
     def call_soon_threadsafe(
         self,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> Handle | ThreadSafeHandle: ...
@@ -52,7 +50,6 @@ class LoopCore:
         self,
         delay: float,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
@@ -60,7 +57,6 @@ class LoopCore:
         self,
         when: float,
         callback: Callable[[*_Ts], object],
-        /,
         *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...

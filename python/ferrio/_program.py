@@ -42,7 +42,7 @@ def run_program(path: str, arguments: list[str]) -> None:
     whole = os.path.abspath(path) if os.path.isabs(path) else os.path.join(os.getcwd(), path)
     main = _fresh_main()
     main.__file__ = whole
-    main.__loader__ = SourceFileLoader("__main__", whole)
+    main.__dict__["__loader__"] = SourceFileLoader("__main__", whole)
     main.__dict__["__cached__"] = None
     exec(compile(source, whole, "exec"), main.__dict__)
 

@@ -116,12 +116,6 @@ class SocketTransport(_ferrio.StreamTransport):
         # asyncio checks the type before it looks at the transport, in the words of its version.
         asyncio.selector_events._SelectorSocketTransport.write(self, data)  # type: ignore[attr-defined]
 
-    def _fail(self, exc: BaseException, message: str) -> None:
-        try:
-            raise exc
-        except BaseException:
-            self._fatal_error(exc, message)
-
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         loop = self._loop
         if isinstance(exc, OSError):
@@ -172,6 +166,9 @@ class SocketTransport(_ferrio.StreamTransport):
                     "protocol": protocol,
                 }
             )
+
+    def _log_debug(self, message: str) -> None:
+        asyncio.selector_events.logger.debug(message, self)  # type: ignore[attr-defined]
 
     def _report_if_slow(self, took: float) -> None:
         loop = self._loop

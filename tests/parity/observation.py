@@ -35,6 +35,8 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
         "TRANSPORT",
     ),
     (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
+    (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
+    (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
     (re.compile(r"\bfd=-?\d+"), "fd=N"),
     (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
     (re.compile(r"\bTask-\d+"), "TASK"),
@@ -86,7 +88,8 @@ def described(error: BaseException) -> dict[str, Any]:
         description["members"] = [described(member) for member in error.exceptions]
     if error.__cause__ is not None:
         description["cause"] = described(error.__cause__)
-    elif error.__context__ is not None and not error.__suppress_context__:
+    elif not error.__suppress_context__ and not isinstance(error.__context__, KeyError | type(None)):
+        # A KeyError is how a selector finds out that it does not know a descriptor.
         description["context"] = type(error.__context__).__name__
     return description
 
@@ -120,13 +123,20 @@ class Diary:
 
     @contextlib.contextmanager
     def raises(self, event: str, *details: Any) -> Iterator[None]:
-        """Write down whether and what the block raises."""
+        """Write down whether and what the block raises. What ends the whole scenario passes through."""
         try:
             yield
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             self(event, *details, error)
         else:
             self(event, *details, "nothing raised")
+
+
+class DidNotEnd(Exception):
+    """A scenario took longer than the limit."""
 
 
 Scenario = Callable[[Diary], Coroutine[Any, Any, Any]]
@@ -196,7 +206,9 @@ def observe(
             warnings.simplefilter("always")
             _play(scenario, new_loop(), observation, debug=debug)
             gc.collect()
-        observation.warned = sorted([each.category.__name__, in_words(str(each.message))] for each in caught)
+        observation.warned = sorted(
+            [each.category.__name__, in_words(str(each.message).partition("\n")[0])] for each in caught
+        )
     finally:
         sys.unraisablehook = hook
         logger.setLevel(level)
@@ -214,14 +226,23 @@ def _play(scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Obse
     diary = Diary(loop)
     loop.set_debug(debug)
     loop.set_exception_handler(note)
+    # How long a callback takes is the machine's affair.
+    loop.slow_callback_duration = LIMIT_S  # type: ignore[attr-defined]
 
     async def limited() -> Any:
-        async with asyncio.timeout(LIMIT_S):
-            return await scenario(diary)
+        try:
+            async with asyncio.timeout(LIMIT_S) as scope:
+                return await scenario(diary)
+        except TimeoutError:
+            if scope.expired():
+                raise DidNotEnd(f"after {diary.entries[-3:]}") from None
+            raise
 
     try:
         observation.result = in_words(loop.run_until_complete(limited()))
-    except BaseException as error:
+    except DidNotEnd:
+        raise
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit) as error:
         observation.raised = described(error)
         # Its frames refer to all that the scenario made.
         del error

@@ -23,8 +23,8 @@ def test_reading_from_a_stream(scenario: Play) -> None:
         diary("readuntil", await reader.readuntil(b"\r\n"))
         diary("readexactly", await reader.readexactly(3))
         diary("read", await reader.read(100))
-        peer.send(b"x" * 250 + b"\n")
         for method, args in {"readline": (), "readuntil": (b"\n",)}.items():
+            peer.send(b"x" * 250 + b"\n")
             with diary.raises(method):
                 await getattr(reader, method)(*args)
         diary("left", await reader.read(1000))

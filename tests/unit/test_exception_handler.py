@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import logging
+import sys
 from typing import Any
 
 import pytest
 
+from .connections import connect
 from .loops import run, run_until, turn
 
 Loop = asyncio.AbstractEventLoop
@@ -70,6 +72,22 @@ def test_a_handler_may_use_the_loop(loop: Loop) -> None:
     loop.call_soon(fail)
     turn(loop, 2)
     assert ran == ["from the handler"]
+
+
+def test_the_exception_is_under_way_while_the_handler_is_called(make_loop: Any) -> None:
+    """So that ``logging.exception()`` and ``traceback.print_exc()`` in a handler tell of it."""
+    loop = make_loop()
+    seen: list[Any] = []
+    loop.set_exception_handler(lambda loop, context: seen.append((sys.exception(), context["exception"])))
+    loop.call_soon(fail)
+    turn(loop)
+    connection = connect(loop)
+    connection.protocol.data_received = fail  # type: ignore[method-assign]
+    connection.peer.send(b"data")
+    run_until(loop, lambda: connection.protocol.is_lost)
+    connection.peer.close()
+    assert len(seen) == 2
+    assert all(under_way is told for under_way, told in seen)
 
 
 def test_the_handler_can_be_asked_for_and_must_be_callable(loop: Loop) -> None:

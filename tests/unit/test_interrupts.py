@@ -251,6 +251,19 @@ def test_sigint_interrupts_a_loop_that_only_moves_bytes() -> None:
     assert interrupted(body) == ["interrupted", "went on"]
 
 
+def test_sigint_that_comes_just_before_the_loop_sleeps_is_not_lost() -> None:
+    # Nothing in Python runs between the signal and the sleep: the interpreter has not looked at it yet.
+    body = """
+    import ctypes
+    loop.call_soon(ctypes.CDLL(None).kill, os.getpid(), int(signal.SIGINT))
+    loop.call_later(1.5, int)
+    started = time.monotonic()
+    expect_interrupt()
+    assert time.monotonic() - started < 1, "the loop slept with the signal pending"
+    """
+    assert interrupted(body, signals=0) == ["interrupted", "went on"]
+
+
 def test_sigint_interrupts_again_and_again() -> None:
     body = "for _ in range(5):\n    loop.call_soon(ready)\n    expect_interrupt()"
     assert interrupted(body, signals=5) == ["interrupted"] * 5 + ["went on"]

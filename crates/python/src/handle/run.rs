@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use super::layout::{Handle, Slot, is_cancelled};
 use super::{context, ctype};
+use crate::convert::errors::while_handling;
 use crate::event_loop::LoopCore;
 use crate::object::Object;
 
@@ -81,7 +82,8 @@ fn report(py: Python<'_>, handle: &Object, error: PyErr) -> PyResult<()> {
     if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
         return Err(error);
     }
-    let module = py.import("ferrio._event_loop")?;
-    module.call_method1("report_callback_error", (handle.bind(py), error.into_value(py)))?;
+    let exception = error.into_value(py).into_bound(py).into_any();
+    let report = py.import("ferrio._event_loop")?.getattr("report_callback_error")?;
+    while_handling(py, &exception, || report.call1((handle.bind(py), &exception)))?;
     Ok(())
 }

@@ -208,6 +208,18 @@ fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, change: Rea
     state.apply_interest(py, core, object).map_err(|error| os_error(py, error))
 }
 
+/// asyncio's debug messages of a transport.
+fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, message: &str) -> PyResult<()> {
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // SAFETY: whoever stores a loop has checked its type.
+    if unsafe { LoopCore::of(py, event_loop.as_ptr()) }.is_debug() {
+        // SAFETY: the object of the method call.
+        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+        transport.call_method1("_log_debug", (message,))?;
+    }
+    Ok(())
+}
+
 // `_start_reading()`: called once, after `connection_made`.
 no_arguments!(start_reading, |py, object| {
     // SAFETY: a method of the type.
@@ -226,16 +238,23 @@ no_arguments!(start_reading, |py, object| {
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let change = state.with(py, |inner| inner.reading.pause());
+    let (was_reading, change) = state.with(py, |inner| (inner.reading.is_reading(), inner.reading.pause()));
     follow(py, object, state, change)?;
+    if was_reading {
+        log_in_debug(py, object, state, "%r pauses reading")?;
+    }
     Ok(none(py))
 });
 
 no_arguments!(resume_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let change = state.with(py, |inner| inner.reading.resume());
+    let (was_paused, change) =
+        state.with(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()));
     follow(py, object, state, change)?;
+    if was_paused {
+        log_in_debug(py, object, state, "%r resumes reading")?;
+    }
     Ok(none(py))
 });
 

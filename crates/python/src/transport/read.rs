@@ -11,7 +11,7 @@ use pyo3::types::PyInt;
 
 use super::recycled;
 use super::state::{Delivery, State};
-use crate::convert::errors::os_error;
+use crate::convert::errors::{os_error, while_handling};
 use crate::convert::names::names;
 use crate::event_loop::{LoopCore, RECEIVE_BYTES};
 use crate::object::Object;
@@ -220,6 +220,7 @@ pub(super) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &
     if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
         return Err(error);
     }
-    transport.bind(py).call_method1("_fail", (error.into_value(py), message))?;
+    let exception = error.into_value(py).into_bound(py).into_any();
+    while_handling(py, &exception, || transport.bind(py).call_method1("_fatal_error", (&exception, message)))?;
     Ok(())
 }
