@@ -73,6 +73,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._given_selector = selector
+        self._pid = os.getpid()
         # The signal handlers' wake-up descriptor that was set before ours.
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
@@ -122,6 +123,9 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
+        if os.getpid() != self._pid:
+            # A forked child shares the epoll instance with its parent: it lets go of its copy, and changes nothing in it.
+            self._release()
         super().close()
         self._release()
         if self._given_selector is not None:
