@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from .loops import ferrio_only
 
+
+@ferrio_only
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("with_signal_handler", [False, True])
 def test_a_child_that_closes_the_inherited_loop_leaves_the_parents_registrations(
