@@ -504,7 +504,8 @@ def test_write_eof_ends_one_direction_when_everything_is_sent(loop: Loop, place:
     connection.transport.write_eof()
     with pytest.raises(RuntimeError, match="Cannot call write\\(\\) after write_eof\\(\\)"):
         connection.transport.write(b"more")
-    with pytest.raises(RuntimeError, match="Cannot call writelines\\(\\) after write_eof\\(\\)"):
+    # Up to 3.11 asyncio's writelines() joins the lines and calls write().
+    with pytest.raises(RuntimeError, match="Cannot call write(lines)?\\(\\) after write_eof\\(\\)"):
         connection.transport.writelines([b"more"])
     connection.peer.close()
     run_until(loop, lambda: connection.protocol.is_lost)

@@ -33,8 +33,16 @@ impl LoopCore {
         self.take_inbox(py);
         let mut discarded: Vec<TimerRef> = Vec::new();
         let stopping = self.flags.stopping.get();
-        let budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
+        let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
         discarded.clear();
+        if budget != SleepBudget::None {
+            // A signal may have come while nothing in Python ran; its handler may have something for this turn.
+            py.check_signals()?;
+            self.take_inbox(py);
+            if self.with_reactor(py, |reactor| !reactor.ready.is_empty()) || self.flags.stopping.get() {
+                budget = SleepBudget::None;
+            }
+        }
         match budget {
             SleepBudget::None => self.poll(py)?,
             SleepBudget::For(limit) => self.sleep(py, Some(limit))?,

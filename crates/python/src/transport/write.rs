@@ -13,7 +13,7 @@ use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyBytes, PyMemoryView};
 
 use super::read::fatal;
 use super::state::{Inner, State};
@@ -173,6 +173,11 @@ pub(super) fn write(py: Python<'_>, object: *mut ffi::PyObject, data: *mut ffi::
 pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: an argument of the call.
     let lines = unsafe { Bound::from_borrowed_ptr(py, lines) };
+    if !cfg!(Py_3_12) {
+        // Up to 3.11 this is asyncio's whole method.
+        let joined = PyBytes::new(py, b"").call_method1("join", (lines,))?;
+        return write(py, object, joined.as_ptr());
+    }
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
     let refused = state.with(py, |inner| {
