@@ -124,7 +124,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         if self.is_closed():
             return
         if os.getpid() != self._pid:
-            # A forked child shares the epoll instance with its parent: it lets go of its copy, and changes nothing in it.
+            # A forked child shares the epoll instance with its parent: it lets go of its copy and changes nothing.
             self._release()
         super().close()
         self._release()

@@ -505,7 +505,7 @@ def test_write_eof_ends_one_direction_when_everything_is_sent(loop: Loop, place:
     with pytest.raises(RuntimeError, match="Cannot call write\\(\\) after write_eof\\(\\)"):
         connection.transport.write(b"more")
     # Up to 3.11 asyncio's writelines() joins the lines and calls write().
-    with pytest.raises(RuntimeError, match="Cannot call write(lines)?\\(\\) after write_eof\\(\\)"):
+    with pytest.raises(RuntimeError, match=r"Cannot call write(lines)?\(\) after write_eof\(\)"):
         connection.transport.writelines([b"more"])
     connection.peer.close()
     run_until(loop, lambda: connection.protocol.is_lost)
