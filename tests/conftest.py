@@ -19,5 +19,5 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority of this session's own with a server's and a client's certificate."""
+    """An authority of this test run's own with a server's and a client's certificate."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
