@@ -4,7 +4,6 @@ import asyncio
 import random
 import socket
 import ssl
-import sys
 from typing import Any
 
 import pytest
@@ -211,7 +210,6 @@ def test_start_tls_sends_what_was_written_before_it_as_it_was(loop: Loop, certif
     run(loop, main())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="StreamWriter.start_tls() came with Python 3.11")
 def test_streams_can_start_tls(loop: Loop, certificates: Certificates) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readline() == b"STARTTLS\n"

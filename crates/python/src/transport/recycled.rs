@@ -1,7 +1,7 @@
 //! One received `bytes` object, used again.
 //!
 //! Most protocols look at received bytes and let them go, and then the next receive allocates the same memory anew: beyond
-//! Python's own small-object allocator (512 bytes) that is a tenth of what an echo costs outside the kernel. The loop
+//! Python's own small-object allocator (512 bytes) that goes through the C library each time. The loop
 //! therefore keeps one reference to the last object. When the next bytes come and that reference is the only one left,
 //! nobody else can see the object, and it is filled again.
 //!
