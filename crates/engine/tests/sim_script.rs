@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use ferrio_engine::backend::sim::{Incoming, Peer, Sim, SimBackend, Socket, Take, Wait};
-use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller, Received, Sent, Slots};
+use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller, Received, Sent, Slots, Usage};
 use ferrio_engine::buf::{Chain, Chunk};
 use ferrio_engine::sys::error::{Error, Result};
 use ferrio_engine::time::Nanos;
@@ -32,7 +32,7 @@ impl World {
     fn connection(&mut self, interest: Interest) -> (Key, Socket, Peer) {
         let (socket, peer) = self.sim.connection();
         let key = self.keys.insert(());
-        self.backend.attach(key, socket.as_fd()).expect("an open socket");
+        self.backend.attach(key, socket.as_fd(), Usage::Stream).expect("an open socket");
         self.backend.watch(key, interest).expect("a socket can be watched");
         (key, socket, peer)
     }
@@ -218,5 +218,5 @@ fn only_sockets_of_the_kernel_can_be_attached() {
     let mut world = World::new();
     let foreign = Sim::new().connection().0;
     let key = world.keys.insert(());
-    assert_eq!(world.backend.attach(key, foreign.as_fd()), Err(Error::new("attach", Errno::BADF)));
+    assert_eq!(world.backend.attach(key, foreign.as_fd(), Usage::Stream), Err(Error::new("attach", Errno::BADF)));
 }

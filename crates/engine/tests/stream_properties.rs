@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use ferrio_engine::backend::sim::{Peer, Sim, SimBackend, Socket, Take};
-use ferrio_engine::backend::{Backend, Interest, Key, Poller, Sent, Slots};
+use ferrio_engine::backend::{Backend, Interest, Key, Poller, Sent, Slots, Usage};
 use ferrio_engine::flow::GateSignal;
 use ferrio_engine::reactor::{Flushed, Stream};
 use ferrio_engine::sys::error::{Error, Result};
@@ -96,7 +96,7 @@ impl Connection {
         let (mut backend, mut keys) = (sim.backend(), Slots::default());
         let (socket, peer) = sim.connection();
         let key = keys.insert(());
-        backend.attach(key, socket.as_fd()).expect("an open socket");
+        backend.attach(key, socket.as_fd(), Usage::Stream).expect("an open socket");
         let mut connection = Self {
             sim,
             backend,

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use ferrio_engine::backend::sim::{Incoming, Sim, SimBackend, Socket, Wait};
-use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller, Received};
+use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller, Received, Usage};
 use ferrio_engine::reactor::{Reactor, Work};
 use ferrio_engine::time::{Expirable, Nanos, SleepBudget};
 use proptest::prelude::*;
@@ -167,7 +167,7 @@ impl Real {
         }
         let attach = |(source, socket): (usize, Socket)| {
             let key = reactor.sources.insert(source);
-            reactor.backend.attach(key, socket.as_fd()).expect("an open socket");
+            reactor.backend.attach(key, socket.as_fd(), Usage::Watched).expect("an open socket");
             reactor.backend.watch(key, Interest::READ).expect("a socket can be watched");
             (key, socket)
         };

@@ -16,7 +16,9 @@
 //!
 //! # Operations
 //! 4. *Watching* ([`Backend::watch`]) repeats until the interest is taken back: the backend announces the key whenever
-//!    the descriptor can make progress in that direction, again and again while that holds (level-triggered).
+//!    the descriptor can make progress in that direction, again and again while that holds (level-triggered). Who takes what
+//!    arrives is said when the descriptor is attached ([`Usage`]); a caller that takes otherwise than it said may be
+//!    announced too much, never too little.
 //! 5. *Receiving* is two steps. Watching for [`Interest::READ`] announces that bytes, the end of the stream or an error
 //!    are there; [`Backend::receive`] takes them into the caller's buffer. Between the two the caller may stop watching:
 //!    no byte is lost, it stays with the backend or the kernel until the next `receive`.
@@ -41,10 +43,12 @@ mod outgoing;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod slots;
+mod usage;
 
 pub use interest::Interest;
 pub use key::Key;
 pub use slots::Slots;
+pub use usage::Usage;
 
 use core::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
@@ -107,7 +111,7 @@ pub trait Backend: Sized {
     ///
     /// # Errors
     /// `EBADF`, where the backend can tell.
-    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>) -> Result<()>;
+    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Result<()>;
 
     /// Ends everything under `key`: the watch, the send under way, all announcements. Does nothing for a key that is not
     /// attached.
@@ -130,6 +134,10 @@ pub trait Backend: Sized {
 
     /// What is being watched under `key`.
     fn watched(&self, key: Key) -> Interest;
+
+    /// A read of the caller's own has just found nothing there (`EAGAIN`); see [`Usage::Attempts`], the only usage for which
+    /// this may be said.
+    fn refused(&mut self, key: Key);
 
     /// Takes received bytes into `buffer`, which must not be empty.
     ///

@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, ipproto, sockopt};
 
 use super::error::{Error, Result, retry};
 
@@ -50,4 +50,10 @@ pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>>
 /// `ENOTCONN` when the peer has reset the connection.
 pub fn shut_down_sending(fd: BorrowedFd<'_>) -> Result<()> {
     retry("shutdown", || rustix::net::shutdown(fd, Shutdown::Write))
+}
+
+/// Whether `fd` is a TCP socket. What is no socket is none.
+#[must_use]
+pub fn is_tcp(fd: BorrowedFd<'_>) -> bool {
+    sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP))
 }

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::marker::PhantomData;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use ferrio_engine::backend::Poller;
 use ferrio_engine::backend::epoll::{EpollBackend, EpollPoller};
+use ferrio_engine::backend::{Poller, Usage};
 use ferrio_engine::sys::clock;
 use ferrio_engine::sys::error::Result;
 use ferrio_engine::time::Nanos;
@@ -20,6 +21,8 @@ use crate::rig::{Connected, Rig};
 
 /// A kind of descriptor.
 pub(crate) trait Kind {
+    const USAGE: Usage = Usage::Watched;
+
     /// The loop's end and the test's.
     fn open() -> (OwnedFd, OwnedFd);
 }
@@ -27,6 +30,7 @@ pub(crate) trait Kind {
 pub(crate) struct Eventfd;
 pub(crate) struct Pipe;
 pub(crate) struct Socket;
+pub(crate) struct Tcp;
 
 impl Kind for Eventfd {
     fn open() -> (OwnedFd, OwnedFd) {
@@ -43,11 +47,34 @@ impl Kind for Pipe {
 }
 
 impl Kind for Socket {
+    const USAGE: Usage = Usage::Stream;
+
     fn open() -> (OwnedFd, OwnedFd) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a socket pair")
     }
 }
+
+impl Kind for Tcp {
+    const USAGE: Usage = Usage::Stream;
+
+    fn open() -> (OwnedFd, OwnedFd) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let far = TcpStream::connect(listener.local_addr().expect("which it has")).expect("somebody listens");
+        let (near, _) = listener.accept().expect("the connection");
+        for end in [&near, &far] {
+            end.set_nonblocking(true).expect("a socket");
+            end.set_nodelay(true).expect("a TCP socket");
+        }
+        (near.into(), far.into())
+    }
+}
+
+/// Kinds that are connected sockets.
+pub(crate) trait Stream: Kind {}
+
+impl Stream for Socket {}
+impl Stream for Tcp {}
 
 pub(crate) struct EpollRig<K> {
     backend: EpollBackend,
@@ -57,11 +84,14 @@ pub(crate) struct EpollRig<K> {
 pub(crate) type EventfdRig = EpollRig<Eventfd>;
 pub(crate) type PipeRig = EpollRig<Pipe>;
 pub(crate) type SocketRig = EpollRig<Socket>;
+pub(crate) type TcpRig = EpollRig<Tcp>;
 
 impl<K: Kind> Rig for EpollRig<K> {
     type Backend = EpollBackend;
     type Near = OwnedFd;
     type Far = OwnedFd;
+
+    const USAGE: Usage = K::USAGE;
 
     fn new() -> Self {
         Self { backend: EpollBackend::new().expect("an epoll instance"), kind: PhantomData }
@@ -132,7 +162,7 @@ impl<K: Kind> Rig for EpollRig<K> {
     }
 }
 
-impl Connected for SocketRig {
+impl<K: Stream> Connected for EpollRig<K> {
     fn far_sends(&mut self, far: &OwnedFd, bytes: &[u8]) {
         assert_eq!(write(far, bytes), Ok(bytes.len()));
     }

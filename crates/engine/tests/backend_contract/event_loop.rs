@@ -31,7 +31,7 @@ impl<R: Rig> Loop<R> {
 
     pub(crate) fn attach(&mut self, near: &impl AsFd) -> Key {
         let key = self.keys.insert(());
-        self.rig.backend().attach(key, near.as_fd()).expect("an open descriptor");
+        self.rig.backend().attach(key, near.as_fd(), R::USAGE).expect("an open descriptor");
         key
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use ferrio_engine::backend::Backend;
+use ferrio_engine::backend::{Backend, Usage};
 use ferrio_engine::sys::error::Result;
 use ferrio_engine::time::Nanos;
 
@@ -11,6 +11,9 @@ pub(crate) trait Rig {
     type Backend: Backend;
     type Near: AsFd;
     type Far;
+
+    /// How the tests take what arrives at the near ends.
+    const USAGE: Usage;
 
     fn new() -> Self;
     fn backend(&mut self) -> &mut Self::Backend;

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use ferrio_engine::backend::Poller;
 use ferrio_engine::backend::sim::{Incoming, Peer, Sim, SimBackend, SimPoller, Socket, Take, Wait};
+use ferrio_engine::backend::{Poller, Usage};
 use ferrio_engine::sys::error::Result;
 use ferrio_engine::time::Nanos;
 use rustix::io::Errno;
@@ -31,6 +31,8 @@ impl Rig for SimRig {
     type Backend = SimBackend;
     type Near = Socket;
     type Far = Far;
+
+    const USAGE: Usage = Usage::Stream;
 
     fn new() -> Self {
         let sim = Sim::new();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
-use ferrio_engine::backend::{Backend, Interest, Key};
+use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use ferrio_engine::queue::{Inbox, Wake as WakeNeed};
 use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::wake::Wake;
@@ -222,7 +222,7 @@ impl LoopCore {
         let wake = Wake::new().map_err(raise)?;
         let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
         let key = reactor.sources.insert(Source::Wake);
-        reactor.backend.attach(key, wake.as_fd()).map_err(raise)?;
+        reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
         reactor.backend.watch(key, Interest::READ).map_err(raise)?;
         Ok(Self {
             reactor: Guarded::new(reactor),

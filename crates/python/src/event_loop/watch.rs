@@ -5,7 +5,7 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Interest, Key};
+use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -132,7 +132,7 @@ fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<
         let key = reactor.sources.insert(Source::Watch { file, reader: None, writer: None });
         // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        reactor.backend.attach(key, borrowed).map(|()| key)
+        reactor.backend.attach(key, borrowed, Usage::Watched).map(|()| key)
     });
     let key = attached.map_err(|error| os_error(py, error))?;
     core.watches.with(py, |watches| watches.insert(fd, key));

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::Backend;
+use ferrio_engine::backend::{Backend, Usage};
 use ferrio_engine::flow::{Interest as ReadChange, LimitError};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -163,7 +163,7 @@ fast!(open, |py, object, arguments| {
         let key = reactor.sources.insert(Source::Transport(None));
         // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        reactor.backend.attach(key, borrowed).map(|()| key)
+        reactor.backend.attach(key, borrowed, Usage::Stream).map(|()| key)
     });
     let key = key.map_err(|error| os_error(py, error))?;
     // SAFETY: arguments of the call.

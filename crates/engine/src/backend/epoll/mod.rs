@@ -1,7 +1,22 @@
 //! The epoll backend: completions made from readiness.
 //!
-//! Registrations are level-triggered and exist only while something is watched or being sent: a descriptor that nobody
-//! watches must not be registered, since epoll reports errors and hang-ups whether asked or not.
+//! A registration exists only while something is watched or being sent, or has been until just now: a descriptor that nobody
+//! watches must not keep its registration for long, since epoll reports errors and hang-ups whether asked or not.
+//!
+//! # Levels made from arrivals
+//! Level-triggered, the kernel looks at each descriptor twice: it puts what it has reported back into its list, and asks
+//! the socket again at the next wait. Edge-triggered (`EPOLLET`) it reports each arrival once. An arrival after the report
+//! is a new one, so nothing is missed while the reader goes on until nothing is left. What is left otherwise, the backend
+//! announces again by itself, with a wait that does not sleep.
+//!
+//! That needs a reader who tells ([`Usage::Stream`], [`Usage::Attempts`]), and a sign that nothing is left:
+//! - a read that finds nothing (`EAGAIN`);
+//! - over TCP also a receive of less than there was room for, unless an end, an error or urgent data has ever been
+//!   reported: the end has no arrival of its own when it came with the last bytes, and a receive stops short of urgent data.
+//!
+//! Such a registration outlives the wish to read: pausing, and each wait of a caller who tries first, cost no system call.
+//! The second arrival that nobody wants ends it, so that a paused connection costs one report and not one for each segment.
+//! While a send waits for room the registration is level-triggered: a short count of bytes sent does not promise a report.
 //!
 //! # What the kernel forgets, and what it keeps
 //! epoll keys a registration on the pair of open file and number.
@@ -18,11 +33,13 @@
 //! # Invariants
 //! 1. A key has a registration only while it holds its number (see `Numbers`). So no key ever changes or removes the
 //!    registration of another.
-//! 2. `registrations` counts the keys whose `registered` is not empty.
+//! 2. `registrations` counts the keys that have one.
 //! 3. A registration's data in the kernel is its slot and the slot's serial, which grows with every `EPOLL_CTL_ADD`: a
 //!    report is for a key only if it comes from that key's present registration. After 2^32 of them in one slot the serial
 //!    starts over; the worst that can come of it is a spurious announcement.
+//! 4. A key with something due ([`Attached::is_due`]) is listed in `listed` when a wait starts.
 
+mod attached;
 mod poller;
 
 use core::mem::{self, MaybeUninit};
@@ -33,34 +50,15 @@ use rustix::io::Errno;
 
 use super::numbers::Numbers;
 use super::outgoing::write_chain;
-use super::{Announcement, Backend, Interest, Key, Received, Sent};
+use super::{Announcement, Backend, Interest, Key, Received, Sent, Usage};
 use crate::buf::{Chain, Chunk};
 use crate::sys::epoll::{Epoll, EventFlags};
 use crate::sys::error::{Error, Result};
 use crate::sys::socket;
 
+use self::attached::{Attached, Registration};
+
 pub use poller::EpollPoller;
-
-/// One attached descriptor.
-#[derive(Debug)]
-struct Attached {
-    key: Key,
-    fd: RawFd,
-    /// What the caller watches.
-    wanted: Interest,
-    /// What the kernel has registered: `wanted`, and [`Interest::WRITE`] while a send is under way.
-    registered: Interest,
-    /// The chunks of the send under way; empty when there is none.
-    outgoing: Chain,
-}
-
-impl Attached {
-    /// What is to be registered.
-    fn called_for(&self) -> Interest {
-        let sending = if self.outgoing.is_empty() { Interest::NONE } else { Interest::WRITE };
-        self.wanted | sending
-    }
-}
 
 /// A slot, over the lives of its keys.
 #[derive(Debug, Default)]
@@ -78,6 +76,8 @@ pub struct EpollBackend {
     places: Vec<Place>,
     numbers: Numbers,
     registrations: usize,
+    /// Keys that have been announced, or are wanted again: those that something is left for are announced by the next wait.
+    listed: Vec<Key>,
     /// The last wait brought a stray report.
     had_stray: bool,
     released: Vec<Chunk>,
@@ -96,6 +96,7 @@ impl EpollBackend {
             places: Vec::new(),
             numbers: Numbers::default(),
             registrations: 0,
+            listed: Vec::new(),
             had_stray: false,
             released: Vec::new(),
         })
@@ -114,25 +115,28 @@ impl EpollBackend {
 
     /// Makes the kernel's registration what `wanted` and the send under way call for.
     fn apply(&mut self, key: Key) -> Result<()> {
-        let Some(attached) = self.get(key) else { return Ok(()) };
-        let next = attached.called_for();
-        if next == attached.registered {
-            return Ok(());
+        let Some(attached) = find(&mut self.places, key) else { return Ok(()) };
+        let next = attached.to_register();
+        if next != attached.registered() {
+            return self.register(key, next);
         }
-        if next.is_none() {
-            self.unregister(key);
-            return Ok(());
+        if attached.is_due() && !mem::replace(&mut attached.is_listed, true) {
+            self.listed.push(key);
         }
-        self.register(key, next)
+        Ok(())
     }
 
     /// Registers `key` for `next`, whatever is registered now.
-    fn register(&mut self, key: Key, next: Interest) -> Result<()> {
+    fn register(&mut self, key: Key, next: Registration) -> Result<()> {
+        if next == Registration::None {
+            self.unregister(key);
+            return Ok(());
+        }
         let Some(place) = self.places.get_mut(key.slot()) else { return Ok(()) };
         let Some(attached) = place.attached.as_mut() else { return Ok(()) };
         self.numbers.check(attached.fd, key, "epoll_ctl")?;
-        let (fd, flags) = (borrow(attached.fd), flags(next));
-        let had_one = !attached.registered.is_none();
+        let (fd, flags) = (borrow(attached.fd), next.flags());
+        let had_one = attached.is_registered();
         let known = had_one
             && match self.epoll.modify(fd, data(key.slot(), place.serial), flags) {
                 Ok(()) => true,
@@ -150,7 +154,7 @@ impl EpollBackend {
             }
             place.serial = serial;
         }
-        attached.registered = next;
+        attached.set_registered(next);
         self.registrations += usize::from(!had_one);
         let displaced = self.numbers.give(attached.fd, key);
         debug_assert_eq!(displaced, None, "checked above");
@@ -159,12 +163,11 @@ impl EpollBackend {
 
     /// Ends the registration of `key`, if there is one.
     fn unregister(&mut self, key: Key) {
-        let Some(attached) = find(&mut self.places, key) else { return };
-        if !mem::take(&mut attached.registered).is_none() {
-            self.registrations -= 1;
-            // The file may have been closed from outside, and its registration with it.
-            let _ = self.epoll.delete(borrow(attached.fd));
-        }
+        let Some(attached) = find(&mut self.places, key).filter(|attached| attached.is_registered()) else { return };
+        attached.set_registered(Registration::None);
+        self.registrations -= 1;
+        // The file may have been closed from outside, and its registration with it.
+        let _ = self.epoll.delete(borrow(attached.fd));
     }
 
     /// Writes as much of the send under way as the socket takes.
@@ -181,10 +184,8 @@ impl EpollBackend {
     fn rebuild(&mut self) -> Result<()> {
         let epoll = Arc::new(Epoll::new()?);
         for (slot, place) in self.places.iter().enumerate() {
-            let Some(attached) = place.attached.as_ref().filter(|attached| !attached.registered.is_none()) else {
-                continue;
-            };
-            let (fd, data, flags) = (borrow(attached.fd), data(slot, place.serial), flags(attached.registered));
+            let Some(attached) = place.attached.as_ref().filter(|attached| attached.is_registered()) else { continue };
+            let (fd, data, flags) = (borrow(attached.fd), data(slot, place.serial), attached.registered().flags());
             // The number may name a file that was never registered, which only the old instance can tell.
             match self.epoll.modify(fd, data, flags).and_then(|()| epoll.add(fd, data, flags)) {
                 // A descriptor closed from outside stays silent, as it was.
@@ -220,13 +221,6 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-fn flags(interest: Interest) -> EventFlags {
-    let mut flags = EventFlags::empty();
-    flags.set(EventFlags::IN, interest.reads());
-    flags.set(EventFlags::OUT, interest.writes());
-    flags
-}
-
 /// epoll's report in terms of directions. An error or a hang-up makes both able to progress: reading and writing report it.
 fn directions(flags: EventFlags) -> Interest {
     let mut ready = Interest::NONE;
@@ -242,19 +236,17 @@ fn directions(flags: EventFlags) -> Interest {
 impl Backend for EpollBackend {
     type Poller = EpollPoller;
 
-    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>) -> Result<()> {
+    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Result<()> {
         if self.places.len() <= key.slot() {
             self.places.resize_with(key.slot() + 1, Place::default);
         }
-        let fd = fd.as_raw_fd();
-        if let Some(displaced) = self.numbers.give(fd, key) {
+        if let Some(displaced) = self.numbers.give(fd.as_raw_fd(), key) {
             self.unregister(displaced);
             if let Some(attached) = find(&mut self.places, displaced) {
                 attached.wanted = Interest::NONE;
             }
         }
-        let attached = Attached { key, fd, wanted: Interest::NONE, registered: Interest::NONE, outgoing: Chain::new() };
-        let former = self.places[key.slot()].attached.replace(attached);
+        let former = self.places[key.slot()].attached.replace(Attached::new(key, fd, usage));
         debug_assert!(former.is_none(), "the slot's former key has not been detached");
         Ok(())
     }
@@ -272,7 +264,7 @@ impl Backend for EpollBackend {
         let before = mem::replace(&mut attached.wanted, interest);
         if before == interest {
             // Asked again for what is registered: the number may belong to another file by now.
-            let next = attached.called_for();
+            let next = attached.to_register();
             return if interest.is_none() { Ok(()) } else { self.register(key, next) };
         }
         let outcome = self.apply(key);
@@ -288,14 +280,28 @@ impl Backend for EpollBackend {
         self.get(key).map_or(Interest::NONE, |attached| attached.wanted)
     }
 
+    fn refused(&mut self, key: Key) {
+        if let Some(attached) = find(&mut self.places, key) {
+            attached.refused();
+        }
+    }
+
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
         debug_assert!(!buffer.is_empty(), "no bytes would look like the end of the stream");
-        let Some(attached) = self.get(key) else { return Ok(Received::Nothing) };
+        let Some(attached) = find(&mut self.places, key) else { return Ok(Received::Nothing) };
         self.numbers.check(attached.fd, key, "recv")?;
         Ok(match socket::receive(borrow(attached.fd), buffer)? {
-            None => Received::Nothing,
+            None => {
+                attached.refused();
+                Received::Nothing
+            }
             Some(0) => Received::End,
-            Some(bytes) => Received::Bytes(bytes),
+            Some(bytes) => {
+                if bytes < buffer.len() {
+                    attached.received_short();
+                }
+                Received::Bytes(bytes)
+            }
         })
     }
 
@@ -333,28 +339,59 @@ impl Backend for EpollBackend {
     }
 
     fn start_wait(&mut self) -> EpollPoller {
-        self.poller.take().unwrap_or_else(|| EpollPoller::new(Arc::clone(&self.epoll)))
+        let places = &mut self.places;
+        self.listed.retain(|&key| {
+            find(places, key).is_some_and(|attached| {
+                attached.is_listed = attached.is_due();
+                attached.is_listed
+            })
+        });
+        let mut poller = self.poller.take().unwrap_or_else(|| EpollPoller::new(Arc::clone(&self.epoll)));
+        poller.is_due = !self.listed.is_empty();
+        poller
     }
 
     fn end_wait(&mut self, mut poller: EpollPoller, found: &mut Vec<Announcement>) {
+        for &key in &self.listed {
+            if self.get(key).is_some_and(Attached::is_due) {
+                found.push(Announcement { key, ready: Interest::READ });
+            }
+        }
         let mut has_stray = false;
         for event in poller.events() {
             let (reported, flags) = (event.u64, EventFlags::from_bits_retain(event.events));
             let slot = slot_of(reported);
             let attached = self
                 .places
-                .get(slot)
+                .get_mut(slot)
                 .filter(|place| data(slot, place.serial) == reported)
-                .and_then(|place| place.attached.as_ref())
-                .filter(|attached| !attached.registered.is_none());
-            match attached {
-                Some(attached) => {
-                    let ready = directions(flags) & attached.registered;
+                .and_then(|place| place.attached.as_mut())
+                .filter(|attached| attached.is_registered());
+            let Some(attached) = attached else {
+                has_stray = true;
+                continue;
+            };
+            let key = attached.key;
+            match attached.registered() {
+                Registration::None => {}
+                Registration::Level(interest) => {
+                    let ready = directions(flags) & interest;
                     if !ready.is_none() {
-                        found.push(Announcement { key: attached.key, ready });
+                        found.push(Announcement { key, ready });
                     }
                 }
-                None => has_stray = true,
+                Registration::Arrivals => {
+                    let had_arrival = attached.arrived(flags);
+                    if attached.wanted.reads() {
+                        // What is listed has been announced above.
+                        if !mem::replace(&mut attached.is_listed, true) {
+                            self.listed.push(key);
+                            found.push(Announcement { key, ready: Interest::READ });
+                        }
+                    } else if had_arrival {
+                        self.unregister(key);
+                    }
+                }
             }
         }
         // The instance may have been closed during the wait.
@@ -381,7 +418,7 @@ mod tests {
         let wake = Wake::new().expect("an eventfd");
         let mut backend = EpollBackend::new().expect("an epoll instance");
         let key = Slots::default().insert(());
-        backend.attach(key, wake.as_fd()).expect("an open descriptor");
+        backend.attach(key, wake.as_fd(), Usage::Watched).expect("an open descriptor");
         backend.watch(key, Interest::READ).expect("an eventfd can be watched");
         wake.signal().expect("an eventfd can be written");
         let under_way = backend.start_wait();

@@ -17,11 +17,13 @@ pub struct EpollPoller {
     epoll: Arc<Epoll>,
     events: Vec<Event>,
     was_full: bool,
+    /// Something is to be announced whatever the kernel finds: do not sleep.
+    pub(super) is_due: bool,
 }
 
 impl EpollPoller {
     pub(super) fn new(epoll: Arc<Epoll>) -> Self {
-        Self { epoll, events: Vec::with_capacity(FIRST_CAPACITY), was_full: false }
+        Self { epoll, events: Vec::with_capacity(FIRST_CAPACITY), was_full: false, is_due: false }
     }
 
     /// Whether this is the blocking half of `epoll`.
@@ -48,6 +50,7 @@ impl EpollPoller {
 impl Poller for EpollPoller {
     fn wait(&mut self, timeout: Option<Nanos>) -> Result<()> {
         self.make_room();
+        let timeout = if self.is_due { Some(Nanos::ZERO) } else { timeout };
         let outcome = self.epoll.wait(&mut self.events, timeout);
         self.was_full = self.events.len() == self.events.capacity();
         outcome

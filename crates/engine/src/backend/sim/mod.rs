@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use ferrio_engine::backend::sim::{Incoming, Sim};
-//! use ferrio_engine::backend::{Announcement, Backend, Interest, Poller, Slots};
+//! use ferrio_engine::backend::{Announcement, Backend, Interest, Poller, Slots, Usage};
 //! use ferrio_engine::time::Nanos;
 //! # use std::os::fd::AsFd;
 //! # fn main() -> Result<(), ferrio_engine::sys::Error> {
@@ -17,7 +17,7 @@
 //! peer.sends_at(Nanos::from_nanos(500), Incoming::Bytes(b"ping".to_vec()));
 //!
 //! let key = keys.insert(());
-//! backend.attach(key, socket.as_fd())?;
+//! backend.attach(key, socket.as_fd(), Usage::Stream)?;
 //! backend.watch(key, Interest::READ)?;
 //! let mut poller = backend.start_wait();
 //! poller.wait(None)?;
@@ -56,7 +56,7 @@ use rustix::io::Errno;
 use self::kernel::Kernel;
 use super::numbers::Numbers;
 use super::outgoing::write_chain;
-use super::{Announcement, Backend, Interest, Key, Poller, Received, Sent};
+use super::{Announcement, Backend, Interest, Key, Poller, Received, Sent, Usage};
 use crate::buf::{Chain, Chunk};
 use crate::sys::error::{Error, Result};
 use crate::time::Nanos;
@@ -147,7 +147,7 @@ impl Backend for SimBackend {
 
     /// # Panics
     /// If the slot's former key has not been detached.
-    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>) -> Result<()> {
+    fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, _usage: Usage) -> Result<()> {
         let number = fd.as_raw_fd();
         lock(&self.kernel).check_open(number, "attach")?;
         if let Some(displaced) = self.numbers.give(number, key) {
@@ -191,6 +191,8 @@ impl Backend for SimBackend {
     fn watched(&self, key: Key) -> Interest {
         self.get(key).map_or(Interest::NONE, |attached| attached.wanted)
     }
+
+    fn refused(&mut self, _key: Key) {}
 
     /// # Panics
     /// If `buffer` is empty.

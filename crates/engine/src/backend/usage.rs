@@ -1,0 +1,17 @@
+//! Who takes what arrives at a descriptor.
+
+/// Who takes what arrives at a descriptor, and so who knows when nothing is left. Said once, when it is attached.
+///
+/// A backend that hears only of *arrivals* saves the kernel a second look at every descriptor it has reported. It may
+/// do so where it is told what was taken, and makes up for the rest (rule 4 of the contract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Usage {
+    /// Only [`Backend::receive`](super::Backend::receive) takes bytes.
+    Stream,
+    /// The caller, by system calls of its own; each time one of them finds nothing there, it says so by
+    /// [`Backend::refused`](super::Backend::refused), before it watches. Watching and no longer watching
+    /// [`Interest::READ`](super::Interest::READ) are then cheap enough to be done around every wait.
+    Attempts,
+    /// Anybody, without a word.
+    Watched,
+}
