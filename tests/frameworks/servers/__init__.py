@@ -1,0 +1,1 @@
+"""Servers from Debian's packages, run privately: their own folder, their own port, an unprivileged user."""
