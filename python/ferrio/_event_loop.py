@@ -33,6 +33,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._fork import follow_forks
 from ._resolve import numeric_address
 from ._selector import ReactorSelector
 from ._transport import SocketTransport
@@ -78,6 +79,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
+        follow_forks(self)
 
     # --- the life of the loop -------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         if self.is_closed():
             return
         if os.getpid() != self._pid:
-            # A forked child shares the epoll instance with its parent: it lets go of its copy and changes nothing.
+            # A fork that Python was not told of: the epoll instance is the parent's too, and must not be changed.
             self._release()
         super().close()
         self._release()
@@ -191,6 +193,18 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             except (ValueError, OSError):
                 logger.info("set_wakeup_fd(%d) failed", outer, exc_info=True)
         return removed
+
+    # --- forking --------------------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._pid = os.getpid()
+        if self._ssock is not None and self._csock is not None:
+            # A signal of the child's is not to be heard by the parent, nor the other way round.
+            for ours, new in zip((self._ssock, self._csock), socket.socketpair(), strict=True):
+                with new:
+                    new.setblocking(False)
+                    os.dup2(new.fileno(), ours.fileno(), inheritable=False)
 
     # --- transports -----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::error::{Error, Result, retry};
+use super::number;
 use crate::time::Nanos;
 
 pub use libc::epoll_event as Event;
@@ -38,6 +39,23 @@ impl Epoll {
     #[must_use]
     pub const fn closed() -> Self {
         Self(None)
+    }
+
+    /// Puts a new, empty instance in the place of this one, under the same number: a forked child's copy lets go of what
+    /// it shares with its parent.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE` or `ENOMEM`: nothing has changed. `EBADF` for a closed one.
+    pub fn renew(&self) -> Result<()> {
+        let place = self.fd("epoll_create1")?;
+        let new = retry("epoll_create1", || epoll::create(epoll::CreateFlags::CLOEXEC))?;
+        number::put(&new, place)
+    }
+
+    /// Another descriptor of this instance, as a forked child has one.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn duplicate(&self) -> std::io::Result<Self> {
+        self.0.as_ref().map(OwnedFd::try_clone).transpose().map(Self)
     }
 
     fn fd(&self, call: &'static str) -> Result<BorrowedFd<'_>> {

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod epoll;
 pub mod error;
+mod number;
 pub mod socket;
 pub mod wake;
 

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::error::{Result, retry};
+use super::number;
 
 /// A wake-up descriptor. `signal` may be called from any thread, `clear` from the loop's.
 #[derive(Debug)]
@@ -20,7 +21,16 @@ impl Wake {
     /// # Errors
     /// `EMFILE`, `ENFILE` or `ENOMEM`.
     pub fn new() -> Result<Self> {
-        retry("eventfd", || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)).map(Self)
+        make().map(Self)
+    }
+
+    /// Puts a new descriptor in the place of this one, under the same number: what a forked child signals, its parent does
+    /// not hear.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE` or `ENOMEM`: nothing has changed.
+    pub fn renew(&self) -> Result<()> {
+        number::put(&make()?, self.0.as_fd())
     }
 
     /// Makes the descriptor readable.
@@ -48,8 +58,32 @@ impl Wake {
     }
 }
 
+fn make() -> Result<OwnedFd> {
+    retry("eventfd", || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))
+}
+
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_renewed_descriptor_has_the_old_number_and_a_file_of_its_own() {
+        let wake = Wake::new().expect("an eventfd");
+        let shared = Wake(wake.0.try_clone().expect("a duplicate"));
+        let number = wake.0.as_raw_fd();
+        wake.renew().expect("another eventfd");
+        assert_eq!(wake.0.as_raw_fd(), number);
+        wake.signal().expect("an eventfd can be written");
+        let mut counter = [0; 8];
+        assert_eq!(rustix::io::read(&shared.0, &mut counter), Err(Errno::AGAIN));
+        assert_eq!(rustix::io::read(&wake.0, &mut counter), Ok(8));
     }
 }

@@ -190,6 +190,17 @@ impl LoopCore {
         let _ = self.wake.with(py, |wake| wake.as_ref().map(Wake::clear));
     }
 
+    /// In a forked child: an epoll instance and a wake-up descriptor of its own. Without the resources for them the loop has
+    /// neither, as after its end: what it shares with the parent it must not use.
+    pub(super) fn renew_descriptors(&self, py: Python<'_>) {
+        let renewed = self.with_reactor(py, |reactor| reactor.backend.after_fork());
+        let renewed = renewed.and_then(|()| self.wake.with(py, |wake| wake.as_ref().map_or(Ok(()), Wake::renew)));
+        if renewed.is_err() {
+            self.with_reactor(py, |reactor| reactor.backend.close());
+            drop(self.wake.with(py, Option::take));
+        }
+    }
+
     /// Counts a cancelled timer; the caller drops what the timers no longer hold.
     pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<TimerRef> {
         self.reactor.with(py, |reactor| reactor.timers.note_cancelled())

@@ -5,6 +5,7 @@
 
 mod core;
 mod entry;
+mod fork;
 mod methods;
 mod scheduling;
 mod turn;

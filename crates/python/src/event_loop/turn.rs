@@ -156,7 +156,7 @@ impl LoopCore {
     }
 
     /// Sends what the entry that has just run has written.
-    fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
         while self.flags.has_corked.get() {
             self.flags.has_corked.set(false);

@@ -43,6 +43,15 @@ impl RunningGate {
         }
     }
 
+    /// In a forked child, where no thread waits. Unless its loop is being run by the thread that forked, nobody is about to
+    /// call [`Self::leave`] either.
+    pub(crate) fn after_fork(&self, is_running: bool) {
+        self.waiting.store(0, ORDER);
+        if !is_running {
+            self.running.store(core::ptr::null_mut(), ORDER);
+        }
+    }
+
     /// Waits, detached, until the loop no longer runs `handle`. Not for the loop's own thread.
     pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) {
         if self.running.load(ORDER) != handle {

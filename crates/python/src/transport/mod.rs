@@ -12,7 +12,7 @@ mod write;
 
 pub(crate) use ctype::register;
 pub(crate) use recycled::Recycled;
-pub(crate) use write::flush_corked;
+pub(crate) use write::{flush_corked, forget_queued};
 
 use ferrio_engine::backend::{Interest, Key};
 use pyo3::prelude::*;

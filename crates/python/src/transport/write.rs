@@ -305,6 +305,17 @@ pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) 
     flush(py, core, transport.as_ptr(), state)
 }
 
+/// Drops what a corked transport has to send, and what the kernel has not taken of the send before: in a forked child they
+/// are the parent's.
+pub(crate) fn forget_queued(py: Python<'_>, transport: &Object) {
+    // SAFETY: the corked list holds transports only.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    state.with(py, |inner| {
+        inner.is_corked = false;
+        inner.stream.discard();
+    });
+}
+
 /// There is room to send more.
 pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: &State, key: Key) -> PyResult<()> {
     let object = transport.as_ptr();

@@ -40,6 +40,7 @@
 //! 4. A key with something due ([`Attached::is_due`]) is listed in `listed` when a wait starts.
 
 mod attached;
+mod fork;
 mod poller;
 
 use core::mem::{self, MaybeUninit};
@@ -80,6 +81,8 @@ pub struct EpollBackend {
     listed: Vec<Key>,
     /// The last wait brought a stray report.
     had_stray: bool,
+    /// After a fork: the instance is new, and the registrations are made when it is used (see `fork`).
+    is_inherited: bool,
     released: Vec<Chunk>,
 }
 
@@ -98,6 +101,7 @@ impl EpollBackend {
             registrations: 0,
             listed: Vec::new(),
             had_stray: false,
+            is_inherited: false,
             released: Vec::new(),
         })
     }
@@ -132,6 +136,7 @@ impl EpollBackend {
             self.unregister(key);
             return Ok(());
         }
+        self.revive();
         let Some(place) = self.places.get_mut(key.slot()) else { return Ok(()) };
         let Some(attached) = place.attached.as_mut() else { return Ok(()) };
         self.numbers.check(attached.fd, key, "epoll_ctl")?;
@@ -339,6 +344,7 @@ impl Backend for EpollBackend {
     }
 
     fn start_wait(&mut self) -> EpollPoller {
+        self.revive();
         let places = &mut self.places;
         self.listed.retain(|&key| {
             find(places, key).is_some_and(|attached| {
