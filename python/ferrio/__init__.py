@@ -11,8 +11,9 @@ from ._event_loop import Loop
 from ._ferrio import __version__
 from ._installation import install, uninstall
 from ._running import Runner, new_event_loop, run
+from ._statistics import Statistics
 
-__all__ = ["Loop", "Runner", "__version__", "install", "new_event_loop", "run", "uninstall"]
+__all__ = ["Loop", "Runner", "Statistics", "__version__", "install", "new_event_loop", "run", "uninstall"]
 
 if sys.version_info < (3, 16):
     from ._policy import EventLoopPolicy

@@ -36,6 +36,7 @@ from . import _ferrio
 from ._fork import follow_forks
 from ._resolve import numeric_address
 from ._selector import ReactorSelector
+from ._statistics import Statistics
 from ._transport import SocketTransport
 
 __all__ = ["Loop", "report_callback_error"]
@@ -132,6 +133,11 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         self._release()
         if self._given_selector is not None:
             self._given_selector.close()
+
+    def statistics(self) -> Statistics:
+        """What the loop has done so far: counters that are always on. From any thread."""
+        *counters, lag, max_lag = self._counters()
+        return Statistics(*counters, lag / 1e9, max_lag / 1e9)
 
     # --- waking up and signals ------------------------------------------------------------------------------
 

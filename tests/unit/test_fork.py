@@ -144,6 +144,37 @@ def test_resuming_in_the_child_takes_no_byte_from_a_paused_parent(
     run_until(loop, lambda: protocol.received)
 
 
+@ferrio_only
+def test_a_child_that_wakes_its_loop_does_not_wake_the_parents(loop: Any) -> None:
+    turns: list[None] = []
+    asleep = threading.Event()
+
+    def serve() -> None:
+        loop.call_soon(asleep.set)
+        loop.run_forever()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert asleep.wait(LIMIT_S)
+    try:
+
+        def wake() -> bool:
+            for _ in range(100):
+                loop.call_soon_threadsafe(turns.append, None)
+                loop._write_to_self()
+            return True
+
+        before = loop.statistics().turns
+        for _ in range(3):
+            assert in_child(wake)
+        # One turn may have been under way.
+        assert loop.statistics().turns <= before + 1
+        assert turns == []
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
 # --- what the child goes on with -------------------------------------------------------------------------------
 
 

@@ -21,6 +21,8 @@ use crate::sys::error::Result;
 pub struct Flushed {
     /// Whether everything has been taken by the kernel.
     pub is_empty: bool,
+    /// Bytes that the kernel has taken since the last such report.
+    pub bytes: usize,
 }
 
 /// See the module.
@@ -62,15 +64,19 @@ impl Stream {
     /// # Errors
     /// The connection's error; nothing is pending afterwards.
     pub fn flush<B: Backend>(&mut self, backend: &mut B, key: Key) -> Result<Flushed> {
+        let mut taken = 0;
         if self.in_flight == 0 && !self.queue.is_empty() {
             let chain = core::mem::take(&mut self.queue);
             let offered = chain.len_bytes();
-            match backend.send(key, chain)? {
-                Sent::All { .. } => {}
-                Sent::Some { bytes } => self.in_flight = offered - bytes,
-            }
+            taken = match backend.send(key, chain)? {
+                Sent::All { bytes } => bytes,
+                Sent::Some { bytes } => {
+                    self.in_flight = offered - bytes;
+                    bytes
+                }
+            };
         }
-        Ok(Flushed { is_empty: self.in_flight == 0 })
+        Ok(Flushed { is_empty: self.in_flight == 0, bytes: taken })
     }
 
     /// Takes news of the send under way and goes on with what was queued meanwhile.
@@ -79,13 +85,13 @@ impl Stream {
     /// The connection's error; nothing is pending afterwards.
     pub fn progress<B: Backend>(&mut self, backend: &mut B, key: Key) -> Result<Flushed> {
         match backend.sent(key) {
-            Ok(Sent::All { .. }) => {
+            Ok(Sent::All { bytes }) => {
                 self.in_flight = 0;
-                self.flush(backend, key)
+                self.flush(backend, key).map(|next| Flushed { bytes: next.bytes + bytes, ..next })
             }
             Ok(Sent::Some { bytes }) => {
                 self.in_flight -= bytes;
-                Ok(Flushed { is_empty: false })
+                Ok(Flushed { is_empty: false, bytes })
             }
             Err(error) => {
                 self.in_flight = 0;

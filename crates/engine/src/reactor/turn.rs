@@ -74,10 +74,16 @@ impl<B: Backend, W: Work> Reactor<B, W> {
         self.found = found;
     }
 
-    /// Makes the timers that are due at `now` ready. Cancelled timers met on the way land in `discarded`.
-    pub fn collect_due(&mut self, now: Nanos, discarded: &mut Vec<W::Timer>) {
+    /// Makes the timers that are due at `now` ready: how many, and how long ago the first of them was due. Cancelled timers
+    /// met on the way land in `discarded`.
+    pub fn collect_due(&mut self, now: Nanos, discarded: &mut Vec<W::Timer>) -> Option<(usize, Nanos)> {
+        let (earliest, timer) = self.timers.pop_due_with_deadline(now, discarded)?;
+        self.ready.push(timer.into());
+        let mut count = 1;
         while let Some(timer) = self.timers.pop_due(now, discarded) {
             self.ready.push(timer.into());
+            count += 1;
         }
+        Some((count, now.saturating_sub(earliest)))
     }
 }

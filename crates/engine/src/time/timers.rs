@@ -103,13 +103,19 @@ impl<E: Expirable> Timers<E> {
 
     /// Removes the earliest live entry whose deadline is not after `now`. Cancelled ones ahead of it go to `discarded`.
     pub fn pop_due(&mut self, now: Nanos, discarded: &mut Vec<E>) -> Option<E> {
+        self.pop_due_with_deadline(now, discarded).map(|(_, entry)| entry)
+    }
+
+    /// As [`Self::pop_due`], with the deadline that the entry had.
+    #[inline]
+    pub fn pop_due_with_deadline(&mut self, now: Nanos, discarded: &mut Vec<E>) -> Option<(Nanos, E)> {
         loop {
             let head = self.heap.peek()?;
             if head.deadline > now {
                 return None;
             }
             if !head.entry.is_cancelled() {
-                let entry = self.heap.pop().map(|node| node.entry);
+                let entry = self.heap.pop().map(|node| (node.deadline, node.entry));
                 self.cancelled = self.cancelled.min(self.heap.len());
                 return entry;
             }

@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use super::entry::{Entry, PythonWork};
+use super::statistics::Counters;
 use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
 use crate::handle::{RunningGate, TimerRef};
@@ -58,6 +59,7 @@ pub(crate) struct LoopCore {
     /// The last received `bytes`, to be used again.
     pub(crate) recycled: Guarded<Option<Recycled>>,
     pub(super) flags: Flags,
+    pub(crate) counters: Counters,
 }
 
 /// One word that only attached threads touch; ordered by what attaches them. Costs what a plain word costs.
@@ -245,6 +247,7 @@ impl LoopCore {
             scratch: Guarded::default(),
             recycled: Guarded::default(),
             flags: Flags::default(),
+            counters: Counters::default(),
         })
     }
 

@@ -8,6 +8,7 @@ mod entry;
 mod fork;
 mod methods;
 mod scheduling;
+mod statistics;
 mod turn;
 mod watch;
 

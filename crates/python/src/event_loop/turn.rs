@@ -30,6 +30,7 @@ impl LoopCore {
 
     /// One turn.
     pub(super) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
+        self.counters.turns.add(1);
         self.take_inbox(py);
         let mut discarded: Vec<TimerRef> = Vec::new();
         let stopping = self.flags.stopping.get();
@@ -52,10 +53,13 @@ impl LoopCore {
         let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
         if has_timers {
             let now = clock::now();
-            self.with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded));
+            if let Some((count, lag)) = self.with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded)) {
+                self.counters.note_due(count, lag);
+            }
             discarded.clear();
         }
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
+        self.counters.callbacks.add(entries);
         for _ in 0..entries {
             // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
             let Some(entry) = self.with_reactor(py, |reactor| reactor.ready.pop()) else { break };
@@ -72,6 +76,7 @@ impl LoopCore {
         }) else {
             return py.check_signals();
         };
+        self.counters.polls.add(1);
         let outcome = poller.wait(Some(Nanos::ZERO));
         self.finish_wait(py, poller, outcome)
     }
@@ -82,6 +87,8 @@ impl LoopCore {
             return self.poll(py);
         }
         let mut poller = self.with_reactor(py, Reactor::start_wait);
+        self.counters.polls.add(1);
+        self.counters.sleeps.add(1);
         let outcome = py.detach(|| poller.wait(limit));
         self.inbox.awake();
         self.finish_wait(py, poller, outcome)

@@ -41,6 +41,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
                 Ok(Incoming::Nothing) => Ok(()),
                 Ok(Incoming::End) => end_of_stream(py, transport),
                 Ok(Incoming::Bytes(data, count)) => {
+                    core.counters.received.add(count);
                     let is_large = count >= LARGE_RECEIVE_BYTES;
                     if is_large != large {
                         state.with(py, |inner| inner.receives_large = is_large);
@@ -179,6 +180,7 @@ fn into_protocol_buffer(
         Ok(Received::Nothing) => Ok(()),
         Ok(Received::End) => end_of_stream(py, transport),
         Ok(Received::Bytes(count)) => {
+            core.counters.received.add(count);
             let count = PyInt::new(py, count);
             let call = [protocol.as_ptr(), count.as_ptr()];
             call_protocol(py, transport, &names(py).buffer_updated, &call, "buffer_updated")?;

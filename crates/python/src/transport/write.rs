@@ -278,6 +278,7 @@ pub(super) fn flush(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject,
     match outcome {
         None => Ok(()),
         Some(Ok(flushed)) => {
+            core.counters.sent.add(flushed.bytes);
             if !flushed.is_empty {
                 // The loop holds the transport from now on. A send under way is watched already.
                 hold(py, core, object, state)?;
@@ -321,6 +322,9 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
     let object = transport.as_ptr();
     let outcome =
         state.with(py, |inner| core.with_reactor(py, |reactor| inner.stream.progress(&mut reactor.backend, key)));
+    if let Ok(flushed) = &outcome {
+        core.counters.sent.add(flushed.bytes);
+    }
     if let Err(error) = outcome {
         state.with(py, |inner| inner.stream.discard());
         let exception = os_error(py, error);
