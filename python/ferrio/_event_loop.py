@@ -34,9 +34,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._fork import follow_forks
+from ._pipe import ReadPipeTransport, WritePipeTransport
 from ._resolve import numeric_address
 from ._selector import ReactorSelector
 from ._statistics import Statistics
+from ._subprocess import Children, SubprocessTransport, has_other_watcher
 from ._transport import SocketTransport
 
 __all__ = ["Loop", "report_callback_error"]
@@ -63,6 +65,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         # asyncio's own state and methods, which its type stubs leave out.
         _internal_fds: int
         _signal_handlers: dict[int, asyncio.Handle]
+        _watcher: Any
         _transports: MutableMapping[int, asyncio.BaseTransport]
 
         def _accept_connection2(self, *args: Any, **options: Any) -> Coroutine[Any, Any, None]: ...
@@ -79,6 +82,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         # The signal handlers' wake-up descriptor that was set before ours.
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
+        self._children = Children(self)
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
         follow_forks(self)
 
@@ -129,6 +133,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         if os.getpid() != self._pid:
             # A fork that Python was not told of: the epoll instance is the parent's too, and must not be changed.
             self._release()
+        self._children.forget()
         super().close()
         self._release()
         if self._given_selector is not None:
@@ -200,6 +205,39 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                 logger.info("set_wakeup_fd(%d) failed", outer, exc_info=True)
         return removed
 
+    # --- subprocesses ---------------------------------------------------------------------------------------
+
+    async def _make_subprocess_transport(
+        self,
+        protocol: asyncio.SubprocessProtocol,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        extra: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> asyncio.SubprocessTransport:
+        pipes = (stdin, stdout, stderr, bufsize)
+        if has_other_watcher(self):
+            other: asyncio.SubprocessTransport = await super()._make_subprocess_transport(  # type: ignore[misc]
+                protocol, args, shell, *pipes, extra, **kwargs
+            )
+            return other
+        waiter = self.create_future()
+        transport = SubprocessTransport(self, protocol, args, shell, *pipes, waiter=waiter, extra=extra, **kwargs)
+        try:
+            self._children.watch(transport)
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await asyncio.shield(transport._wait())
+            raise
+        return transport
+
     # --- forking --------------------------------------------------------------------------------------------
 
     def _after_fork(self) -> None:
@@ -254,6 +292,24 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         SocketTransport(self, rawsock, ssl_protocol, None, extra, server, context)
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
+
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> ReadPipeTransport:
+        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> WritePipeTransport:
+        return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _start_serving(
         self,

@@ -13,6 +13,7 @@ __all__ = ["Handle", "LoopCore", "StreamTransport", "ThreadSafeHandle", "TimerHa
 
 __version__: Final[str]
 
+def _add_pipe_methods(reading: type, writing: type, /) -> None: ...
 @final
 class Handle(events.Handle):
     def cancel(self, /) -> None: ...

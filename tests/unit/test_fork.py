@@ -534,16 +534,22 @@ async def echo(reader, writer):
         await writer.drain()
     writer.close()
 
+def split(pids):
+    pids.append(os.fork())
+    if pids == [0]:
+        # Leaves through the loop and the end of the interpreter, which collects what was inherited.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.exit(7)
+
 async def main():
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"first\\n")
     assert await reader.readline() == b"first\\n"
-    pid = os.fork()
-    if pid == 0:
-        # Leaves through the loop and the end of the interpreter, which collects what was inherited.
-        sys.exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    pids = []
+    asyncio.get_running_loop().call_soon(split, pids)
+    await asyncio.sleep(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 7
     writer.write(b"second\\n")
     assert await reader.readline() == b"second\\n"
     writer.close()

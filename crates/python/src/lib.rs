@@ -6,6 +6,7 @@ mod guarded;
 mod handle;
 mod heap_type;
 mod object;
+mod pipe;
 mod trampoline;
 mod transport;
 
@@ -17,5 +18,6 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     handle::register(module)?;
     event_loop::register(module)?;
+    pipe::register(module)?;
     transport::register(module)
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod epoll;
 pub mod error;
 mod number;
+pub mod pipe;
 pub mod socket;
 pub mod wake;
 

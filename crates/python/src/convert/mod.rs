@@ -2,4 +2,5 @@
 
 pub(crate) mod arguments;
 pub(crate) mod errors;
+pub(crate) mod filled;
 pub(crate) mod names;

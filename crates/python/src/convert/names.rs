@@ -20,8 +20,17 @@ macro_rules! names {
 }
 
 names! {
+    _buffer
+    _closing
+    _conn_lost
+    _fileno
+    _loop
+    _pipe
+    _protocol
+    _reads_large
     buffer_updated
     data_received
+    fileno
     get_buffer
 }
 

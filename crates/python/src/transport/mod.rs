@@ -11,6 +11,7 @@ mod state;
 mod write;
 
 pub(crate) use ctype::register;
+pub(crate) use read::received_bytes;
 pub(crate) use recycled::Recycled;
 pub(crate) use write::{flush_corked, forget_queued};
 

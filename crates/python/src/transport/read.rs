@@ -55,6 +55,12 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
     }
 }
 
+/// A `bytes` with a copy of what was received, counted.
+pub(crate) fn received_bytes(py: Python<'_>, core: &LoopCore, data: &[u8]) -> Object {
+    core.counters.received.add(data.len());
+    recycled::bytes(py, &core.recycled, data)
+}
+
 enum Incoming {
     Nothing,
     End,

@@ -1,0 +1,132 @@
+"""Subprocesses: asyncio's own transport, and how the loop hears that a child has ended.
+
+A child is watched through a ``pidfd``, on every version of Python: no signal handler, no thread for each child, and from
+any thread that runs a loop. Where the kernel gives none (an old one, a sandbox, no descriptor left) asyncio's watcher with
+a thread for each child takes its place. A child watcher that the program has set itself (up to Python 3.13) is used as
+asyncio uses it.
+
+A pidfd names the process and not its number, so the status that is collected is the child's own, and after that no signal
+is sent to the number, which may be another process's by then.
+"""
+
+from __future__ import annotations
+
+import asyncio.base_subprocess
+import asyncio.events
+import asyncio.unix_events
+import contextlib
+import os
+import signal
+import sys
+from asyncio.log import logger
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._event_loop import Loop
+
+__all__ = ["Children", "SubprocessTransport", "has_other_watcher"]
+
+_HAS_WATCHERS = sys.version_info < (3, 14)
+# What os.waitpid reports of a child that somebody else has waited for is not known; this is what asyncio says then.
+_UNKNOWN_STATUS = 255
+
+
+class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type: ignore[name-defined,misc]
+    """A child process and its pipes. Follows asyncio's ``_UnixSubprocessTransport``."""
+
+    def send_signal(self, signal: int) -> None:
+        """Send *signal* to the child; nothing happens when it has ended.
+
+        Raises:
+            ProcessLookupError: The transport has ended too: ``connection_lost`` was called.
+            PermissionError: The child runs as somebody else.
+        """
+        self._check_proc()
+        if self._returncode is None and self._proc.returncode is None:
+            # Not waited for, so the number is still the child's.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._proc.pid, signal)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Children:
+    """The children of one loop that have not ended, each with its pidfd."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._pidfds: set[int] = set()
+        self._threads: Any = None
+
+    def watch(self, transport: SubprocessTransport) -> None:
+        """Call the loop's ``_child_watcher_callback`` when the child of *transport* has ended."""
+        pid = transport.get_pid()
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            self._watch_in_thread(pid, transport)
+            return
+        self._loop._add_reader(pidfd, self._ended, pidfd, transport)
+        self._pidfds.add(pidfd)
+
+    def _watch_in_thread(self, pid: int, transport: SubprocessTransport) -> None:
+        if self._threads is None:
+            kind = "ThreadedChildWatcher" if _HAS_WATCHERS else "_ThreadedChildWatcher"
+            self._threads = getattr(asyncio.unix_events, kind)()
+        try:
+            self._threads.add_child_handler(pid, self._loop._child_watcher_callback, transport)
+        except RuntimeError:
+            # No thread either: a child that nobody would hear of must not stay.
+            process = transport._proc
+            process.kill()
+            self._loop._child_watcher_callback(pid, process.wait(), transport)
+            raise
+
+    def _ended(self, pidfd: int, transport: SubprocessTransport) -> None:
+        self._loop._remove_reader(pidfd)
+        self._pidfds.discard(pidfd)
+        pid, process = transport.get_pid(), transport._proc
+        try:
+            status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        except ChildProcessError:
+            # Somebody has waited for it: the Popen object, whose status that is, or a stranger.
+            returncode = process.returncode
+            if returncode is None:
+                returncode = _UNKNOWN_STATUS
+                logger.warning("child process pid %d exit status already read:  will report returncode 255", pid)
+        else:
+            assert status is not None
+            returncode = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+            # The number is free from here on.
+            process.returncode = returncode
+        finally:
+            os.close(pidfd)
+        self._loop._child_watcher_callback(pid, returncode, transport)
+
+    def forget(self) -> None:
+        """Let go of the pidfds: the end of the loop. Children that are still running are left alone."""
+        while self._pidfds:
+            pidfd = self._pidfds.pop()
+            self._loop._remove_reader(pidfd)
+            os.close(pidfd)
+
+
+def has_other_watcher(loop: Loop) -> bool:
+    """Whether children are to be watched by an object of asyncio's or of the program's: one that the program has set or
+    asked for, up to Python 3.13, and asyncio's own where it has found that there are no pidfds, from 3.14 on."""
+    unix = asyncio.unix_events
+    if not _HAS_WATCHERS:
+        return not isinstance(loop._watcher, unix._PidfdChildWatcher)  # type: ignore[attr-defined]
+    policy = asyncio.events.get_event_loop_policy()
+    getter = getattr(type(policy), "get_child_watcher", None)
+    if getter is asyncio.events.AbstractEventLoopPolicy.get_child_watcher:
+        # A policy without child watchers.
+        return False
+    is_default = getter is unix._UnixDefaultEventLoopPolicy.get_child_watcher  # type: ignore[attr-defined]
+    return not is_default or getattr(policy, "_watcher", None) is not None
