@@ -411,6 +411,9 @@ def test_traced_memory_does_not_grow_with_the_callbacks_timers_and_bytes_of_a_lo
     assert after - before < 1000
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="tracemalloc of 3.11 does not find objects whose dictionary lies before them"
+)
 def test_the_warning_about_a_forgotten_transport_says_where_it_was_made() -> None:
     status, _, errors = finish(start(FORGET_A_TRANSPORT, "-W", "always"))
     assert status == 0, errors
