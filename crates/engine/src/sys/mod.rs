@@ -9,6 +9,8 @@ pub mod error;
 mod number;
 pub mod pipe;
 pub mod socket;
+pub mod socket_name;
+pub mod stream_socket;
 pub mod wake;
 
 pub use error::Error;

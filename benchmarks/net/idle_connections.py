@@ -1,0 +1,136 @@
+"""What an idle TCP connection costs the server that holds it: memory, and CPU time while nothing happens.
+
+    python benchmarks/net/idle_connections.py --loop uvloop [--connections 10000] [--seconds 1] [--core 0]
+
+Prints one line of JSON: ``rss_bytes`` (resident memory) and ``blocks`` (of Python's allocator) for each
+connection, and ``idle_cpu_us_per_s``, the CPU time of the whole process in one second with all of them open.
+
+The server is a plain ``asyncio.Protocol`` that keeps its transport. The clients are sockets of a process of
+their own. A first set of connections is opened and closed before anything is measured, so that what a loop
+allocates once is not counted.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import loops
+
+LIMIT_S = 60.0
+
+#: Opens as many connections as the line it reads says, answers when all are there; an empty line closes them.
+CLIENT = """
+import socket, sys
+port = int(sys.argv[1])
+held = []
+for line in sys.stdin:
+    for _ in range(int(line)):
+        held.append(socket.create_connection(("127.0.0.1", port)))
+    if not int(line):
+        for sock in held:
+            sock.close()
+        held.clear()
+    print("done", flush=True)
+"""
+
+
+class Idle(asyncio.Protocol):
+    """Keeps its transport; nothing else."""
+
+    __slots__ = ("transport",)
+
+    open = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.BaseTransport | None = transport
+        Idle.open += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        Idle.open -= 1
+
+
+async def until_open(count: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while Idle.open != count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{Idle.open} connections are open, not {count}")
+        await asyncio.sleep(0.02)
+
+
+def resident_bytes() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+class Clients:
+    """The process at the other end."""
+
+    def __init__(self, port: int) -> None:
+        command = [sys.executable, "-c", CLIENT, str(port)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    async def hold(self, more: int) -> None:
+        """Open *more* connections, or with 0 close all; the server has seen them when this returns."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{more}\n")
+        self.process.stdin.flush()
+        await until_open(Idle.open + more if more else 0)
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+async def measure(connections: int, seconds: float) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Idle, "127.0.0.1", 0, family=socket.AF_INET, backlog=1024)
+    clients = Clients(server.sockets[0].getsockname()[1])
+    try:
+        await clients.hold(min(200, connections))
+        await clients.hold(0)
+        gc.collect()
+        rss, blocks = resident_bytes(), sys.getallocatedblocks()
+        for _ in range(0, connections, 500):
+            await clients.hold(500)
+        gc.collect()
+        held = Idle.open
+        grown_rss, grown_blocks = resident_bytes() - rss, sys.getallocatedblocks() - blocks
+        cpu = time.process_time()
+        await asyncio.sleep(seconds)
+        idle = (time.process_time() - cpu) / seconds
+        await clients.hold(0)
+    finally:
+        clients.end()
+        server.close()
+    return {"rss_bytes": grown_rss / held, "blocks": grown_blocks / held, "idle_cpu_us_per_s": idle * 1e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loop", required=True, choices=loops.NAMES)
+    parser.add_argument("--connections", type=int, default=10_000, help="a multiple of 500 (10,000)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of the idle time (1)")
+    parser.add_argument("--core", type=int, help="run on this CPU only")
+    options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
+        figures = runner.run(measure(options.connections, options.seconds))
+    print(json.dumps({"loop": options.loop, "connections": options.connections, **figures}))
+
+
+if __name__ == "__main__":
+    main()

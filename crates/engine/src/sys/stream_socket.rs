@@ -1,0 +1,127 @@
+//! Opening connected stream sockets: accepting and connecting.
+//!
+//! Sockets come non-blocking and closed in programs that the process starts.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::error::{Error, Result, retry};
+use super::socket_name::SocketName;
+
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// A connection that was waiting at a listening socket, and its other end's name; `None` when none is waiting.
+///
+/// # Errors
+/// `ECONNABORTED` (the peer has given up; others may be waiting), `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` (the connection
+/// goes on waiting), or whatever else `accept(2)` reports.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<(OwnedFd, SocketName)>> {
+    match retry("accept", || rustix::net::acceptfrom_with(listener, FLAGS)) {
+        Ok((connection, peer)) => {
+            let peer = peer.map_or(Some(SocketName::UnixUnnamed), SocketName::from_kernel);
+            Ok(Some((connection, peer.unwrap_or_default())))
+        }
+        Err(Error { errno: Errno::AGAIN, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub enum Connecting {
+    /// It is there.
+    Done(OwnedFd),
+    /// The socket becomes writable when the outcome is known: [`connect_error`] tells it.
+    Pending(OwnedFd),
+    /// The peer, or the way to it, refused: the error of the connection, not of a call.
+    Refused(Error),
+}
+
+/// Starts a TCP connection.
+///
+/// The handshake with a peer on the same machine is usually over when `connect(2)` returns, though that says
+/// `EINPROGRESS`; one look with `poll(2)` then saves the wait.
+///
+/// # Errors
+/// What `socket(2)` and `connect(2)` report at once: `EMFILE`, `ENETUNREACH`, `EADDRNOTAVAIL`, ...
+pub fn connect(address: &SocketAddr) -> Result<Connecting> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket =
+        retry("socket", || rustix::net::socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP)))?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) => Ok(Connecting::Done(socket)),
+        // Interrupted, it goes on in the background all the same.
+        Err(Errno::INPROGRESS | Errno::INTR) => match connect_error(socket.as_fd()) {
+            Ok(Some(None)) => Ok(Connecting::Done(socket)),
+            Ok(Some(Some(errno))) => Ok(Connecting::Refused(Error::new("connect", errno))),
+            Ok(None) => Ok(Connecting::Pending(socket)),
+            Err(error) => Err(error),
+        },
+        Err(errno) => Err(Error::new("connect", errno)),
+    }
+}
+
+/// The outcome of a connection under way: `None` while there is none, `Some(None)` for success.
+///
+/// # Errors
+/// `EBADF`, `ENOTSOCK`.
+pub fn connect_error(socket: BorrowedFd<'_>) -> Result<Option<Option<Errno>>> {
+    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    let ready = retry("poll", || poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
+    if ready == 0 {
+        return Ok(None);
+    }
+    let outcome = retry("getsockopt", || sockopt::socket_error(socket))?;
+    Ok(Some(outcome.err()))
+}
+
+/// Sends small segments at once (`TCP_NODELAY`).
+///
+/// # Errors
+/// `ENOPROTOOPT` or `EOPNOTSUPP` for a socket that is not TCP.
+pub fn send_at_once(socket: BorrowedFd<'_>) -> Result<()> {
+    retry("setsockopt", || sockopt::set_tcp_nodelay(socket, true))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_accepted_with_the_name_of_its_other_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        listener.set_nonblocking(true).expect("an open socket");
+        assert!(matches!(accept(listener.as_fd()), Ok(None)));
+        let address = listener.local_addr().expect("an address");
+        let Ok(Connecting::Done(client) | Connecting::Pending(client)) = connect(&address) else { panic!("it connects") };
+        let (server, peer) = loop {
+            if let Some(accepted) = accept(listener.as_fd()).expect("no error") {
+                break accepted;
+            }
+        };
+        assert_eq!(super::super::socket_name::local(client.as_fd()), Ok(Some(peer)));
+        assert_eq!(send_at_once(server.as_fd()), Ok(()));
+        assert_eq!(connect_error(client.as_fd()), Ok(Some(None)));
+    }
+
+    #[test]
+    fn nobody_listening_is_a_refusal() {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("an address");
+        let outcome = match connect(&address) {
+            Ok(Connecting::Pending(socket)) => loop {
+                if let Some(outcome) = connect_error(socket.as_fd()).expect("an open socket") {
+                    break outcome;
+                }
+            },
+            Ok(Connecting::Refused(error)) | Err(error) => Some(error.errno),
+            Ok(Connecting::Done(_)) => None,
+        };
+        assert_eq!(outcome, Some(Errno::CONNREFUSED));
+    }
+}
