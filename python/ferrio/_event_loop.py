@@ -20,6 +20,7 @@ import asyncio.trsock
 import asyncio.unix_events
 import contextvars
 import errno
+import functools
 import inspect
 import os
 import selectors
@@ -40,6 +41,7 @@ from ._selector import ReactorSelector
 from ._statistics import Statistics
 from ._subprocess import Children, SubprocessTransport, has_other_watcher
 from ._transport import SocketTransport
+from ._transports import Transports
 
 __all__ = ["Loop", "report_callback_error"]
 
@@ -48,6 +50,14 @@ _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
 _CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
+
+
+# Sockets of these families have names that the native half can show.
+_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
+# A program that replaces one of these on its loop, or the class of sockets, gets asyncio's own steps.
+_SOCKET = socket.socket
+_OVERRIDABLE = frozenset({"sock_connect", "getaddrinfo", "create_task", "_make_socket_transport", "_accept_connection2"})
+_NAMED_OPTIONS = frozenset(asyncio.base_events.BaseEventLoop.create_connection.__kwdefaults__ or ())
 
 
 class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
@@ -66,7 +76,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         _internal_fds: int
         _signal_handlers: dict[int, asyncio.Handle]
         _watcher: Any
-        _transports: MutableMapping[int, asyncio.BaseTransport]
+        _task_factory: Callable[..., Any] | None
 
         def _accept_connection2(self, *args: Any, **options: Any) -> Coroutine[Any, Any, None]: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
@@ -249,6 +259,14 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                 with new:
                     new.setblocking(False)
                     os.dup2(new.fileno(), ours.fileno(), inheritable=False)
+    # Stream transports are the native half's; others are entered here.
+    @property
+    def _transports(self) -> Transports:
+        return self._known_transports
+
+    @_transports.setter
+    def _transports(self, _table: MutableMapping[int, asyncio.BaseTransport]) -> None:
+        self._known_transports = Transports(self)
 
     # --- transports -----------------------------------------------------------------------------------------
 
@@ -346,6 +364,51 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
     ) -> None:
         # As asyncio's, but for the lack of a resource: that is reported once, where asyncio reports it for each place
         # in the backlog, and the listener is left alone for a second.
+        if not sslcontext and self._task_factory is None and not self._debug and self._is_plain(sock):
+            exhausted = self._accept(
+                SocketTransport, protocol_factory, sock.fileno(), sock.proto, server, backlog + 1, context
+            )
+            if exhausted is None:
+                return
+        else:
+            exhausted = self._accept_in_tasks(
+                protocol_factory,
+                sock,
+                sslcontext,
+                server,
+                backlog,
+                ssl_handshake_timeout,
+                ssl_shutdown_timeout,
+                context,
+            )
+            if exhausted is None:
+                return
+        self.call_exception_handler(
+            {
+                "message": "socket.accept() out of system resource",
+                "exception": exhausted,
+                "socket": asyncio.trsock.TransportSocket(sock),
+            }
+        )
+        self._remove_reader(sock.fileno())
+        retry: tuple[Any, ...] = (protocol_factory, sock, sslcontext, server, backlog)
+        retry += (ssl_handshake_timeout, ssl_shutdown_timeout)
+        if _CONNECTIONS_HAVE_CONTEXTS:
+            retry += (context,)
+        self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, self._start_serving, *retry)
+
+    def _accept_in_tasks(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any,
+        server: Any,
+        backlog: int,
+        ssl_handshake_timeout: float | None,
+        ssl_shutdown_timeout: float | None,
+        context: contextvars.Context | None,
+    ) -> OSError | None:
+        """Accept as asyncio does, with a task for each connection; the error of a resource that has run out."""
         for _ in range(backlog + 1):
             try:
                 conn, addr = sock.accept()
@@ -355,24 +418,11 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             except ConnectionAbortedError:
                 continue
             except (BlockingIOError, InterruptedError):
-                return
+                return None
             except OSError as exc:
                 if exc.errno not in _OUT_OF_RESOURCES:
                     raise
-                self.call_exception_handler(
-                    {
-                        "message": "socket.accept() out of system resource",
-                        "exception": exc,
-                        "socket": asyncio.trsock.TransportSocket(sock),
-                    }
-                )
-                self._remove_reader(sock.fileno())
-                retry: tuple[Any, ...] = (protocol_factory, sock, sslcontext, server, backlog)
-                retry += (ssl_handshake_timeout, ssl_shutdown_timeout)
-                if _CONNECTIONS_HAVE_CONTEXTS:
-                    retry += (context,)
-                self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, self._start_serving, *retry)
-                return
+                return exc
             options: dict[str, Any] = {}
             if _CONNECTIONS_HAVE_CONTEXTS:
                 options["context"] = context.copy() if context is not None else None
@@ -387,6 +437,69 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                 **options,
             )
             self.create_task(accept, **options)
+        return None
+
+    def _is_plain(self, sock: socket.socket) -> bool:
+        """Whether nobody has put anything of their own between the loop and the socket."""
+        return (
+            type(self) is Loop
+            and type(sock) is socket.socket is _SOCKET
+            and sock.family in _FAMILIES
+            and not _OVERRIDABLE & self.__dict__.keys()
+        )
+
+    @functools.wraps(asyncio.base_events.BaseEventLoop.create_connection)
+    async def create_connection(  # type: ignore[override]
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: str | None = None,
+        port: int | None = None,
+        **options: Any,
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        connection = None
+        if type(host) is str and type(port) is int and 0 <= port <= 65535 and self._connects_plainly(options):
+            connection = self._connect(host, port)
+        if connection is None:
+            made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(
+                protocol_factory, host, port, **options
+            )
+            return made
+        future = self.create_future()
+        if self._foresee(connection, _tell_connected, future):
+            await future
+        else:
+            number = connection.fileno()
+            self._add_writer(number, _tell_connected, future, connection)
+            try:
+                await future
+            finally:
+                self._remove_writer(number)
+        try:
+            protocol = protocol_factory()
+        except BaseException:
+            connection.abandon()
+            raise
+        waiter = self.create_future()
+        transport = self._begin(SocketTransport, connection, protocol, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
+
+    def _connects_plainly(self, options: dict[str, Any]) -> bool:
+        """Whether a connection is asked for that needs nothing but an address, and everything is what it was."""
+        return (
+            type(self) is Loop
+            and not self._debug
+            and socket.socket is _SOCKET
+            and asyncio.base_events.socket is socket  # type: ignore[attr-defined]
+            and "connect" not in _SOCKET.__dict__
+            and not _OVERRIDABLE & self.__dict__.keys()
+            and not any(options.values())
+            and options.keys() <= _NAMED_OPTIONS
+        )
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -436,6 +549,29 @@ def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> N
     if handle._source_traceback:  # type: ignore[attr-defined]
         context["source_traceback"] = handle._source_traceback  # type: ignore[attr-defined]
     loop.call_exception_handler(context)
+
+
+def report_failed_welcome(
+    loop: Loop, exception: BaseException, protocol: asyncio.BaseProtocol | None
+) -> None:
+    """Tell the loop's exception handler that an accepted connection has come to nothing, as asyncio does in debug mode."""
+    context: dict[str, Any] = {
+        "message": "Error on transport creation for incoming connection",
+        "exception": exception,
+    }
+    if protocol is not None:
+        context["protocol"] = protocol
+    loop.call_exception_handler(context)
+
+
+def _tell_connected(future: asyncio.Future[None], connection: _ferrio.Connection) -> None:
+    if future.done():
+        return
+    try:
+        if connection.is_made():
+            future.set_result(None)
+    except OSError as exc:
+        future.set_exception(exc)
 
 
 def run_debug(handle: asyncio.Handle) -> None:

@@ -42,9 +42,20 @@ class SocketTransport(_ferrio.StreamTransport):
         server: Any = None,
         context: contextvars.Context | None = None,
     ) -> None:
-        # Flow control is native: the mixin among the bases stays without state.
-        asyncio.Transport.__init__(self, extra)
-        details: dict[str, Any] = self._extra
+        self._open(loop, sock, protocol, server, context)
+        # The names are read now, and shown when somebody asks; other sockets and families show them by themselves.
+        if extra is not None or type(sock) is not socket.socket or not self._read_names(sock.proto):
+            self._extra = self._details(sock, extra)
+        if server is not None:
+            if _SERVER_KNOWS_CLIENTS:
+                server._attach(self)
+            else:
+                server._attach()
+        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
+        self._begin(waiter)
+
+    def _details(self, sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
+        details: dict[str, Any] = {} if extra is None else extra
         details["socket"] = asyncio.trsock.TransportSocket(sock)
         try:
             details["sockname"] = sock.getsockname()
@@ -55,25 +66,12 @@ class SocketTransport(_ferrio.StreamTransport):
                 details["peername"] = sock.getpeername()
             except OSError:
                 details["peername"] = None
-        self._open(loop, sock, protocol, server, context)
-        if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
-                server._attach(self)
-            else:
-                server._attach()
-        loop._transports[self._sock_fd] = self
-        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
-        loop.call_soon(protocol.connection_made, self, context=context)
-        # Only start to read, and only wake the waiter, when connection_made() has been called.
-        loop.call_soon(self._start_reading, context=context)
-        if waiter is not None:
-            set_result = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
-            loop.call_soon(set_result, waiter, None, context=context)
+        return details
 
     def __repr__(self) -> str:
         info = [type(self).__name__]
         loop = self._loop
-        if self._sock is None:
+        if self._is_released:
             info.append("closed")
         elif self.is_closing():
             info.append("closing")
@@ -85,11 +83,16 @@ class SocketTransport(_ferrio.StreamTransport):
         return f"<{' '.join(info)}>"
 
     def __del__(self) -> None:
-        if self._sock is not None:
+        if not self._is_released:
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
             sock, server = self._release()
-            sock.close()  # type: ignore[union-attr]
-            self._leave_server(server)
+            if sock is not None:
+                sock.close()
+            if server is not None:
+                if _SERVER_KNOWS_CLIENTS:
+                    server._detach(self)
+                else:
+                    server._detach()
 
     def can_write_eof(self) -> bool:
         """True: the sending direction can be ended alone."""
@@ -102,13 +105,6 @@ class SocketTransport(_ferrio.StreamTransport):
     @property
     def _paused(self) -> bool:
         return not self.is_closing() and not self.is_reading()
-
-    def _leave_server(self, server: Any) -> None:
-        if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
-                server._detach(self)
-            else:
-                server._detach()
 
     # --- called by the native half --------------------------------------------------------------------------
 
@@ -128,22 +124,6 @@ class SocketTransport(_ferrio.StreamTransport):
                 {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
             )
         self._force_close(exc)
-
-    def _received_eof(self) -> None:
-        if self._loop.get_debug():
-            asyncio.selector_events.logger.debug("%r received EOF", self)  # type: ignore[attr-defined]
-        try:
-            keep_open = self.get_protocol().eof_received()  # type: ignore[attr-defined]
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
-            return
-        if keep_open:
-            # The protocol may still write; nothing more can be received.
-            self._end_reading()
-        else:
-            self.close()
 
     def _pause_writing(self) -> None:
         self._tell_protocol("pause_writing")
@@ -176,18 +156,6 @@ class SocketTransport(_ferrio.StreamTransport):
             asyncio.selector_events.logger.warning(  # type: ignore[attr-defined]
                 "Executing %r took %.3f seconds", self, took
             )
-
-    def _call_connection_lost(self, exc: BaseException | None) -> None:
-        waiter = self._empty_waiter
-        try:
-            self.get_protocol().connection_lost(exc)  # type: ignore[arg-type]
-        finally:
-            sock, server = self._release()
-            if sock is not None:
-                sock.close()
-            self._leave_server(server)
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(ConnectionError("Connection is closed by peer"))
 
     # --- sendfile -------------------------------------------------------------------------------------------
 

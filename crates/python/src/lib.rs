@@ -1,5 +1,7 @@
 //! `ferrio._ferrio`: the native half of the Python package. This file declares everything that it exports.
 
+mod accept;
+mod connect;
 mod convert;
 mod event_loop;
 mod guarded;
@@ -19,5 +21,6 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     handle::register(module)?;
     event_loop::register(module)?;
     pipe::register(module)?;
+    connect::register(module)?;
     transport::register(module)
 }

@@ -50,8 +50,7 @@ pub enum Connecting {
 /// What `socket(2)` and `connect(2)` report at once: `EMFILE`, `ENETUNREACH`, `EADDRNOTAVAIL`, ...
 pub fn connect(address: &SocketAddr) -> Result<Connecting> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket =
-        retry("socket", || rustix::net::socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP)))?;
+    let socket = retry("socket", || rustix::net::socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP)))?;
     match rustix::net::connect(&socket, address) {
         Ok(()) => Ok(Connecting::Done(socket)),
         // Interrupted, it goes on in the background all the same.
@@ -99,7 +98,9 @@ mod tests {
         listener.set_nonblocking(true).expect("an open socket");
         assert!(matches!(accept(listener.as_fd()), Ok(None)));
         let address = listener.local_addr().expect("an address");
-        let Ok(Connecting::Done(client) | Connecting::Pending(client)) = connect(&address) else { panic!("it connects") };
+        let Ok(Connecting::Done(client) | Connecting::Pending(client)) = connect(&address) else {
+            panic!("it connects")
+        };
         let (server, peer) = loop {
             if let Some(accepted) = accept(listener.as_fd()).expect("no error") {
                 break accepted;

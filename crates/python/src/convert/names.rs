@@ -29,8 +29,10 @@ names! {
     _protocol
     _reads_large
     buffer_updated
+    connection_lost
     data_received
     fileno
+    eof_received
     get_buffer
 }
 

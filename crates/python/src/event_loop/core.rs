@@ -21,7 +21,7 @@ use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
 use crate::handle::{RunningGate, TimerRef};
 use crate::object::Object;
-use crate::transport::Recycled;
+use crate::transport::{Holders, Recycled};
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -47,6 +47,10 @@ pub(crate) struct LoopCore {
     pub(super) reactor: Guarded<PythonReactor>,
     /// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
     pub(super) watches: Guarded<HashMap<RawFd, Key>>,
+    /// Stream transports by the number of their descriptor.
+    pub(crate) holders: Guarded<Holders>,
+    /// Handles of descriptors that are known to be ready: they run with what the next poll finds, behind it.
+    foreseen: Guarded<Vec<Object>>,
     pub(super) inbox: Inbox<Object>,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
@@ -90,6 +94,8 @@ pub(super) struct Flags {
     pub(super) in_entry: Flag,
     /// `corked` is not empty.
     pub(super) has_corked: Flag,
+    /// `foreseen` is not empty.
+    pub(super) has_foreseen: Flag,
 }
 
 impl LoopCore {
@@ -160,6 +166,23 @@ impl LoopCore {
     pub(super) fn take_inbox(&self, py: Python<'_>) {
         if !self.inbox.is_empty() {
             self.reactor.with(py, |reactor| self.inbox.take(|handle| reactor.ready.push(Entry::Handle(handle))));
+        }
+    }
+
+    /// Adds a handle that runs with what the next poll finds, behind it.
+    pub(crate) fn foresee(&self, py: Python<'_>, handle: Object) {
+        self.flags.has_foreseen.set(true);
+        self.foreseen.with(py, |foreseen| foreseen.push(handle));
+    }
+
+    /// Makes what was foreseen ready.
+    #[inline]
+    pub(super) fn take_foreseen(&self, py: Python<'_>) {
+        if self.flags.has_foreseen.get() {
+            self.flags.has_foreseen.set(false);
+            let foreseen = self.foreseen.with(py, core::mem::take);
+            self.reactor
+                .with(py, |reactor| foreseen.into_iter().for_each(|handle| reactor.ready.push(Entry::Handle(handle))));
         }
     }
 
@@ -240,6 +263,8 @@ impl LoopCore {
         Ok(Self {
             reactor: Guarded::new(reactor),
             watches: Guarded::default(),
+            holders: Guarded::default(),
+            foreseen: Guarded::default(),
             inbox: Inbox::new(),
             wake: Guarded::new(Some(wake)),
             running: RunningGate::default(),
@@ -254,10 +279,13 @@ impl LoopCore {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
         let py = unsafe { Python::assume_attached() };
+        self.foreseen.with(py, |foreseen| foreseen.iter().try_for_each(|handle| handle.visit(&visit)))?;
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
-                if let Entry::Handle(handle) = entry {
-                    handle.visit(&visit)?;
+                match entry {
+                    Entry::Handle(object) | Entry::StartReading(object) => object.visit(&visit)?,
+                    Entry::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(&visit))?,
+                    Entry::Transport { .. } => {}
                 }
             }
             for (_, timer) in reactor.timers.iter() {
@@ -303,6 +331,8 @@ impl LoopCore {
         let watches = self.watches.with(py, core::mem::take);
         let corked = self.corked.with(py, core::mem::take);
         let recycled = self.recycled.with(py, Option::take);
-        drop((released, watches, corked, recycled, wake));
+        self.flags.has_foreseen.set(false);
+        let foreseen = self.foreseen.with(py, core::mem::take);
+        drop((released, watches, corked, recycled, foreseen, wake));
     }
 }

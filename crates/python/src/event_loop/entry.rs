@@ -4,6 +4,7 @@ use ferrio_engine::backend::{Interest, Key};
 use ferrio_engine::reactor::Work;
 
 use super::core::Source;
+use crate::accept::Accepted;
 use crate::handle::TimerRef;
 use crate::object::Object;
 
@@ -11,6 +12,10 @@ use crate::object::Object;
 pub(crate) enum Entry {
     /// A scheduled callback.
     Handle(Object),
+    /// A connection that was accepted: its protocol and its transport are to be made.
+    Accepted(Box<Accepted>),
+    /// A transport that is to read from now on.
+    StartReading(Object),
     /// A transport whose descriptor can make progress. The key may have ended since.
     Transport { key: Key, ready: Interest },
 }

@@ -141,7 +141,7 @@ impl LoopCore {
         let handles: Vec<Object> = self.with_reactor(py, |reactor| {
             let handles = reactor.ready.iter().filter_map(|entry| match entry {
                 Entry::Handle(handle) => Some(handle.clone()),
-                Entry::Transport { .. } => None,
+                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Transport { .. } => None,
             });
             handles.collect()
         });

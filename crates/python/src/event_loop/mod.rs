@@ -13,6 +13,7 @@ mod turn;
 mod watch;
 
 pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
-pub(crate) use scheduling::schedule;
+pub(crate) use entry::Entry;
+pub(crate) use scheduling::{foresee, schedule};
 
 pub(crate) use methods::register;

@@ -257,6 +257,27 @@ pub(crate) fn schedule(
     Ok(())
 }
 
+/// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.
+pub(crate) fn foresee(
+    py: Python<'_>,
+    event_loop: *mut ffi::PyObject,
+    callback: &Bound<'_, PyAny>,
+    args: &[*mut ffi::PyObject],
+) -> PyResult<()> {
+    // SAFETY: a caller's loop.
+    let core = unsafe { LoopCore::of(py, event_loop) };
+    let recipe = Recipe {
+        kind: Kind::Plain,
+        event_loop,
+        callback: callback.as_ptr(),
+        args,
+        context: None,
+        trace: core.is_debug(),
+    };
+    core.foresee(py, recipe.make(py)?);
+    Ok(())
+}
+
 /// Adds the methods to the core's type.
 pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     add_method(

@@ -36,6 +36,9 @@ impl LoopCore {
         let stopping = self.flags.stopping.get();
         let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
         discarded.clear();
+        if self.flags.has_foreseen.get() {
+            budget = SleepBudget::None;
+        }
         if budget != SleepBudget::None {
             // A signal may have come while nothing in Python ran; its handler may have something for this turn.
             py.check_signals()?;
@@ -49,6 +52,7 @@ impl LoopCore {
             SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
             SleepBudget::Forever => self.sleep(py, None)?,
         }
+        self.take_foreseen(py);
         self.take_inbox(py);
         let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
         if has_timers {
@@ -143,6 +147,8 @@ impl LoopCore {
                 drop(handle);
                 outcome
             }
+            Entry::Accepted(accepted) => crate::accept::welcome(py, self, &accepted),
+            Entry::StartReading(transport) => transport::start_reading(py, self, &transport),
             Entry::Transport { key, ready } => {
                 let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
                     Some(Source::Transport(transport)) => transport.clone(),

@@ -4,12 +4,14 @@ use std::os::fd::BorrowedFd;
 
 use ferrio_engine::flow::CloseStep;
 use ferrio_engine::sys::socket;
+use pyo3::exceptions::PyConnectionError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::state::State;
 use super::write;
 use crate::convert::errors::os_error;
+use crate::convert::names::names;
 use crate::event_loop::{LoopCore, schedule};
 use crate::object::Object;
 
@@ -31,8 +33,8 @@ pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<
 /// Ends the sending direction.
 pub(super) fn shut_down(py: Python<'_>, state: &State) -> PyResult<()> {
     let Some(outcome) = state.with(py, |inner| {
-        let fd = inner.socket.is_some().then_some(inner.fd)?;
-        // SAFETY: the Python socket owns the descriptor and is held by the state.
+        let fd = inner.key.is_some().then_some(inner.fd)?;
+        // SAFETY: an attached descriptor; its owner is held by the state.
         Some(socket::shut_down_sending(unsafe { BorrowedFd::borrow_raw(fd) }))
     }) else {
         return Ok(());
@@ -99,23 +101,62 @@ fn follow(
     }
 }
 
-/// `_release()`: lets go of everything after `connection_lost`; `(socket, server)` come back.
-pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
+/// `_release()`: lets go of everything after `connection_lost`; `(socket, server)` come back, the socket to be closed.
+pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<(Option<Object>, Option<Object>)> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    if let Some(event_loop) = state.event_loop(py) {
-        // SAFETY: whoever stores a loop has checked its type.
-        state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
-    }
-    let (kept, dropped) = state.with(py, |inner| {
+    let socket = state.let_go(py, object);
+    let (server, dropped) = state.with(py, |inner| {
         let _ = inner.life.ended();
-        let kept = (inner.socket.take(), inner.server.take());
         let dropped = (inner.protocol.take(), inner.event_loop.take(), inner.context.take(), inner.io_context.take());
-        (kept, dropped)
+        (inner.server.take(), dropped)
     });
     drop(dropped);
-    let (socket, server) = kept;
-    let socket = socket.map(|socket| socket.into_bound(py));
-    let server = server.map(|server| server.into_bound(py));
-    Ok(Object::new((socket, server).into_pyobject(py)?))
+    Ok((socket, server))
+}
+
+/// `_call_connection_lost(exception)`: tells the protocol, closes the descriptor, leaves the server; in asyncio's order,
+/// and to the end whatever fails.
+pub(super) fn call_connection_lost(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    exception: *mut ffi::PyObject,
+) -> PyResult<()> {
+    // SAFETY: a method of the transport's type.
+    let state = unsafe { State::of(object) };
+    let (protocol, waiter) = state.with(py, |inner| (inner.protocol.clone(), inner.empty_waiter.clone()));
+    let told = match protocol {
+        Some(protocol) => {
+            let call = [protocol.as_ptr(), exception];
+            let name = names(py).connection_lost.as_ptr();
+            // SAFETY: two live objects, the receiver first; no keywords.
+            let result = unsafe { ffi::PyObject_VectorcallMethod(name, call.as_ptr(), 2, core::ptr::null_mut()) };
+            // SAFETY: a new reference, or null with an exception.
+            unsafe { Object::from_owned(result) }.map(drop).ok_or_else(|| PyErr::fetch(py))
+        }
+        None => Ok(()),
+    };
+    let (socket, server) = release(py, object)?;
+    let closed = socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop));
+    let left = server.map_or(Ok(()), |server| leave(py, object, &server));
+    let woken = match waiter {
+        Some(waiter) if !waiter.bind(py).call_method0("done")?.is_truthy()? => {
+            let error = PyConnectionError::new_err("Connection is closed by peer");
+            waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
+        }
+        _ => Ok(()),
+    };
+    told.and(closed).and(left).and(woken)
+}
+
+/// Tells a server that this connection has ended.
+fn leave(py: Python<'_>, object: *mut ffi::PyObject, server: &Object) -> PyResult<()> {
+    if cfg!(Py_3_13) {
+        // SAFETY: the object of the method call.
+        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+        server.bind(py).call_method1("_detach", (transport,))?;
+    } else {
+        server.bind(py).call_method0("_detach")?;
+    }
+    Ok(())
 }

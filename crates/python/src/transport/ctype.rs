@@ -4,19 +4,20 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Usage};
 use ferrio_engine::flow::{Interest as ReadChange, LimitError};
+use ferrio_engine::sys::socket_name::{self, SocketName};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyType};
 
-use super::state::{Delivery, State};
-use super::{close, write};
+use super::descriptor::Descriptor;
+use super::state::State;
+use super::{begin, close, details, write};
 use crate::convert::arguments::Arguments;
 use crate::convert::errors::os_error;
-use crate::event_loop::{LoopCore, Source};
-use crate::handle::context;
+use crate::event_loop::LoopCore;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
@@ -25,6 +26,8 @@ use crate::trampoline::{self, none};
 
 /// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes declare.
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
+
+static CLASS: PyOnceLock<Object> = PyOnceLock::new();
 
 fn boolean(py: Python<'_>, value: bool) -> Object {
     Object::new(PyBool::new(py, value).to_owned())
@@ -50,6 +53,18 @@ unsafe extern "C" fn new(
     object
 }
 
+/// A new instance of a subclass, not opened yet.
+pub(super) fn make(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Object> {
+    let base = CLASS.get(py).ok_or_else(|| PyTypeError::new_err("the module is not ready"))?;
+    if !class.is_subclass(base.bind(py))? {
+        return Err(PyTypeError::new_err("a subclass of StreamTransport is required here"));
+    }
+    // SAFETY: a ready type with this file's `tp_new`, which takes no notice of arguments.
+    let object = unsafe { new(class.as_type_ptr(), core::ptr::null_mut(), core::ptr::null_mut()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+}
+
 /// Takes every reference out of the state, to be dropped by the caller.
 fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
     struct Dropped(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>);
@@ -58,16 +73,13 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
     }
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(object) };
-    if let Some(event_loop) = state.event_loop(py) {
-        // SAFETY: whoever stores a loop has checked its type.
-        state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
-    }
+    let socket = state.let_go(py, object);
     Dropped(state.with(py, |inner| {
         [
             inner.event_loop.take(),
             inner.protocol.take(),
             inner.server.take(),
-            inner.socket.take(),
+            socket,
             inner.context.take(),
             inner.io_context.take(),
             inner.empty_waiter.take(),
@@ -78,7 +90,7 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
     }))
 }
 
-fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
+pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
     // SAFETY: an instance of a subclass of `asyncio.BaseTransport`, with its slot at this offset.
     unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
 }
@@ -115,14 +127,14 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
     let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
-    let mut owned = [core::ptr::null_mut(); 9];
+    let mut owned = [core::ptr::null_mut(); State::OBJECTS + 2];
     state.with(py, |inner| {
         for (place, value) in owned.iter_mut().zip(inner.objects()) {
             *place = value.as_ptr();
         }
     });
-    owned[7] = *extra_slot(object);
-    owned[8] = class;
+    owned[State::OBJECTS] = *extra_slot(object);
+    owned[State::OBJECTS + 1] = class;
     for value in owned {
         if !value.is_null() {
             // SAFETY: `visit` takes live objects that this one owns.
@@ -143,59 +155,69 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
     0
 }
 
-// `_open(loop, sock, protocol, server, context)`: takes the socket and attaches its descriptor.
+// `_open(loop, sock, protocol, server, context)`: takes the socket over and attaches its descriptor.
 fast!(open, |py, object, arguments| {
     let &[event_loop, socket, protocol, server, context] = arguments.positional() else {
         return Err(PyTypeError::new_err("_open() takes loop, sock, protocol, server and context"));
     };
     // SAFETY: an argument of the call.
     let event_loop = unsafe { Bound::from_borrowed_ptr(py, event_loop) };
-    let core = event_loop.cast::<LoopCore>()?.get();
-    core.check_closed()?;
+    event_loop.cast::<LoopCore>()?;
+    let event_loop = Object::new(event_loop);
     // SAFETY: as above.
-    let socket = unsafe { Bound::from_borrowed_ptr(py, socket) };
-    let fd: RawFd = socket.call_method0("fileno")?.extract()?;
-    if fd < 0 {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
-    }
-    core.forget_watch(py, fd)?;
-    let key = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Transport(None));
-        // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        reactor.backend.attach(key, borrowed, Usage::Stream).map(|()| key)
-    });
-    let key = key.map_err(|error| os_error(py, error))?;
+    let socket = unsafe { Object::from_borrowed(socket) };
+    let number: RawFd = socket.bind(py).call_method0("fileno")?.extract()?;
     // SAFETY: arguments of the call.
     let [protocol, server, context] = [protocol, server, context].map(|value| unsafe { Object::from_borrowed(value) });
     let given = |value: Object| (!value.bind(py).is_none()).then_some(value);
+    let (server, context) = (given(server), given(context));
+    // SAFETY: the object of the method call.
+    let transport = unsafe { Object::from_borrowed(object) };
+    begin::take(py, &event_loop, &transport, number, Descriptor::Python(socket), context.as_ref())?;
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (server, context) = (given(server), given(context));
-    let socket = Object::new(socket);
-    let event_loop = Object::new(event_loop);
-    state.with(py, |inner| {
-        inner.event_loop = Some(event_loop);
-        inner.socket = Some(socket);
-        inner.fd = fd;
-        inner.server = server;
-        inner.context = context;
-        inner.key = Some(key);
-    });
-    set_protocol_of(py, state, protocol)?;
+    state.with(py, |inner| inner.server = server);
+    begin::set_protocol(py, state, protocol)?;
     Ok(none(py))
 });
 
-fn set_protocol_of(py: Python<'_>, state: &State, protocol: Object) -> PyResult<()> {
-    let buffered = py.import("asyncio.protocols")?.getattr("BufferedProtocol")?;
-    let delivery = if protocol.bind(py).is_instance(&buffered)? { Delivery::Buffer } else { Delivery::Bytes };
-    let before = state.with(py, |inner| {
-        inner.delivery = delivery;
-        inner.protocol.replace(protocol)
+// `_read_names(proto)`: asks the kernel for the names of both ends; false when they are of a family that has to be asked
+// through Python.
+one_argument!(read_names, |py, object, proto| {
+    // SAFETY: an argument of the call.
+    let proto = unsafe { Bound::from_borrowed_ptr(py, proto) }.extract::<i64>()?;
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    let number = state.with(py, |inner| inner.fd);
+    // SAFETY: a number that the transport's socket has open.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    let (Ok(local), peer) = (socket_name::local(fd), socket_name::peer(fd)) else { return Ok(boolean(py, false)) };
+    let (Some(local), Some(peer), Ok(proto)) = (local, peer.unwrap_or(Some(SocketName::None)), u16::try_from(proto))
+    else {
+        return Ok(boolean(py, false));
+    };
+    state.with(py, |inner| {
+        inner.local = local;
+        inner.peer = peer;
+        inner.proto = proto;
     });
-    drop(before);
-    Ok(())
-}
+    Ok(boolean(py, true))
+});
+
+// `_begin(waiter)`: schedules `connection_made`, the start of reading, and the waking of the waiter.
+one_argument!(begin_method, |py, object, waiter| {
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    // SAFETY: an argument of the call.
+    let waiter = unsafe { Object::from_borrowed(waiter) };
+    let waiter = (!waiter.bind(py).is_none()).then_some(waiter);
+    if let Some(event_loop) = state.event_loop(py) {
+        // SAFETY: the object of the method call.
+        let transport = unsafe { Object::from_borrowed(object) };
+        begin::schedule_beginning(py, &event_loop, &transport, waiter.as_ref())?;
+    }
+    Ok(none(py))
+});
 
 /// Makes the kernel watch what has changed.
 fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, change: ReadChange) -> PyResult<()> {
@@ -219,21 +241,6 @@ fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, messa
     }
     Ok(())
 }
-
-// `_start_reading()`: called once, after `connection_made`.
-no_arguments!(start_reading, |py, object| {
-    // SAFETY: a method of the type.
-    let state = unsafe { State::of(object) };
-    let given = state.with(py, |inner| inner.context.clone());
-    let io_context = match given {
-        Some(context) => context,
-        None => context::copy_current(py)?,
-    };
-    let (before, change) = state.with(py, |inner| (inner.io_context.replace(io_context), inner.reading.start()));
-    drop(before);
-    follow(py, object, state, change)?;
-    Ok(none(py))
-});
 
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
@@ -328,13 +335,17 @@ one_argument!(force_close, |py, object, exception| {
     Ok(none(py))
 });
 
-no_arguments!(release, |py, object| close::release(py, object));
+no_arguments!(release, |py, object| {
+    let (socket, server) = close::release(py, object)?;
+    let pair = [or_none(py, socket), or_none(py, server)];
+    Ok(Object::new((pair[0].bind(py), pair[1].bind(py)).into_pyobject(py)?))
+});
 
 one_argument!(set_protocol, |py, object, protocol| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     // SAFETY: an argument of the call.
-    set_protocol_of(py, state, unsafe { Object::from_borrowed(protocol) })?;
+    begin::set_protocol(py, state, unsafe { Object::from_borrowed(protocol) })?;
     Ok(none(py))
 });
 
@@ -427,14 +438,27 @@ attributes! {
     get_socket_fd => |py, inner| inner.fd;
     get_conn_lost => |py, inner| inner.life.conn_lost();
     get_is_sending => |py, inner| PyBool::new(py, inner.stream.is_sending()).to_owned();
+    get_is_released => |py, inner| PyBool::new(py, inner.descriptor.is_gone()).to_owned();
     get_is_watching => |py, inner| PyBool::new(py, inner.key.is_some() && inner.reading.is_wanted()).to_owned();
     get_eof => |py, inner| PyBool::new(py, inner.is_eof_written).to_owned();
     get_protocol_paused => |py, inner| PyBool::new(py, inner.stream.gate.is_paused()).to_owned();
     get_buffer_size => |py, inner| inner.stream.pending_bytes();
 }
 
+getter!(get_socket, |py, object| {
+    // SAFETY: an attribute of the type.
+    let state = unsafe { State::of(object) };
+    Ok(or_none(py, details::socket(py, state)?))
+});
+
+fast!(get_extra_info, |py, object, arguments| details::get_extra_info(py, object, arguments));
+
+one_argument!(call_connection_lost, |py, object, exception| {
+    close::call_connection_lost(py, object, exception)?;
+    Ok(none(py))
+});
+
 object_attributes! {
-    get_socket => socket;
     get_loop => event_loop;
     get_protocol_attribute => protocol;
     get_server => server;
@@ -469,8 +493,20 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = Builder::new(c"ferrio._ferrio.StreamTransport", c"The native half of ferrio's socket transport.")
         .subclassable()
         .method(fast_def(c"_open", open, c"Take the socket: _open(loop, sock, protocol, server, context)."))
-        .method(no_arguments_def(c"_start_reading", start_reading, c"Start to read; once, after connection_made()."))
+        .method(one_argument_def(c"_read_names", read_names, c"Ask the kernel for both names; whether it has them."))
+        .method(one_argument_def(c"_begin", begin_method, c"Schedule connection_made(), then reading, then the waiter."))
         .method(no_arguments_def(c"_end_reading", end_reading, c"Read no more: the peer has ended its side."))
+        .method(one_argument_def(
+            c"_call_connection_lost",
+            call_connection_lost,
+            c"Call connection_lost() and let go of everything.",
+        ))
+        .method(fast_def(
+            c"get_extra_info",
+            get_extra_info,
+            c"get_extra_info($self, name, default=None)\n--\n\nWhat is known of the connection: 'socket', 'sockname', \
+              'peername'.",
+        ))
         .method(no_arguments_def(c"_release", release, c"Let go of everything; (socket, server) come back."))
         .method(one_argument_def(c"_force_close", force_close, c"End at once with an exception; pending bytes are lost."))
         .method(fast_def(
@@ -539,6 +575,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nBytes from which the protocol is paused and \
               resumed: 64 KiB and a quarter of it by default.",
         ))
+        .attribute(c"_extra", details::get_extra, Some(details::set_extra))
+        .attribute(c"_is_released", get_is_released, None)
         .attribute(c"_sock", get_socket, None)
         .attribute(c"_sock_fd", get_socket_fd, None)
         .attribute(c"_loop", get_loop, None)
@@ -559,5 +597,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             (ffi::Py_tp_clear, clear as *mut c_void),
         ])
         .build(py, &base, size_of::<State>())?;
+    CLASS.get_or_init(py, || Object::new(class.clone()));
     module.add("StreamTransport", class)
 }

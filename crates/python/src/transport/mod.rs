@@ -3,14 +3,20 @@
 //! `StreamTransport` is a subclass of `asyncio.Transport`; `ferrio._transport.SocketTransport` completes it with what runs
 //! once per connection (construction, `repr`, errors, the end). The native half calls the Python half for these by name.
 
+mod begin;
 mod close;
 mod ctype;
+mod descriptor;
+mod details;
 mod read;
 mod recycled;
 mod state;
 mod write;
 
+pub(crate) use begin::{Opened, Parties, begin, start_reading};
 pub(crate) use ctype::register;
+pub(crate) use descriptor::Holders;
+pub(crate) use details::abandon;
 pub(crate) use read::received_bytes;
 pub(crate) use recycled::Recycled;
 pub(crate) use write::{flush_corked, forget_queued};

@@ -39,7 +39,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
             match received {
                 Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
                 Ok(Incoming::Nothing) => Ok(()),
-                Ok(Incoming::End) => end_of_stream(py, transport),
+                Ok(Incoming::End) => end_of_stream(py, core, transport, &protocol),
                 Ok(Incoming::Bytes(data, count)) => {
                     core.counters.received.add(count);
                     let is_large = count >= LARGE_RECEIVE_BYTES;
@@ -184,7 +184,7 @@ fn into_protocol_buffer(
     match received {
         Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
         Ok(Received::Nothing) => Ok(()),
-        Ok(Received::End) => end_of_stream(py, transport),
+        Ok(Received::End) => end_of_stream(py, core, transport, protocol),
         Ok(Received::Bytes(count)) => {
             core.counters.received.add(count);
             let count = PyInt::new(py, count);
@@ -217,9 +217,26 @@ fn call_protocol(
     Ok(None)
 }
 
-fn end_of_stream(py: Python<'_>, transport: &Object) -> PyResult<()> {
-    transport.bind(py).call_method0("_received_eof")?;
-    Ok(())
+/// The peer has ended its side: the protocol says whether ours stays open.
+fn end_of_stream(py: Python<'_>, core: &LoopCore, transport: &Object, protocol: &Object) -> PyResult<()> {
+    if core.is_debug() {
+        transport.bind(py).call_method1("_log_debug", ("%r received EOF",))?;
+    }
+    let call = [protocol.as_ptr()];
+    let name = names(py).eof_received.as_ptr();
+    // SAFETY: a live object, the receiver; no keywords.
+    let result = unsafe { ffi::PyObject_VectorcallMethod(name, call.as_ptr(), 1, core::ptr::null_mut()) };
+    // SAFETY: a new reference, or null with an exception.
+    let keeps_open = match unsafe { Object::from_owned(result) } {
+        Some(result) => result.bind(py).is_truthy(),
+        None => Err(PyErr::fetch(py)),
+    };
+    match keeps_open {
+        Err(error) => fatal(py, transport, error, &failed_call("eof_received")),
+        // The protocol may still write; nothing more can be received.
+        Ok(true) => transport.bind(py).call_method0("_end_reading").map(drop),
+        Ok(false) => transport.bind(py).call_method0("close").map(drop),
+    }
 }
 
 /// Ends the transport for an error; what must leave the loop leaves it.

@@ -6,9 +6,11 @@ use std::os::fd::RawFd;
 use ferrio_engine::backend::{Backend, Interest, Key};
 use ferrio_engine::flow::{Lifecycle, ReadGate};
 use ferrio_engine::reactor::Stream;
+use ferrio_engine::sys::socket_name::SocketName;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::descriptor::Descriptor;
 use crate::event_loop::{LoopCore, Source};
 use crate::guarded::Guarded;
 use crate::object::Object;
@@ -33,9 +35,15 @@ pub(super) struct Inner {
     pub(super) protocol: Option<Object>,
     pub(super) delivery: Delivery,
     pub(super) server: Option<Object>,
-    /// The Python socket: it owns the descriptor.
-    pub(super) socket: Option<Object>,
+    pub(super) descriptor: Descriptor,
     pub(super) fd: RawFd,
+    /// The names of the two ends, as they were in the beginning.
+    pub(super) local: SocketName,
+    pub(super) peer: SocketName,
+    /// As `socket.proto` shows it.
+    pub(super) proto: u16,
+    /// The transport has had a descriptor.
+    pub(super) was_opened: bool,
     /// The context given with the connection, for `connection_made` and `connection_lost` (3.15).
     pub(super) context: Option<Object>,
     /// The context in which the protocol hears of bytes.
@@ -58,17 +66,10 @@ pub(super) struct Inner {
 impl Inner {
     /// Every Python object that the state holds.
     pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
-        [
-            &self.event_loop,
-            &self.protocol,
-            &self.server,
-            &self.socket,
-            &self.context,
-            &self.io_context,
-            &self.empty_waiter,
-        ]
-        .into_iter()
-        .flatten()
+        [&self.event_loop, &self.protocol, &self.server, &self.context, &self.io_context, &self.empty_waiter]
+            .into_iter()
+            .flatten()
+            .chain(self.descriptor.socket())
     }
 
     /// What the kernel is to be watched for.
@@ -82,6 +83,9 @@ impl Inner {
 pub(crate) struct State(Guarded<Inner>);
 
 impl State {
+    /// How many Python objects [`Inner::objects`] shows at the most.
+    pub(super) const OBJECTS: usize = 7;
+
     /// Remembers where instances keep their state.
     pub(super) fn set_offset(offset: usize) {
         OFFSET.store(offset, Ordering::Relaxed);
@@ -144,6 +148,20 @@ impl State {
         });
         drop(released);
         outcome
+    }
+
+    /// Detaches the descriptor and gives it up: it is closed, or a Python socket comes back for its owner to close.
+    pub(super) fn let_go(&self, py: Python<'_>, transport: *mut ffi::PyObject) -> Option<Object> {
+        let event_loop = self.event_loop(py)?;
+        // SAFETY: whoever stores a loop has checked its type.
+        let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+        self.detach(py, core);
+        let (descriptor, number) = self.with(py, |inner| (core::mem::take(&mut inner.descriptor), inner.fd));
+        if descriptor.is_gone() {
+            return None;
+        }
+        let is_own = core.holders.with(py, |holders| holders.release(number, transport));
+        descriptor.release(py, is_own)
     }
 
     /// Detaches the descriptor: nothing is watched, sent or announced any more.

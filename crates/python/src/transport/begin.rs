@@ -1,0 +1,182 @@
+//! The beginning of a transport: taking the descriptor over, then `connection_made`, then reading, in asyncio's order.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use ferrio_engine::backend::{Backend, Usage};
+use ferrio_engine::sys::socket_name::{self, SocketName};
+use ferrio_engine::sys::stream_socket;
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use super::ctype;
+use super::descriptor::Descriptor;
+use super::read::fatal;
+use super::state::{Delivery, State};
+use crate::convert::errors::os_error;
+use crate::event_loop::{Entry, LoopCore, Source, schedule};
+use crate::handle::context;
+use crate::object::Object;
+
+/// A connection that the loop has opened itself.
+pub(crate) struct Opened {
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) peer: SocketName,
+    /// As `socket.proto` shows it.
+    pub(crate) proto: u16,
+}
+
+/// Who takes part in a connection.
+pub(crate) struct Parties {
+    /// `ferrio.Loop`'s class of transports.
+    pub(crate) class: Object,
+    pub(crate) protocol: Object,
+    pub(crate) server: Option<Object>,
+    /// Woken when `connection_made` has been called.
+    pub(crate) waiter: Option<Object>,
+    /// The connection's own context (3.15); without one each callback has a copy of the present one.
+    pub(crate) context: Option<Object>,
+}
+
+/// Makes a transport of a connection, and schedules its beginning.
+///
+/// # Errors
+/// The server has been closed, the protocol has no `connection_made`; the connection is closed then.
+pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties: &Parties) -> PyResult<Object> {
+    let Opened { descriptor, peer, proto } = opened;
+    let local = socket_name::local(descriptor.as_fd()).ok().flatten().unwrap_or_default();
+    // As asyncio does; a socket that is no TCP socket answers with an error.
+    if matches!(local, SocketName::V4(_) | SocketName::V6(_)) {
+        let _ = stream_socket::send_at_once(descriptor.as_fd());
+    }
+    let class = parties.class.bind(py).cast::<PyType>()?;
+    let transport = ctype::make(py, class)?;
+    // SAFETY: a new instance of the type.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    state.with(py, |inner| {
+        inner.local = local;
+        inner.peer = peer;
+        inner.proto = proto;
+    });
+    let number = descriptor.as_raw_fd();
+    take(py, event_loop, &transport, number, Descriptor::Native(descriptor), parties.context.as_ref())?;
+    set_protocol(py, state, parties.protocol.clone())?;
+    if let Some(server) = &parties.server {
+        let attached = if cfg!(Py_3_13) {
+            server.bind(py).call_method1("_attach", (transport.bind(py),))
+        } else {
+            server.bind(py).call_method0("_attach")
+        };
+        if let Err(error) = attached {
+            super::close::release(py, transport.as_ptr())?;
+            return Err(error);
+        }
+        state.with(py, |inner| inner.server = Some(server.clone()));
+    }
+    schedule_beginning(py, event_loop, &transport, parties.waiter.as_ref())?;
+    Ok(transport)
+}
+
+/// Attaches a descriptor and stores it with its loop.
+pub(super) fn take(
+    py: Python<'_>,
+    event_loop: &Object,
+    transport: &Object,
+    number: RawFd,
+    descriptor: Descriptor,
+    context: Option<&Object>,
+) -> PyResult<()> {
+    if number < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+    }
+    // SAFETY: whoever makes a transport has checked the loop's type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    core.check_closed()?;
+    core.forget_watch(py, number)?;
+    let key = core.with_reactor(py, |reactor| {
+        let key = reactor.sources.insert(Source::Transport(None));
+        // SAFETY: its owner is stored below, and keeps it open until the key is detached.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        reactor.backend.attach(key, borrowed, Usage::Stream).map(|()| key)
+    });
+    let key = key.map_err(|error| os_error(py, error))?;
+    core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    state.with(py, |inner| {
+        inner.event_loop = Some(event_loop.clone());
+        inner.descriptor = descriptor;
+        inner.was_opened = true;
+        inner.fd = number;
+        inner.context = context.cloned();
+        inner.key = Some(key);
+    });
+    Ok(())
+}
+
+static BUFFERED_PROTOCOL: PyOnceLock<Object> = PyOnceLock::new();
+
+pub(super) fn set_protocol(py: Python<'_>, state: &State, protocol: Object) -> PyResult<()> {
+    let buffered = BUFFERED_PROTOCOL
+        .get_or_try_init(py, || py.import("asyncio.protocols")?.getattr("BufferedProtocol").map(Object::new))?;
+    let delivery = if protocol.bind(py).is_instance(buffered.bind(py))? { Delivery::Buffer } else { Delivery::Bytes };
+    let before = state.with(py, |inner| {
+        inner.delivery = delivery;
+        inner.protocol.replace(protocol)
+    });
+    drop(before);
+    Ok(())
+}
+
+static SET_RESULT: PyOnceLock<Object> = PyOnceLock::new();
+
+/// Schedules `connection_made`, the start of reading, and the waking of the waiter, each after the one before.
+pub(super) fn schedule_beginning(
+    py: Python<'_>,
+    event_loop: &Object,
+    transport: &Object,
+    waiter: Option<&Object>,
+) -> PyResult<()> {
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    let (protocol, given) = state.with(py, |inner| (inner.protocol.clone(), inner.context.clone()));
+    let Some(protocol) = protocol else { return Ok(()) };
+    let connection_made = protocol.bind(py).getattr("connection_made")?;
+    schedule(py, event_loop, &connection_made, &[transport.as_ptr()], given.as_ref())?;
+    let io_context = match &given {
+        Some(context) => context.clone(),
+        None => context::copy_current(py)?,
+    };
+    let before = state.with(py, |inner| inner.io_context.replace(io_context));
+    drop(before);
+    // SAFETY: whoever makes a transport has checked the loop's type.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    core.push_ready(py, Entry::StartReading(transport.clone()));
+    if let Some(waiter) = waiter {
+        let set_result = SET_RESULT.get_or_try_init(py, || {
+            py.import("asyncio.futures")?.getattr("_set_result_unless_cancelled").map(Object::new)
+        })?;
+        // SAFETY: a singleton of the interpreter.
+        let none = unsafe { ffi::Py_None() };
+        schedule(py, event_loop, set_result.bind(py), &[waiter.as_ptr(), none], given.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Starts to read: `connection_made` has been called.
+///
+/// # Errors
+/// `SystemExit` and `KeyboardInterrupt` of what is called for a descriptor that cannot be watched.
+pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, transport: &Object) -> PyResult<()> {
+    // SAFETY: entries of this kind hold transports only.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    if state.with(py, |inner| inner.reading.start()) == ferrio_engine::flow::Interest::Unchanged {
+        return Ok(());
+    }
+    match state.apply_interest(py, core, transport.as_ptr()) {
+        Ok(()) => Ok(()),
+        Err(error) => fatal(py, transport, os_error(py, error), "Fatal error on transport"),
+    }
+}

@@ -1,0 +1,59 @@
+"""The transports of a loop by descriptor, as ``loop._transports`` shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._event_loop import Loop
+
+
+class Transports(MutableMapping[int, asyncio.BaseTransport]):
+    """Stream transports, which the native half knows, and those that asyncio's own classes enter. Holds none of them."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = weakref.ref(loop)
+        self._entered: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
+        # Stream transports that were deleted here: asyncio's sendfile does so for as long as it uses the descriptor.
+        self._deleted: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
+
+    def get(self, fd: int, default: Any = None) -> Any:
+        """The transport of a descriptor."""
+        transport = self._stream(fd)
+        return self._entered.get(fd, default) if transport is None else transport
+
+    def _stream(self, fd: int) -> asyncio.BaseTransport | None:
+        loop = self._loop()
+        transport = None if loop is None else loop._stream_transport(fd)
+        if transport is not None and self._deleted and self._deleted.get(fd) is transport:
+            return None
+        return transport
+
+    def __getitem__(self, fd: int) -> asyncio.BaseTransport:
+        transport: asyncio.BaseTransport | None = self.get(fd)
+        if transport is None:
+            raise KeyError(fd)
+        return transport
+
+    def __setitem__(self, fd: int, transport: asyncio.BaseTransport) -> None:
+        self._deleted.pop(fd, None)
+        if self._stream(fd) is not transport:
+            self._entered[fd] = transport
+
+    def __delitem__(self, fd: int) -> None:
+        stream = self._stream(fd)
+        if stream is None:
+            del self._entered[fd]
+        else:
+            self._deleted[fd] = stream
+
+    def __iter__(self) -> Iterator[int]:
+        loop = self._loop()
+        streams = [] if loop is None else loop._stream_numbers()
+        return iter({fd for fd in streams if self._stream(fd) is not None} | set(self._entered))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
