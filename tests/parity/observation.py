@@ -34,6 +34,8 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
         re.compile(r"\b(?:_SelectorSocketTransport|_SelectorTransport|SocketTransport|StreamTransport)\b"),
         "TRANSPORT",
     ),
+    (re.compile(r"\b(?:_Unix)?(Read|Write)PipeTransport\b"), r"\1PIPE"),
+    (re.compile(r"\b_?UnixSubprocessTransport|SubprocessTransport\b"), "SUBPROCESS"),
     (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
     (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
     (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
