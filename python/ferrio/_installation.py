@@ -1,39 +1,44 @@
-"""``install`` and ``uninstall``: Ferrio's loop under asyncio's names, for programs nobody wants to edit."""
+"""``install`` and ``uninstall``: Ferrio's loop and primitives under asyncio's names, for programs nobody wants to edit.
+
+asyncio's modules look each other's names up when they run, some in the module that defines them and some in one that has
+imported them. A name is therefore replaced wherever a module of asyncio has the very object.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import asyncio.events
 import asyncio.unix_events
+import sys
 import threading
+from types import ModuleType
 from typing import Any
 
 from ._event_loop import Loop
-
-# asyncio's names of its Unix loop, and the default policies' factory. Not every version has each.
-_NAMES = ("SelectorEventLoop", "EventLoop")
-_POLICIES = ("_UnixDefaultEventLoopPolicy", "_DefaultEventLoopPolicy")
+from ._namespace import LOOPS, POLICIES, PRIMITIVES
 
 _lock = threading.Lock()
 _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """Make ``asyncio.run``, ``Runner``, ``new_event_loop`` and asyncio's loop classes mean Ferrio's loop.
+    """Make asyncio's names of its loop, of ``sleep``, locks and queues mean Ferrio's.
 
-    For the whole process, until ``uninstall()``; loops that exist stay what they are.
-    Calling it twice is calling it once.
+    ``asyncio.run``, ``Runner`` and ``new_event_loop`` make Ferrio loops then. For the whole process, until
+    ``uninstall()``; objects and subclasses that exist stay what they are. Calling it twice is calling it once.
     """
     with _lock:
         if _replaced:
             return
         for module in (asyncio, asyncio.unix_events):
-            for name in _NAMES:
+            for name in LOOPS:
                 _replace(module, name, Loop)
-        for name in _POLICIES:
-            policy = vars(asyncio.unix_events).get(name)
-            if policy is not None:
-                _replace(policy, "_loop_factory", Loop)
+        for name in POLICIES:
+            _replace(vars(asyncio.unix_events)[name], "_loop_factory", Loop)
+        for module in _modules():
+            for primitive in PRIMITIVES:
+                if vars(module).get(primitive.name) is primitive.original:
+                    _replace(module, primitive.name, primitive.ours)
 
 
 def uninstall() -> None:
@@ -42,6 +47,10 @@ def uninstall() -> None:
         while _replaced:
             owner, name, before = _replaced.pop()
             setattr(owner, name, before)
+
+
+def _modules() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if name == "asyncio" or name.startswith("asyncio.")]
 
 
 def _replace(owner: Any, name: str, value: object) -> None:
