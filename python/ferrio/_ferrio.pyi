@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from asyncio import events, transports
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any, Final, Self, TypeVarTuple, final
@@ -9,7 +10,21 @@ from typing_extensions import Buffer, disjoint_base
 
 _Ts = TypeVarTuple("_Ts")
 
-__all__ = ["Handle", "LoopCore", "StreamTransport", "ThreadSafeHandle", "TimerHandle", "__version__"]
+__all__ = [
+    "Coroutine",
+    "CoroutineFunction",
+    "EventCore",
+    "Function",
+    "Handle",
+    "LockCore",
+    "LoopCore",
+    "QueueCore",
+    "SemaphoreCore",
+    "StreamTransport",
+    "ThreadSafeHandle",
+    "TimerHandle",
+    "__version__",
+]
 
 __version__: Final[str]
 
@@ -170,3 +185,73 @@ class StreamTransport(transports._FlowControlMixin):
     def _is_watching(self) -> bool: ...
     _empty_waiter: asyncio.Future[None] | None
     _extra: dict[str, Any]
+
+@final
+class Coroutine:
+    def __await__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: object, /) -> Any: ...
+    def throw(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self, /) -> None: ...
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    @property
+    def cr_running(self) -> bool: ...
+
+@final
+class Function:
+    def __new__(cls, name: str, wrapped: Callable[..., Any], /) -> Self: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any: ...
+    def __set_name__(self, /, *args: Any, **kwargs: Any) -> None: ...
+    @property
+    def __wrapped__(self) -> Callable[..., Any]: ...
+
+@final
+class CoroutineFunction:
+    def __new__(cls, name: str, wrapped: Callable[..., Any], /) -> Self: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any: ...
+    def __set_name__(self, /, *args: Any, **kwargs: Any) -> None: ...
+    @property
+    def __wrapped__(self) -> Callable[..., Any]: ...
+
+@disjoint_base
+class LockCore:
+    _loop: Any
+    _locked: bool
+    _waiters: deque[asyncio.Future[Any]] | None
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def locked(self) -> bool: ...
+
+@disjoint_base
+class EventCore:
+    _loop: Any
+    _value: bool
+    _waiters: deque[asyncio.Future[Any]] | None
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def is_set(self) -> bool: ...
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+
+@disjoint_base
+class SemaphoreCore:
+    _loop: Any
+    _value: Any
+    _waiters: deque[asyncio.Future[Any]] | None
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def locked(self) -> bool: ...
+
+@disjoint_base
+class QueueCore:
+    _loop: Any
+    _maxsize: Any
+    _queue: Any
+    _getters: deque[asyncio.Future[Any]]
+    _putters: deque[asyncio.Future[Any]]
+    _finished: asyncio.Event
+    _unfinished_tasks: int
+    _is_shutdown: bool
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...

@@ -1,7 +1,7 @@
 """``install`` and ``uninstall``: Ferrio's loop and primitives under asyncio's names, for programs nobody wants to edit.
 
-asyncio's modules look each other's names up when they run, some in the module that defines them and some in one that has
-imported them. A name is therefore replaced wherever a module of asyncio has the very object.
+asyncio's modules look each other's names up when they run, some in the module that defines them and some in one that
+has imported them. A name is therefore replaced wherever a module of asyncio has the very object.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def install() -> None:
         for module in (asyncio, asyncio.unix_events):
             for name in LOOPS:
                 _replace(module, name, Loop)
-        for name in POLICIES:
-            _replace(vars(asyncio.unix_events)[name], "_loop_factory", Loop)
+        for policy in POLICIES:
+            _replace(vars(asyncio.unix_events)[policy], "_loop_factory", Loop)
         for module in _modules():
             for primitive in PRIMITIVES:
                 if vars(module).get(primitive.name) is primitive.original:

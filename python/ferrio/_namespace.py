@@ -7,13 +7,10 @@ Unix loop, which not every version has.
 from __future__ import annotations
 
 import asyncio
-import asyncio.locks
-import asyncio.queues
-import asyncio.tasks
 import asyncio.unix_events
 from typing import Any, NamedTuple
 
-from ._event_loop import Loop
+from . import _locks, _queues, _sleeping
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 
@@ -34,4 +31,16 @@ POLICIES = tuple(
 )
 
 
-PRIMITIVES: tuple[Primitive, ...] = ()
+def _differing() -> tuple[Primitive, ...]:
+    found = []
+    for module in (_sleeping, _locks, _queues):
+        for name in module.__all__:
+            original, ours = vars(asyncio)[name], vars(module)[name]
+            # Where a version's rules are others, the name means asyncio's own.
+            if ours is not original:
+                found.append(Primitive(name, original, ours))
+    return tuple(found)
+
+
+#: What works on any loop.
+PRIMITIVES = _differing()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from exclusions import ON_STDLIB, Exclusions, Invalid
 from outcome import BAD, EXCLUDED, FAILED, FLAKY, ModuleOutcome, Outcome
-from substitution import STDLIB
+from substitution import FERRIO, INSTALLED, INSTALLED_MODULES, STDLIB
 from supervisor import Interrupted, Settings, Supervisor, Unusable
 
 from report import Report, progress_line
@@ -53,6 +53,9 @@ class Suite:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._available = modules_of(options.package)
+        if options.loop == FERRIO:
+            again = [name for name in INSTALLED_MODULES if name in self._available]
+            self._available |= {f"{name}{INSTALLED}": self._available[name] for name in again}
         self._chosen = self._chosen_modules()
         kinds = {} if options.loop != STDLIB else {"kinds": [ON_STDLIB]}
         self._exclusions = Exclusions(options.exclusions, sys.version_info[:3], **kinds)
@@ -187,7 +190,7 @@ def parsed_options() -> argparse.Namespace:
     parser.add_argument("modules", nargs="*", metavar="module", help="test modules, such as test_events; default all")
     parser.add_argument("-k", dest="keyword", action="append", metavar="PATTERN", help="only tests whose id has this")
     parser.add_argument("--list", action="store_true", help="print the tests, do not run them")
-    parser.add_argument("--loop", default="ferrio:Loop", help="module:Class, or stdlib; default %(default)s")
+    parser.add_argument("--loop", default=FERRIO, help="module:Class, or stdlib; default %(default)s")
     parser.add_argument("-j", dest="jobs", type=int, default=2, help="modules at a time; default %(default)s")
     parser.add_argument("--timeout", type=float, default=40.0, help="seconds for a test; default %(default)g")
     parser.add_argument(

@@ -16,6 +16,22 @@ import inspect
 import sys
 
 STDLIB = "stdlib"
+FERRIO = "ferrio:Loop"
+
+#: What a module's name ends with when it runs after ``ferrio.install()``.
+INSTALLED = "_installed"
+#: The modules that do so besides running over the loop alone: they are about what ``install()`` replaces or uses it.
+INSTALLED_MODULES = (
+    "test_locks",
+    "test_queues",
+    "test_timeouts",
+    "test_taskgroups",
+    "test_waitfor",
+    "test_runners",
+    "test_eager_task_factory",
+    "test_graph",
+    "test_tasks",
+)
 
 
 class Unusable(Exception):
@@ -62,6 +78,18 @@ def put_in_place(spec: str) -> Substitution:
     if asyncio.SelectorEventLoop is not loop_class:
         raise Unusable(f"asyncio.SelectorEventLoop is still {asyncio.SelectorEventLoop!r}.")
     return Substitution(loop_class, f"{spec} from {inspect.getfile(loop_class)}")
+
+
+def install() -> None:
+    """Put every part of Ferrio that has a name of asyncio's in its place, not the loop alone.
+
+    Raises:
+        Unusable: ``asyncio.sleep`` is still what it was.
+    """
+    before = asyncio.sleep
+    importlib.import_module("ferrio").install()
+    if asyncio.sleep is before or asyncio.tasks.sleep is before:
+        raise Unusable("ferrio.install() did not replace asyncio.sleep.")
 
 
 def check_default_loop(substitution: Substitution) -> None:

@@ -167,7 +167,11 @@ def identified(suite, package: str, module: str) -> list[unittest.TestCase]:
     tests = list(flattened(suite))
     for test in tests:
         method = getattr(test, "_testMethodName", None)
-        name = f"{type(test).__qualname__}.{method}" if method else test.id().removeprefix(f"{package}.{module}.")
+        name = (
+            f"{type(test).__qualname__}.{method}"
+            if method
+            else test.id().removeprefix(f"{package}.{module.removesuffix(substitution.INSTALLED)}.")
+        )
         seen[name] += 1
         repeat = f"#{seen[name]}" if seen[name] > 1 else ""
         test.conformance_id = f"{module}.{name}{repeat}"
@@ -202,7 +206,7 @@ def load(channel: Channel, package: str, module: str) -> list[unittest.TestCase]
     try:
         if package.startswith("test."):
             enable_resources()
-        loaded = importlib.import_module(f"{package}.{module}")
+        loaded = importlib.import_module(f"{package}.{module.removesuffix(substitution.INSTALLED)}")
         tests = identified(unittest.TestLoader().loadTestsFromModule(loaded), package, module)
     except unittest.SkipTest as skip:
         channel.send("loaded", tests=[], skipped=str(skip))
@@ -241,6 +245,8 @@ def main() -> None:
         placed = substitution.put_in_place(job["loop"])
         if job["module"] is None:
             substitution.check_default_loop(placed)
+        elif job["module"].endswith(substitution.INSTALLED):
+            substitution.install()
     except substitution.Unusable as error:
         channel.send("unusable", detail=str(error))
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import assert_type
 
 import ferrio
+import ferrio.asyncio as namespace
 
 
 async def number() -> int:
@@ -50,3 +51,21 @@ loop.call_later("1", add, 1, "two")  # type: ignore[arg-type]
 loop.nonsense()  # type: ignore[attr-defined]
 with contextlib.closing(loop):
     loop.stop()
+
+
+async def in_the_namespace() -> None:
+    lock = namespace.Lock()
+    async with lock:
+        await namespace.sleep(0)
+    assert_type(await namespace.sleep(0, "result"), str)
+    queue: namespace.Queue[int] = namespace.Queue()
+    assert_type(await queue.get(), int)
+    assert_type(namespace.new_event_loop(), ferrio.Loop)
+    own: asyncio.Queue[int] = queue
+    own.put_nowait("text")  # type: ignore[arg-type]
+    async with namespace.timeout(1), namespace.TaskGroup() as group:
+        group.create_task(number())
+    namespace.subprocess.PIPE.bit_length()
+
+
+assert_type(namespace.run(number()), int)

@@ -149,6 +149,12 @@ impl Builder {
         self
     }
 
+    /// Instances are called through a pointer of their own, and bind to an object as functions do.
+    pub(crate) fn vectorcalled_method(mut self) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+        self
+    }
+
     pub(crate) fn not_instantiable(mut self) -> Self {
         self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         self

@@ -9,6 +9,7 @@ mod handle;
 mod heap_type;
 mod object;
 mod pipe;
+mod sync;
 mod trampoline;
 mod transport;
 
@@ -23,4 +24,6 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     pipe::register(module)?;
     connect::register(module)?;
     transport::register(module)
+    transport::register(module)?;
+    sync::register(module)
 }

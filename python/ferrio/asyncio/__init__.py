@@ -1,8 +1,8 @@
 """asyncio's whole namespace, with what Ferrio has in place of asyncio's own: ``import ferrio.asyncio as asyncio``.
 
 ``run``, ``Runner``, ``new_event_loop`` and the loop classes mean Ferrio's loop; the primitives are those of
-``ferrio._namespace``. Every other name is asyncio's own object, looked up there when it is asked for, the submodules and
-what is deprecated too. Nothing outside this package changes.
+``ferrio._namespace``. Every other name is asyncio's own object, the submodules and what is deprecated too. Nothing
+outside this package changes.
 """
 
 import asyncio as _original

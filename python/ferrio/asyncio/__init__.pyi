@@ -1,5 +1,17 @@
-from asyncio import *
-from asyncio import (
+# The namespace is asyncio's: types of the objects that Ferrio replaces are those that they stand for. What comes first
+# counts, so the names of Ferrio's own types precede asyncio's.
+# ruff: noqa: I001
+from ferrio._event_loop import Loop
+from ferrio._policy import EventLoopPolicy
+from ferrio._running import Runner as Runner, new_event_loop as new_event_loop, run as run
+
+SelectorEventLoop = Loop
+EventLoop = Loop
+DefaultEventLoopPolicy = EventLoopPolicy
+
+from asyncio import *  # type: ignore[assignment]  # noqa: E402, F403
+from asyncio import TaskGroup as TaskGroup  # noqa: E402
+from asyncio import (  # noqa: E402
     base_events as base_events,
     constants as constants,
     coroutines as coroutines,
@@ -10,6 +22,7 @@ from asyncio import (
     protocols as protocols,
     queues as queues,
     runners as runners,
+    sslproto as sslproto,
     streams as streams,
     subprocess as subprocess,
     taskgroups as taskgroups,
@@ -19,9 +32,3 @@ from asyncio import (
     transports as transports,
     unix_events as unix_events,
 )
-
-from ferrio._event_loop import Loop as SelectorEventLoop
-from ferrio._policy import EventLoopPolicy as DefaultEventLoopPolicy
-from ferrio._running import Runner as Runner, new_event_loop as new_event_loop, run as run
-
-EventLoop = SelectorEventLoop

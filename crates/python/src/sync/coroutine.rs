@@ -1,0 +1,583 @@
+//! The type `Coroutine`: a coroutine without a frame.
+//!
+//! A [`Plan`] says what it does: how it begins, and how it goes on when what it waits for has ended. Between the two it
+//! holds the iterator of a future's `__await__`, or nothing, which stands for a bare `yield`.
+//!
+//! | phase | `send`, `throw` | `close` | freed |
+//! | --- | --- | --- | --- |
+//! | `Created` | begins; raises | nothing happens | warns that it was never awaited |
+//! | `Suspended` | goes on | goes on with `GeneratorExit` | is closed |
+//! | `Running` | `ValueError` | `ValueError` | cannot be |
+//! | `Done` | `RuntimeError` | nothing | is freed |
+//!
+//! # Memory
+//! A freed one keeps its memory on a list, of at most [`KEPT`], for the next. An object there has no references, given or
+//! taken, and is not tracked; taking it out makes it new.
+
+use core::ffi::{c_int, c_void};
+use core::mem::size_of;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use pyo3::exceptions::{
+    PyBaseException, PyGeneratorExit, PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::{ffi, intern};
+
+use super::cell::{Plain, Slot};
+use crate::guarded::Guarded;
+use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
+use crate::object::Object;
+use crate::trampoline::{self, none};
+
+/// What a step leads to.
+pub(super) enum Step {
+    /// Goes up to the task.
+    Yield(Object),
+    Return(Object),
+}
+
+/// What a coroutine does.
+pub(super) struct Plan {
+    /// As in asyncio: `Lock.acquire`.
+    pub(super) qualified_name: &'static str,
+    /// The first step.
+    pub(super) start: fn(Python<'_>, &State) -> PyResult<Step>,
+    /// The step after what it waited for has ended so.
+    pub(super) resume: fn(Python<'_>, &State, PyResult<Object>) -> PyResult<Step>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Running,
+    Suspended,
+    Done,
+}
+
+/// The state behind an object's head.
+pub(super) struct State {
+    plan: &'static Plan,
+    phase: Plain<Phase>,
+    /// Whose method it is; the delay, later the timer, of `sleep`.
+    pub(super) owner: Slot,
+    /// An argument.
+    pub(super) item: Slot,
+    /// The future it waits for.
+    pub(super) future: Slot,
+    /// The iterator of that.
+    iterator: Slot,
+}
+
+enum Input {
+    Send,
+    Throw(PyErr),
+    Close,
+}
+
+const KEPT: usize = 1024;
+
+struct Freed(*mut ffi::PyObject);
+
+// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
+unsafe impl Send for Freed {}
+
+static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+impl State {
+    #[inline]
+    fn place(object: *mut ffi::PyObject) -> *mut Self {
+        // SAFETY: an instance has its state at this offset.
+        unsafe { object.byte_add(OFFSET.load(Ordering::Relaxed)) }.cast()
+    }
+
+    /// # Safety
+    /// `object` is a coroutine of this type, and outlives the result.
+    #[inline]
+    unsafe fn of<'a>(object: *mut ffi::PyObject) -> &'a Self {
+        // SAFETY: passed on to the caller; `make` has filled it.
+        unsafe { &*Self::place(object) }
+    }
+
+    /// Begins to wait for `future`.
+    pub(super) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
+        let iterator = awaited(py, &future)?;
+        self.future.set(future);
+        self.iterator.set(iterator);
+        self.advance(py, Input::Send)
+    }
+
+    /// Moves what it waits for on; when that has ended, goes on by the plan.
+    fn advance(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
+        let Some(iterator) = self.iterator.get() else {
+            let outcome = match input {
+                Input::Send => Ok(none(py)),
+                Input::Throw(error) => Err(error),
+                Input::Close => Err(PyGeneratorExit::new_err(())),
+            };
+            return (self.plan.resume)(py, self, outcome);
+        };
+        let outcome = match input {
+            Input::Send => {
+                let mut result = null_mut();
+                let nothing = none(py);
+                // SAFETY: a live iterator, `None`, and a place for the result.
+                let state = unsafe { ffi::PyIter_Send(iterator.as_ptr(), nothing.as_ptr(), &raw mut result) };
+                // SAFETY: a new reference, or null with an exception.
+                match (state, unsafe { Object::from_owned(result) }) {
+                    (ffi::PySendResult::PYGEN_NEXT, Some(value)) => return Ok(Step::Yield(value)),
+                    (ffi::PySendResult::PYGEN_RETURN, Some(value)) => Ok(value),
+                    _ => Err(PyErr::fetch(py)),
+                }
+            }
+            Input::Throw(error) => {
+                match iterator.bind(py).call_method1(intern!(py, "throw"), (error.into_value(py),)) {
+                    Ok(value) => return Ok(Step::Yield(Object::new(value))),
+                    Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
+                        Ok(Object::new(error.value(py).getattr(intern!(py, "value"))?))
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Input::Close => {
+                if let Some(close) = iterator.bind(py).getattr_opt(intern!(py, "close"))? {
+                    close.call0()?;
+                }
+                Err(PyGeneratorExit::new_err(()))
+            }
+        };
+        drop(iterator);
+        drop(self.iterator.take());
+        (self.plan.resume)(py, self, outcome)
+    }
+
+    /// One step.
+    #[inline]
+    fn step(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
+        let phase = self.phase.get();
+        match (phase, &input) {
+            (Phase::Running, _) => return Err(PyValueError::new_err("coroutine already executing")),
+            (Phase::Done, _) => return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
+            _ => {}
+        }
+        self.phase.set(Phase::Running);
+        let outcome = if phase == Phase::Suspended {
+            self.advance(py, input)
+        } else {
+            match input {
+                Input::Throw(error) => Err(error),
+                _ => (self.plan.start)(py, self),
+            }
+        };
+        match outcome {
+            Ok(Step::Yield(value)) => {
+                self.phase.set(Phase::Suspended);
+                Ok(Step::Yield(value))
+            }
+            Ok(result) => {
+                self.end();
+                Ok(result)
+            }
+            Err(error) => {
+                self.end();
+                Err(not_stopping(py, error))
+            }
+        }
+    }
+
+    /// Lets go of everything.
+    #[inline]
+    fn end(&self) {
+        self.phase.set(Phase::Done);
+        let held = [self.owner.take(), self.item.take(), self.future.take(), self.iterator.take()];
+        drop(held);
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.phase.get() {
+            Phase::Created => self.end(),
+            Phase::Done => {}
+            Phase::Running | Phase::Suspended => match self.step(py, Input::Close) {
+                Ok(Step::Return(_)) => {}
+                Ok(Step::Yield(_)) => return Err(PyRuntimeError::new_err("coroutine ignored GeneratorExit")),
+                Err(error)
+                    if error.is_instance_of::<PyGeneratorExit>(py) || error.is_instance_of::<PyStopIteration>(py) => {}
+                Err(error) => return Err(error),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The iterator of `future.__await__()`.
+#[inline]
+fn awaited(py: Python<'_>, future: &Object) -> PyResult<Object> {
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(future.as_ptr()) };
+    // SAFETY: a live type.
+    let methods = unsafe { (*class).tp_as_async };
+    // SAFETY: null or a live table.
+    let method = if methods.is_null() { None } else { unsafe { (*methods).am_await } };
+    let Some(method) = method else {
+        let name = future.bind(py).get_type().name()?;
+        return Err(PyTypeError::new_err(format!("object {name} can't be used in 'await' expression")));
+    };
+    // SAFETY: the slot of the object's own type.
+    let iterator = unsafe { method(future.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(iterator) }.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// A coroutine does not let a `StopIteration` out.
+#[inline]
+fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyStopIteration>(py) {
+        return error;
+    }
+    let outer = PyRuntimeError::new_err("coroutine raised StopIteration");
+    outer.set_context(py, Some(error.clone_ref(py)));
+    outer.set_cause(py, Some(error));
+    outer
+}
+
+/// Makes a coroutine that has not begun.
+#[inline]
+pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
+    let class = CLASS.load(Ordering::Relaxed);
+    let memory = FREED.with(py, Vec::pop);
+    let object = match &memory {
+        // SAFETY: memory of an instance of this very type, which nobody refers to.
+        Some(Freed(memory)) => unsafe { ffi::PyObject_Init(*memory, class) },
+        // SAFETY: a ready type without variable-sized part.
+        None => unsafe { ffi::PyType_GenericAlloc(class, 0) },
+    };
+    if object.is_null() {
+        drop((owner, item));
+        return Err(PyErr::fetch(py));
+    }
+    let state = State {
+        plan,
+        phase: Plain::new(Phase::Created),
+        owner: Slot::default(),
+        item: Slot::default(),
+        future: Slot::default(),
+        iterator: Slot::default(),
+    };
+    state.owner.set(owner);
+    if let Some(item) = item {
+        state.item.set(item);
+    }
+    // SAFETY: memory of the state's size and alignment, not a state yet, or no longer.
+    unsafe { State::place(object).write(state) };
+    if memory.is_some() {
+        // SAFETY: untracked when it was freed; its state is whole.
+        unsafe { ffi::PyObject_GC_Track(object.cast()) };
+    }
+    // SAFETY: a new reference.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+}
+
+// --- the slots -------------------------------------------------------------------------------------------------------
+
+unsafe extern "C" fn send_slot(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    let body = |py: Python<'_>| {
+        // SAFETY: the slot belongs to the type.
+        let state = unsafe { State::of(object) };
+        check_sent(state, value)?;
+        state.step(py, Input::Send).map(Some)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    let (answer, pointer) = match unsafe { trampoline::run(None, body) } {
+        Some(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
+        Some(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
+        None => (ffi::PySendResult::PYGEN_ERROR, null_mut()),
+    };
+    // SAFETY: the caller's place for the result.
+    unsafe { *result = pointer };
+    answer
+}
+
+/// `next()`, and what `await` in a Python coroutine calls.
+unsafe extern "C" fn next_slot(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the slot belongs to the type.
+    let state = unsafe { State::of(object) };
+    let body = |py: Python<'_>| match state.step(py, Input::Send)? {
+        Step::Yield(value) => Ok(value.into_ptr()),
+        Step::Return(value) => {
+            // Null without an exception is the end with `None`.
+            if !value.bind(py).is_none() {
+                stop_with(py, &value);
+            }
+            Ok(null_mut())
+        }
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run(null_mut(), body) }
+}
+
+/// Raises `StopIteration(value)`.
+fn stop_with(py: Python<'_>, value: &Object) {
+    let class = py.get_type::<PyStopIteration>();
+    let pointer = value.as_ptr();
+    // SAFETY: a live object.
+    let is_tuple = unsafe { ffi::PyTuple_Check(pointer) } != 0;
+    // SAFETY: a live object.
+    let made = if is_tuple || unsafe { ffi::PyExceptionInstance_Check(pointer) } != 0 {
+        // SAFETY: a live class and a live argument.
+        let exception = unsafe { ffi::PyObject_CallOneArg(class.as_ptr(), pointer) };
+        // SAFETY: a new reference, or null with an exception.
+        let Some(exception) = (unsafe { Object::from_owned(exception) }) else { return };
+        Some(exception)
+    } else {
+        None
+    };
+    let argument = made.as_ref().map_or(pointer, Object::as_ptr);
+    // SAFETY: the class with an instance of it, or with an argument that is neither a tuple nor an exception.
+    unsafe { ffi::PyErr_SetObject(class.as_ptr(), argument) };
+}
+
+unsafe extern "C" fn await_slot(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: a live object; the caller gets a reference.
+    unsafe { ffi::Py_INCREF(object) };
+    object
+}
+
+fn check_sent(state: &State, value: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: a singleton of the interpreter.
+    if state.phase.get() == Phase::Created && value != unsafe { ffi::Py_None() } {
+        return Err(PyTypeError::new_err("can't send non-None value to a just-started coroutine"));
+    }
+    Ok(())
+}
+
+/// As a method shows it: a result is the value of a `StopIteration`.
+fn shown(py: Python<'_>, step: Step) -> PyResult<Object> {
+    match step {
+        Step::Yield(value) => Ok(value),
+        Step::Return(value) => {
+            let value = PyTuple::new(py, [value.into_bound(py)])?;
+            Err(PyErr::from_value(py.get_type::<PyStopIteration>().call1(value)?))
+        }
+    }
+}
+
+heap_type::one_argument!(send, |py, object, value| {
+    // SAFETY: the method belongs to the type.
+    let state = unsafe { State::of(object) };
+    check_sent(state, value)?;
+    shown(py, state.step(py, Input::Send)?)
+});
+
+fast!(throw, |py, object, arguments| {
+    let given = arguments.positional();
+    if given.is_empty() || given.len() > 3 || !arguments.has_no_keywords() {
+        return Err(PyTypeError::new_err(format!("throw expected 1 to 3 arguments, got {}", given.len())));
+    }
+    // SAFETY: arguments of the call under way.
+    let argument = |index: usize| given.get(index).map(|&value| unsafe { Bound::from_borrowed_ptr(py, value) });
+    let error = thrown(py, argument(0), argument(1), argument(2))?;
+    // SAFETY: the method belongs to the type.
+    let state = unsafe { State::of(object) };
+    shown(py, state.step(py, Input::Throw(error))?)
+});
+
+/// The exception that `throw(class or exception, value, traceback)` means.
+fn thrown<'py>(
+    py: Python<'py>,
+    first: Option<Bound<'py, PyAny>>,
+    value: Option<Bound<'py, PyAny>>,
+    traceback: Option<Bound<'py, PyAny>>,
+) -> PyResult<PyErr> {
+    let first = first.unwrap_or_else(|| py.None().into_bound(py));
+    let value = value.filter(|value| !value.is_none());
+    let exception = if first.is_instance_of::<PyBaseException>() {
+        if value.is_some() {
+            return Err(PyTypeError::new_err("instance exception may not have a separate value"));
+        }
+        first
+    } else if first.cast::<PyType>().is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false)) {
+        match value {
+            None => first.call0()?,
+            Some(value) if value.is_instance(&first)? => value,
+            Some(value) => match value.cast::<PyTuple>() {
+                Ok(args) => first.call1(args)?,
+                Err(_) => first.call1((value,))?,
+            },
+        }
+    } else {
+        let name = first.get_type().name()?;
+        let text = format!("exceptions must be classes or instances deriving from BaseException, not {name}");
+        return Err(PyTypeError::new_err(text));
+    };
+    if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
+        exception.setattr("__traceback__", traceback)?;
+    }
+    Ok(PyErr::from_value(exception))
+}
+
+no_arguments!(close, |py, object| {
+    // SAFETY: the method belongs to the type.
+    let state = unsafe { State::of(object) };
+    state.close(py).map(|()| none(py))
+});
+
+getter!(qualified_name, |py, object| {
+    // SAFETY: the getter belongs to the type.
+    let name = unsafe { State::of(object) }.plan.qualified_name;
+    Ok(Object::new(PyString::new(py, name)))
+});
+
+getter!(name, |py, object| {
+    // SAFETY: the getter belongs to the type.
+    let name = unsafe { State::of(object) }.plan.qualified_name;
+    Ok(Object::new(PyString::new(py, name.rsplit('.').next().unwrap_or(name))))
+});
+
+getter!(is_running, |py, object| {
+    // SAFETY: the getter belongs to the type.
+    let running = unsafe { State::of(object) }.phase.get() == Phase::Running;
+    Ok(Object::new(pyo3::types::PyBool::new(py, running).to_owned()))
+});
+
+unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    let body = |py: Python<'_>| -> PyResult<Object> {
+        // SAFETY: the slot belongs to the type.
+        let name = unsafe { State::of(object) }.plan.qualified_name;
+        let text = format!("<coroutine object {name} at {object:p}>");
+        Ok(Object::new(text.into_pyobject(py)?))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// Warns of one that never began; closes one that waits.
+unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
+    // SAFETY: CPython finalizes objects on attached threads.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: the slot belongs to the type.
+    let state = unsafe { State::of(object) };
+    if !matches!(state.phase.get(), Phase::Created | Phase::Suspended) {
+        return;
+    }
+    let under_way = PyErr::take(py);
+    let outcome = if state.phase.get() == Phase::Created {
+        state.phase.set(Phase::Done);
+        warn(py, state.plan.qualified_name, object)
+    } else {
+        state.close(py)
+    };
+    if let Err(error) = outcome {
+        // SAFETY: a live object.
+        let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
+        error.write_unraisable(py, Some(&bound));
+    }
+    if let Some(error) = under_way {
+        error.restore(py);
+    }
+}
+
+#[cold]
+fn warn(py: Python<'_>, name: &str, object: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: a live object.
+    let source = unsafe { Bound::from_borrowed_ptr(py, object) };
+    let text = format!("coroutine '{name}' was never awaited");
+    let arguments = (text, py.get_type::<PyRuntimeWarning>(), 1, source);
+    py.import("warnings")?.getattr("warn")?.call1(arguments).map(drop)
+}
+
+unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+    // SAFETY: an object that nobody refers to any more.
+    let state = unsafe { State::of(object) };
+    // SAFETY: as above.
+    if state.phase.get() != Phase::Done && unsafe { ffi::PyObject_CallFinalizerFromDealloc(object) } < 0 {
+        // Somebody has taken a reference.
+        return;
+    }
+    // SAFETY: a tracked object.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: the state that `make` put there, ended once.
+    unsafe { State::place(object).drop_in_place() };
+    // SAFETY: the type outlives its instances.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    // SAFETY: CPython frees objects on attached threads.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: a live object. A finalized one must not look so when it is used again.
+    let plain = unsafe { ffi::PyObject_GC_IsFinalized(object) } == 0;
+    let keeps = plain
+        && FREED.with(py, |freed| {
+            let room = freed.len() < KEPT;
+            if room {
+                freed.push(Freed(object));
+            }
+            room
+        });
+    if !keeps {
+        // SAFETY: memory from the type's allocator, untracked.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
+    }
+    // SAFETY: an instance of a heap type owns a reference to it.
+    unsafe { ffi::Py_DECREF(class.cast()) };
+}
+
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the collector visits live instances.
+    let state = unsafe { State::of(object) };
+    // SAFETY: the type of a live object.
+    let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
+    let owned = [&state.owner, &state.item, &state.future, &state.iterator].map(Slot::as_ptr);
+    for value in owned.into_iter().chain([class]) {
+        if !value.is_null() {
+            // SAFETY: `visit` takes live objects that this one owns.
+            let stop = unsafe { visit(value, arg) };
+            if stop != 0 {
+                return stop;
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: an instance, which the collector has finalized: nobody steps it any more.
+    unsafe { State::of(object) }.end();
+    0
+}
+
+/// Makes the type, and has it count as a coroutine.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let base = py.get_type::<PyAny>();
+    OFFSET.store(heap_type::state_offset(&base), Ordering::Relaxed);
+    let doc = c"What a native coroutine function returns: a coroutine by its protocol, without a frame.";
+    let class = Builder::new(c"ferrio._ferrio.Coroutine", doc)
+        .method(heap_type::one_argument_def(c"send", send, c"Run to the next wait."))
+        .method(fast_def(c"throw", throw, c"Raise an exception where it waits."))
+        .method(no_arguments_def(c"close", close, c"End it with GeneratorExit where it waits."))
+        .attribute(c"__qualname__", qualified_name, None)
+        .attribute(c"__name__", name, None)
+        .attribute(c"cr_running", is_running, None)
+        .not_instantiable()
+        .slots([
+            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
+            (ffi::Py_tp_finalize, finalize as *mut c_void),
+            (ffi::Py_tp_traverse, traverse as *mut c_void),
+            (ffi::Py_tp_clear, clear as *mut c_void),
+            (ffi::Py_tp_iternext, next_slot as *mut c_void),
+            (ffi::Py_tp_repr, repr as *mut c_void),
+            (ffi::Py_am_await, await_slot as *mut c_void),
+            (ffi::Py_am_send, send_slot as *mut c_void),
+        ])
+        .build(py, &base, size_of::<State>())?;
+    py.import("collections.abc")?.getattr("Coroutine")?.call_method1("register", (&class,))?;
+    // The type lives as long as the process.
+    CLASS.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    module.add("Coroutine", class)
+}

@@ -1,0 +1,131 @@
+//! `Event`: a flag, and who waits for it.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::cell::{Plain, Slot};
+use super::coroutine::{self, Plan, State, Step};
+use super::waiting;
+use crate::convert::arguments::Arguments;
+use crate::object::Object;
+use crate::trampoline::none;
+
+/// The state of an event, under asyncio's names.
+#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+#[derive(Default)]
+pub(crate) struct EventCore {
+    event_loop: Slot,
+    waiters: Slot,
+    value: Plain<bool>,
+}
+
+#[pymethods]
+impl EventCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
+        Self::default()
+    }
+
+    /// Whether the flag is up.
+    fn is_set(&self) -> bool {
+        self.value.get()
+    }
+
+    /// Raise the flag and wake everybody.
+    pub(super) fn set(&self, py: Python<'_>) -> PyResult<()> {
+        if self.value.get() {
+            return Ok(());
+        }
+        self.value.set(true);
+        let Some(waiters) = self.waiters.get() else { return Ok(()) };
+        if waiting::length(py, &waiters)? == 0 {
+            return Ok(());
+        }
+        let yes = PyBool::new(py, true);
+        for waiter in waiters.bind(py).try_iter()? {
+            let waiter = waiter?;
+            if !waiting::is_done(py, &waiter)? {
+                waiting::set_result(py, &waiter, &yes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lower the flag.
+    pub(super) fn clear(&self) {
+        self.value.set(false);
+    }
+
+    #[getter]
+    fn _value(&self) -> bool {
+        self.value.get()
+    }
+
+    #[setter(_value)]
+    fn set_value(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.value.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.waiters.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_waiters)]
+    fn set_waiters(&self, value: Bound<'_, PyAny>) {
+        self.waiters.set(Object::new(value));
+    }
+
+    #[getter]
+    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.event_loop.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, value: Bound<'_, PyAny>) {
+        self.event_loop.set(Object::new(value));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.event_loop.visit(&visit)?;
+        self.waiters.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        drop((self.event_loop.take(), self.waiters.take()));
+    }
+}
+
+static WAIT: Plan = Plan { qualified_name: "Event.wait", start, resume };
+
+fn yes(py: Python<'_>) -> Step {
+    Step::Return(Object::new(PyBool::new(py, true).to_owned()))
+}
+
+fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    let event = owner.bind(py).cast::<EventCore>()?.get();
+    if event.value.get() {
+        return Ok(yes(py));
+    }
+    let future = waiting::join_waiters(py, &owner, &event.event_loop, &event.waiters)?;
+    state.wait_for(py, future)
+}
+
+fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    let event = owner.bind(py).cast::<EventCore>()?.get();
+    waiting::leave_waiters(py, &event.waiters, state.future.get().as_ref())?;
+    outcome.map(|_| yes(py))
+}
+
+pub(super) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Object::from_borrowed(owner) };
+    owner.bind(py).cast::<EventCore>()?;
+    coroutine::make(py, &WAIT, owner, None).map(Some)
+}

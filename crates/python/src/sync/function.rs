@@ -1,0 +1,307 @@
+//! Native functions that stand for functions of asyncio's: the types `Function` and `CoroutineFunction`.
+//!
+//! One is made from a name of [`NATIVE`] and asyncio's own function, which is its `__wrapped__`: signature, documentation
+//! and every other attribute are that function's. In a class it binds as a function does. A call runs natively when the
+//! first argument is exactly of the class that holds it, and is handed to asyncio's function otherwise: for instances of
+//! subclasses, and for arguments that do not fit, about which asyncio's function complains in its own words.
+//!
+//! A `CoroutineFunction` is one to `inspect.iscoroutinefunction` and `asyncio.iscoroutinefunction`.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::{offset_of, size_of};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::cell::Slot;
+use super::{event, lock, queue, semaphore, sleep};
+use crate::convert::arguments::Arguments;
+use crate::heap_type::{self, Builder, getter};
+use crate::object::Object;
+use crate::trampoline::{self, none};
+
+/// Runs a call; `None` hands it to asyncio's function.
+pub(super) type Native = for<'py> fn(Python<'py>, Arguments<'_>) -> PyResult<Option<Object>>;
+
+/// The native functions, by asyncio's qualified names.
+const NATIVE: &[(&str, Native)] = &[
+    ("sleep", sleep::sleep),
+    ("Lock.acquire", lock::acquire),
+    ("Lock.release", lock::release),
+    ("Lock.__aenter__", lock::enter),
+    ("Lock.__aexit__", lock::exit),
+    ("Event.wait", event::wait),
+    ("Semaphore.acquire", semaphore::acquire),
+    ("Semaphore.release", semaphore::release),
+    ("Semaphore.__aenter__", semaphore::enter),
+    ("Semaphore.__aexit__", semaphore::exit),
+    ("Queue.put", queue::put),
+    ("Queue.get", queue::get),
+    ("Queue.put_nowait", queue::put_nowait),
+    ("Queue.get_nowait", queue::get_nowait),
+];
+
+unsafe extern "C" {
+    fn PyMethod_New(function: *mut ffi::PyObject, object: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// The state behind an object's head.
+#[repr(C)]
+struct State {
+    vectorcall: ffi::vectorcallfunc,
+    native: Native,
+    wrapped: Slot,
+    /// The class in whose body it is; empty for a function of a module.
+    owner: Slot,
+}
+
+/// Where a function's state begins.
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+impl State {
+    fn place(object: *mut ffi::PyObject) -> *mut Self {
+        // SAFETY: an instance has its state at this offset.
+        unsafe { object.byte_add(OFFSET.load(Ordering::Relaxed)) }.cast()
+    }
+
+    /// # Safety
+    /// `object` is an instance of one of the two types, and outlives the result.
+    unsafe fn of<'a>(object: *mut ffi::PyObject) -> &'a Self {
+        // SAFETY: passed on to the caller; `new` has filled it.
+        unsafe { &*Self::place(object) }
+    }
+
+    fn wrapped(&self, py: Python<'_>) -> Object {
+        self.wrapped.get().unwrap_or_else(|| none(py))
+    }
+}
+
+unsafe extern "C" fn call(
+    function: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    count: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls this on an instance of one of the two types.
+    let state = unsafe { State::of(function) };
+    // SAFETY: as CPython passed it.
+    let positional = unsafe { ffi::PyVectorcall_NARGS(count) };
+    let owner = state.owner.as_ptr();
+    let fits = if owner.is_null() {
+        true
+    } else if positional == 0 {
+        false
+    } else {
+        // SAFETY: there is a first argument.
+        let first = unsafe { *values };
+        // SAFETY: a live object.
+        let class = unsafe { ffi::Py_TYPE(first) };
+        core::ptr::eq(class.cast(), owner)
+    };
+    if fits {
+        // SAFETY: the three are as CPython passed them, and are used during this call only.
+        let arguments = unsafe { Arguments::new(values, positional, keywords) };
+        let body = |py: Python<'_>| (state.native)(py, arguments);
+        // SAFETY: CPython calls this on an attached thread.
+        match unsafe { trampoline::run(Some(None), |py| body(py).map(|result| result.map(Some))) } {
+            Some(Some(result)) => return result.into_ptr(),
+            Some(None) => return null_mut(),
+            None => {}
+        }
+    }
+    let wrapped = state.wrapped.get();
+    let target = wrapped.as_ref().map_or(null_mut(), Object::as_ptr);
+    // SAFETY: a live callable (the collector alone empties it, when nobody can call any more); the rest is the caller's.
+    unsafe { ffi::PyObject_Vectorcall(target, values, count, keywords) }
+}
+
+unsafe extern "C" fn new(
+    class: *mut ffi::PyTypeObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let body = |py: Python<'_>| -> PyResult<Object> {
+        // SAFETY: CPython passes a tuple.
+        let args = unsafe { Bound::from_borrowed_ptr(py, args) };
+        if !kwargs.is_null() {
+            return Err(PyTypeError::new_err("takes no keyword arguments"));
+        }
+        let (name, wrapped): (String, Bound<'_, PyAny>) = args.extract()?;
+        let Some((_, native)) = NATIVE.iter().find(|(known, _)| *known == name) else {
+            return Err(PyKeyError::new_err(name));
+        };
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
+        let state = State { vectorcall: call, native: *native, wrapped: Slot::default(), owner: Slot::default() };
+        state.wrapped.set(Object::new(wrapped));
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { State::place(object.as_ptr()).write(state) };
+        Ok(object)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+    // SAFETY: an object that nobody refers to any more.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: the state that `new` put there, ended once.
+    unsafe { State::place(object).drop_in_place() };
+    // SAFETY: the type outlives its instances.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    // SAFETY: memory from the type's allocator, untracked.
+    unsafe { ffi::PyObject_GC_Del(object.cast()) };
+    // SAFETY: an instance of a heap type owns a reference to it.
+    unsafe { ffi::Py_DECREF(class.cast()) };
+}
+
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the collector visits live instances.
+    let state = unsafe { State::of(object) };
+    // SAFETY: the type of a live object.
+    let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
+    for value in [state.wrapped.as_ptr(), state.owner.as_ptr(), class] {
+        if !value.is_null() {
+            // SAFETY: `visit` takes live objects that this one owns.
+            let stop = unsafe { visit(value, arg) };
+            if stop != 0 {
+                return stop;
+            }
+        }
+    }
+    0
+}
+
+// The wrapped function stays: a call can still come from another object of the same garbage.
+unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: an instance.
+    let state = unsafe { State::of(object) };
+    drop(state.owner.take());
+    0
+}
+
+unsafe extern "C" fn bind(
+    function: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: a singleton of the interpreter.
+    if object.is_null() || object == unsafe { ffi::Py_None() } {
+        // SAFETY: a live object; the caller gets a reference.
+        unsafe { ffi::Py_INCREF(function) };
+        return function;
+    }
+    // SAFETY: two live objects.
+    unsafe { PyMethod_New(function, object) }
+}
+
+/// What the object itself does not have is the wrapped function's.
+unsafe extern "C" fn attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // The type has these two, about itself.
+    let of_type = [c"__doc__", c"__module__"].into_iter().any(|known| {
+        // SAFETY: a string and a text in ASCII.
+        unsafe { ffi::PyUnicode_CompareWithASCIIString(name, known.as_ptr()) == 0 }
+    });
+    if !of_type {
+        // SAFETY: a live object and a name.
+        let own = unsafe { ffi::PyObject_GenericGetAttr(object, name) };
+        // SAFETY: a class that lives for ever.
+        let unknown = unsafe { ffi::PyExc_AttributeError };
+        // SAFETY: the thread is attached; without a result an exception is set.
+        if !own.is_null() || unsafe { ffi::PyErr_ExceptionMatches(unknown) } == 0 {
+            return own;
+        }
+    }
+    // SAFETY: an instance of one of the two types.
+    let wrapped = unsafe { State::of(object) }.wrapped.get();
+    let Some(wrapped) = wrapped else { return null_mut() };
+    // SAFETY: the thread is attached.
+    unsafe { ffi::PyErr_Clear() };
+    // SAFETY: a live object and a name.
+    unsafe { ffi::PyObject_GetAttr(wrapped.as_ptr(), name) }
+}
+
+unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    let body = |py: Python<'_>| -> PyResult<Object> {
+        // SAFETY: an instance of one of the two types.
+        let wrapped = unsafe { State::of(object) }.wrapped(py);
+        let name = wrapped.bind(py).getattr("__qualname__")?;
+        let text = format!("<native function {name} at {object:p}>");
+        Ok(Object::new(text.into_pyobject(py)?))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+getter!(get_wrapped, |py, object| {
+    // SAFETY: the getter belongs to the two types.
+    let state = unsafe { State::of(object) };
+    Ok(state.wrapped(py))
+});
+
+heap_type::fast!(set_name, |py, object, arguments| {
+    let &[owner, _name] = arguments.positional() else {
+        return Err(PyTypeError::new_err("__set_name__() takes a class and a name"));
+    };
+    // SAFETY: the method belongs to the two types.
+    let state = unsafe { State::of(object) };
+    // SAFETY: an argument of the call under way.
+    state.owner.set(unsafe { Object::from_borrowed(owner) });
+    Ok(none(py))
+});
+
+fn build<'py>(py: Python<'py>, name: &'static CStr, doc: &'static CStr) -> PyResult<Bound<'py, PyType>> {
+    let base = py.get_type::<PyAny>();
+    let offset = heap_type::state_offset(&base);
+    OFFSET.store(offset, Ordering::Relaxed);
+    let place = offset + offset_of!(State, vectorcall);
+    let members = Box::leak(Box::new([
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr().cast::<c_char>(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: ffi::Py_ssize_t::try_from(place)?,
+            flags: ffi::Py_READONLY,
+            doc: core::ptr::null(),
+        },
+        ffi::PyMemberDef::default(),
+    ]));
+    Builder::new(name, doc)
+        .vectorcalled_method()
+        .method(heap_type::fast_def(c"__set_name__", set_name, c"Called when a class body has it."))
+        .attribute(c"__wrapped__", get_wrapped, None)
+        .slots([
+            (ffi::Py_tp_new, new as *mut c_void),
+            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
+            (ffi::Py_tp_traverse, traverse as *mut c_void),
+            (ffi::Py_tp_clear, clear as *mut c_void),
+            (ffi::Py_tp_descr_get, bind as *mut c_void),
+            (ffi::Py_tp_getattro, attribute as *mut c_void),
+            (ffi::Py_tp_repr, repr as *mut c_void),
+            (ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+            (ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        ])
+        .build(py, &base, size_of::<State>())
+}
+
+/// Makes the types and adds them to the module.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let plain = build(py, c"ferrio._ferrio.Function", c"A native function in place of one of asyncio's.")?;
+    let doc = c"A native function in place of a coroutine function of asyncio's.";
+    let coroutine = build(py, c"ferrio._ferrio.CoroutineFunction", doc)?;
+    // Since 3.12 `inspect` has a mark; asyncio's own is older.
+    if let Some(mark) = py.import("inspect")?.getattr_opt("_is_coroutine_mark")? {
+        coroutine.setattr("_is_coroutine_marker", mark)?;
+    }
+    if let Some(mark) = py.import("asyncio.coroutines")?.getattr_opt("_is_coroutine")? {
+        coroutine.setattr("_is_coroutine", mark)?;
+    }
+    module.add("Function", plain)?;
+    module.add("CoroutineFunction", coroutine)
+}

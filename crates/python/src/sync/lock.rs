@@ -1,0 +1,196 @@
+//! `Lock`: whether it is locked, and who waits, in the order of arrival.
+//!
+//! `release` wakes the first waiter and leaves the lock open until that one runs: a waiter that finds it taken cannot be,
+//! because `acquire` lets nobody pass while somebody waits.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::cell::{Plain, Slot};
+use super::coroutine::{self, Plan, State, Step};
+use super::waiting;
+use crate::convert::arguments::Arguments;
+use crate::object::Object;
+use crate::trampoline::none;
+
+/// The state of a lock, under asyncio's names.
+#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+#[derive(Default)]
+pub(crate) struct LockCore {
+    event_loop: Slot,
+    waiters: Slot,
+    locked: Plain<bool>,
+}
+
+#[pymethods]
+impl LockCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
+        Self::default()
+    }
+
+    /// Whether it is locked.
+    fn locked(&self) -> bool {
+        self.locked.get()
+    }
+
+    #[getter]
+    fn _locked(&self) -> bool {
+        self.locked.get()
+    }
+
+    #[setter(_locked)]
+    fn set_locked(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.locked.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.waiters.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_waiters)]
+    fn set_waiters(&self, value: Bound<'_, PyAny>) {
+        self.waiters.set(Object::new(value));
+    }
+
+    #[getter]
+    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.event_loop.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, value: Bound<'_, PyAny>) {
+        self.event_loop.set(Object::new(value));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.event_loop.visit(&visit)?;
+        self.waiters.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        drop((self.event_loop.take(), self.waiters.take()));
+    }
+}
+
+impl LockCore {
+    fn unlock(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.locked.get() {
+            return Err(PyRuntimeError::new_err("Lock is not acquired."));
+        }
+        self.locked.set(false);
+        self.wake_first(py)
+    }
+
+    fn wake_first(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(waiters) = self.waiters.get() else { return Ok(()) };
+        if waiters.bind(py).is_none() || waiting::length(py, &waiters)? == 0 {
+            return Ok(());
+        }
+        let first = waiters.bind(py).get_item(0)?;
+        if waiting::is_done(py, &first)? {
+            // It is about to run.
+            return Ok(());
+        }
+        waiting::set_result(py, &first, &PyBool::new(py, true))
+    }
+
+    /// Takes the lock or joins the waiters; whether it has taken it.
+    fn try_lock(&self, py: Python<'_>) -> PyResult<bool> {
+        let free = !self.locked.get() && waiting::all_cancelled(py, self.waiters.get().as_ref())?;
+        if free {
+            self.locked.set(true);
+        }
+        Ok(free)
+    }
+}
+
+static ACQUIRE: Plan = Plan {
+    qualified_name: "Lock.acquire",
+    start: |py, state| start(py, state, true),
+    resume: |py, state, outcome| resume(py, state, outcome, true),
+};
+static ENTER: Plan = Plan {
+    qualified_name: "Lock.__aenter__",
+    start: |py, state| start(py, state, false),
+    resume: |py, state, outcome| resume(py, state, outcome, false),
+};
+static EXIT: Plan = Plan {
+    qualified_name: "Lock.__aexit__",
+    start: |py, state| owned(py, state, |lock, _| lock.unlock(py)).map(|()| Step::Return(none(py))),
+    resume: |_, _, outcome| outcome.map(Step::Return),
+};
+
+/// Runs `body` with the lock whose method a coroutine is.
+fn owned<R>(py: Python<'_>, state: &State, body: impl FnOnce(&LockCore, &Object) -> PyResult<R>) -> PyResult<R> {
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    let lock = owner.bind(py).cast::<LockCore>()?;
+    body(lock.get(), &owner)
+}
+
+fn taken(py: Python<'_>, tells: bool) -> Step {
+    Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
+}
+
+fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
+    owned(py, state, |lock, object| {
+        if lock.try_lock(py)? {
+            return Ok(taken(py, tells));
+        }
+        let future = waiting::join_waiters(py, object, &lock.event_loop, &lock.waiters)?;
+        // The future is in the queue: whatever happens from here on takes it out again.
+        state.wait_for(py, future)
+    })
+}
+
+fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
+    owned(py, state, |lock, _| {
+        waiting::leave_waiters(py, &lock.waiters, state.future.get().as_ref())?;
+        if let Err(error) = outcome {
+            if waiting::is_cancellation(py, &error)? && !lock.locked.get() {
+                // Whoever is the first now is not woken by anybody else.
+                lock.wake_first(py)?;
+            }
+            return Err(error);
+        }
+        lock.locked.set(true);
+        Ok(taken(py, tells))
+    })
+}
+
+/// A coroutine for a method that takes `count` arguments besides the lock.
+fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: usize) -> PyResult<Option<Object>> {
+    let given = arguments.positional();
+    if given.len() != 1 + count || !arguments.has_no_keywords() {
+        return Ok(None);
+    }
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Object::from_borrowed(given[0]) };
+    owner.bind(py).cast::<LockCore>()?;
+    coroutine::make(py, plan, owner, None).map(Some)
+}
+
+pub(super) fn acquire(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &ACQUIRE, 0)
+}
+
+pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &ENTER, 0)
+}
+
+pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &EXIT, 3)
+}
+
+pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
+    owner.cast::<LockCore>()?.get().unlock(py)?;
+    Ok(Some(none(py)))
+}

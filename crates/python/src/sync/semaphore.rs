@@ -1,0 +1,218 @@
+//! `Semaphore`: how many may pass, and who waits, in the order of arrival.
+//!
+//! `release` gives its place to the first waiter at once: the count stays, and the waiter owns the place before it runs. One
+//! that is cancelled in between gives it back.
+//!
+//! The rules are those of CPython 3.13; the package has the class where asyncio's follows them. A count that is no plain
+//! integer (asyncio takes any number) is left to asyncio's own code.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt};
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::cell::{Plain, Slot};
+use super::coroutine::{self, Plan, State, Step};
+use super::waiting;
+use crate::convert::arguments::Arguments;
+use crate::object::Object;
+use crate::trampoline::none;
+
+/// The state of a semaphore, under asyncio's names.
+#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+#[derive(Default)]
+pub(crate) struct SemaphoreCore {
+    event_loop: Slot,
+    waiters: Slot,
+    value: Plain<i64>,
+    /// The count when it is no plain integer.
+    odd: Slot,
+}
+
+#[pymethods]
+impl SemaphoreCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
+        Self::default()
+    }
+
+    /// Whether `acquire` would have to wait.
+    fn locked(&self, py: Python<'_>) -> PyResult<bool> {
+        let none_left = match self.odd.get() {
+            Some(value) => value.bind(py).eq(0)?,
+            None => self.value.get() == 0,
+        };
+        Ok(none_left || !waiting::all_cancelled(py, self.waiters.get().as_ref())?)
+    }
+
+    #[getter]
+    fn _value<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self.odd.get() {
+            Some(value) => value.into_bound(py),
+            None => PyInt::new(py, self.value.get()).into_any(),
+        }
+    }
+
+    #[setter(_value)]
+    fn set_value(&self, value: Bound<'_, PyAny>) {
+        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
+        if let Some(plain) = plain {
+            self.value.set(plain);
+            drop(self.odd.take());
+        } else {
+            self.odd.set(Object::new(value));
+        }
+    }
+
+    #[getter]
+    fn _waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.waiters.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_waiters)]
+    fn set_waiters(&self, value: Bound<'_, PyAny>) {
+        self.waiters.set(Object::new(value));
+    }
+
+    #[getter]
+    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.event_loop.get().unwrap_or_else(|| none(py)).into_bound(py)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, value: Bound<'_, PyAny>) {
+        self.event_loop.set(Object::new(value));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.event_loop.visit(&visit)?;
+        self.odd.visit(&visit)?;
+        self.waiters.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        drop((self.event_loop.take(), self.odd.take(), self.waiters.take()));
+    }
+}
+
+impl SemaphoreCore {
+    fn add(&self, change: i64) {
+        self.value.set(self.value.get().saturating_add(change));
+    }
+
+    fn give_back(&self, py: Python<'_>) -> PyResult<()> {
+        self.add(1);
+        self.wake_next(py).map(drop)
+    }
+
+    /// Gives a place to the first waiter that has none; whether there was one.
+    fn wake_next(&self, py: Python<'_>) -> PyResult<bool> {
+        let Some(waiters) = self.waiters.get() else { return Ok(false) };
+        if waiters.bind(py).is_none() || waiting::length(py, &waiters)? == 0 {
+            return Ok(false);
+        }
+        for waiter in waiters.bind(py).try_iter()? {
+            let waiter = waiter?;
+            if !waiting::is_done(py, &waiter)? {
+                self.add(-1);
+                waiting::set_result(py, &waiter, &PyBool::new(py, true))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+static ACQUIRE: Plan = Plan {
+    qualified_name: "Semaphore.acquire",
+    start: |py, state| start(py, state, true),
+    resume: |py, state, outcome| resume(py, state, outcome, true),
+};
+static ENTER: Plan = Plan {
+    qualified_name: "Semaphore.__aenter__",
+    start: |py, state| start(py, state, false),
+    resume: |py, state, outcome| resume(py, state, outcome, false),
+};
+static EXIT: Plan = Plan {
+    qualified_name: "Semaphore.__aexit__",
+    start: |py, state| owned(py, state, |semaphore, _| semaphore.give_back(py)).map(|()| Step::Return(none(py))),
+    resume: |_, _, outcome| outcome.map(Step::Return),
+};
+
+/// Runs `body` with the semaphore whose method a coroutine is.
+fn owned<R>(py: Python<'_>, state: &State, body: impl FnOnce(&SemaphoreCore, &Object) -> PyResult<R>) -> PyResult<R> {
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    let semaphore = owner.bind(py).cast::<SemaphoreCore>()?;
+    body(semaphore.get(), &owner)
+}
+
+fn passed(py: Python<'_>, tells: bool) -> Step {
+    Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
+}
+
+fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
+    owned(py, state, |semaphore, object| {
+        if !semaphore.locked(py)? {
+            semaphore.add(-1);
+            return Ok(passed(py, tells));
+        }
+        let future = waiting::join_waiters(py, object, &semaphore.event_loop, &semaphore.waiters)?;
+        state.wait_for(py, future)
+    })
+}
+
+fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
+    owned(py, state, |semaphore, _| {
+        let future = state.future.get();
+        waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
+        if let (Err(error), Some(future)) = (&outcome, &future) {
+            let future = future.bind(py);
+            let cancelled = waiting::is_cancellation(py, error)?;
+            if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future)? {
+                // It had got a place, and is not going to use it.
+                semaphore.add(1);
+            }
+        }
+        // Waiters may have come that had to wait for their turn only.
+        while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
+        outcome.map(|_| passed(py, tells))
+    })
+}
+
+/// A coroutine for a method that takes `count` arguments besides the semaphore.
+fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: usize) -> PyResult<Option<Object>> {
+    let given = arguments.positional();
+    if given.len() != 1 + count || !arguments.has_no_keywords() {
+        return Ok(None);
+    }
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Object::from_borrowed(given[0]) };
+    if !owner.bind(py).cast::<SemaphoreCore>()?.get().odd.as_ptr().is_null() {
+        return Ok(None);
+    }
+    coroutine::make(py, plan, owner, None).map(Some)
+}
+
+pub(super) fn acquire(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &ACQUIRE, 0)
+}
+
+pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &ENTER, 0)
+}
+
+pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    method(py, arguments, &EXIT, 3)
+}
+
+pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
+    let semaphore = owner.cast::<SemaphoreCore>()?.get();
+    if !semaphore.odd.as_ptr().is_null() {
+        return Ok(None);
+    }
+    semaphore.give_back(py)?;
+    Ok(Some(none(py)))
+}

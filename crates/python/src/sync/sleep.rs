@@ -1,0 +1,106 @@
+//! `sleep`.
+//!
+//! `sleep(0)` lets the loop turn once: a bare `yield`, without a future. Any other delay is a timer and a future, as in
+//! asyncio.
+
+use core::ptr::addr_of_mut;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyFloat, PyInt};
+use pyo3::{ffi, intern};
+
+use super::coroutine::{self, Plan, State, Step};
+use crate::convert::arguments::Arguments;
+use crate::object::Object;
+use crate::trampoline::none;
+
+static SLEEP: Plan = Plan { qualified_name: "sleep", start, resume };
+
+/// `sleep(delay, result=None)`.
+pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let mut result = None;
+    let delay = match *arguments.positional() {
+        [delay] => delay,
+        [delay, value] => {
+            result = Some(value);
+            delay
+        }
+        _ => return Ok(None),
+    };
+    for (name, value) in arguments.keywords(py) {
+        if result.is_some() || name.to_string() != "result" {
+            return Ok(None);
+        }
+        result = Some(value);
+    }
+    // SAFETY: an argument of the call under way.
+    let delay = unsafe { Object::from_borrowed(delay) };
+    // SAFETY: as above.
+    let result = result.map(|value| unsafe { Object::from_borrowed(value) });
+    coroutine::make(py, &SLEEP, delay, result).map(Some)
+}
+
+/// `delay <= 0`.
+fn is_over(delay: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if delay.is_exact_instance_of::<PyInt>() {
+        let mut overflow = 0;
+        // SAFETY: an int, and a place for the sign of one that is too large.
+        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(delay.as_ptr(), addr_of_mut!(overflow)) };
+        return Ok(if overflow == 0 { value <= 0 } else { overflow < 0 });
+    }
+    if delay.is_exact_instance_of::<PyFloat>() {
+        return Ok(delay.extract::<f64>()? <= 0.0);
+    }
+    delay.le(0)
+}
+
+/// Refuses NaN where the interpreter's asyncio does (3.13 and newer).
+fn check_number(py: Python<'_>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
+    static CHECKS: PyOnceLock<Option<Py<PyAny>>> = PyOnceLock::new();
+    let checks = CHECKS.get_or_try_init(py, || {
+        let module = py.import("asyncio.tasks")?.getattr_opt("math")?;
+        module.map(|math| math.getattr("isnan").map(Bound::unbind)).transpose()
+    })?;
+    let Some(is_nan) = checks else { return Ok(()) };
+    if delay.is_exact_instance_of::<PyInt>() {
+        return Ok(());
+    }
+    if is_nan.bind(py).call1((delay,))?.is_truthy()? {
+        return Err(PyValueError::new_err("Invalid delay: NaN (not a number)"));
+    }
+    Ok(())
+}
+
+fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
+    static RUNNING: PyOnceLock<Object> = PyOnceLock::new();
+    static WAKE: PyOnceLock<Object> = PyOnceLock::new();
+    let delay = state.owner.take().unwrap_or_else(|| none(py));
+    if is_over(delay.bind(py))? {
+        return Ok(Step::Yield(none(py)));
+    }
+    check_number(py, delay.bind(py))?;
+    let running =
+        RUNNING.get_or_try_init(py, || py.import("_asyncio")?.getattr("get_running_loop").map(Object::new))?;
+    let wake = WAKE.get_or_try_init(py, || {
+        py.import("asyncio.futures")?.getattr("_set_result_unless_cancelled").map(Object::new)
+    })?;
+    let event_loop = running.bind(py).call0()?;
+    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    let result = state.item.get().unwrap_or_else(|| none(py));
+    let arguments = (delay.bind(py), wake.bind(py), &future, result.bind(py));
+    let timer = event_loop.call_method1(intern!(py, "call_later"), arguments)?;
+    state.owner.set(Object::new(timer));
+    state.wait_for(py, Object::new(future))
+}
+
+fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    match state.owner.take() {
+        Some(timer) => {
+            timer.bind(py).call_method0(intern!(py, "cancel"))?;
+            outcome.map(Step::Return)
+        }
+        None => outcome.map(|_| Step::Return(state.item.take().unwrap_or_else(|| none(py)))),
+    }
+}

@@ -1,0 +1,63 @@
+"""``Lock``, ``Event``, ``Semaphore``: asyncio's, with native state and native hot methods.
+
+Each joins a core of ``_ferrio``, which holds the state under asyncio's private names, with asyncio's class. The
+methods made from asyncio's own are native for instances of exactly the class in whose body they stand, and are
+asyncio's own for instances of subclasses: what those override is asked wherever asyncio asks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import _ferrio
+
+__all__ = ["BoundedSemaphore", "Event", "Lock", "Semaphore"]
+
+# Up to CPython 3.12.3 a semaphore wakes its waiters by other rules; asyncio's own class stays where those hold.
+_HAS_NATIVE_RULES = asyncio.Semaphore(0)._wake_up_next() is False  # type: ignore[func-returns-value]
+
+if TYPE_CHECKING:
+    from asyncio import BoundedSemaphore, Event, Lock, Semaphore
+else:
+
+    class Lock(_ferrio.LockCore, asyncio.Lock):
+        """A mutual exclusion lock for tasks. Follows ``asyncio.Lock``."""
+
+        __module__ = "ferrio.asyncio"
+        acquire = _ferrio.CoroutineFunction("Lock.acquire", asyncio.Lock.acquire)
+        release = _ferrio.Function("Lock.release", asyncio.Lock.release)
+        __aenter__ = _ferrio.CoroutineFunction("Lock.__aenter__", asyncio.Lock.__aenter__)
+        __aexit__ = _ferrio.CoroutineFunction("Lock.__aexit__", asyncio.Lock.__aexit__)
+
+    class Event(_ferrio.EventCore, asyncio.Event):
+        """A flag that tasks wait for. Follows ``asyncio.Event``."""
+
+        __module__ = "ferrio.asyncio"
+
+        wait = _ferrio.CoroutineFunction("Event.wait", asyncio.Event.wait)
+
+    if _HAS_NATIVE_RULES:
+
+        class Semaphore(_ferrio.SemaphoreCore, asyncio.Semaphore):
+            """A counter of how many tasks may pass. Follows ``asyncio.Semaphore``."""
+
+            __module__ = "ferrio.asyncio"
+            acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
+            release = _ferrio.Function("Semaphore.release", asyncio.Semaphore.release)
+            __aenter__ = _ferrio.CoroutineFunction("Semaphore.__aenter__", asyncio.Semaphore.__aenter__)
+            __aexit__ = _ferrio.CoroutineFunction("Semaphore.__aexit__", asyncio.Semaphore.__aexit__)
+
+        class BoundedSemaphore(Semaphore, asyncio.BoundedSemaphore):
+            """A semaphore that is not released more often than acquired. Follows ``asyncio.BoundedSemaphore``."""
+
+            __module__ = "ferrio.asyncio"
+
+            __init__ = asyncio.BoundedSemaphore.__init__
+            acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
+            release = asyncio.BoundedSemaphore.release
+            __aenter__ = _ferrio.CoroutineFunction("Semaphore.__aenter__", asyncio.Semaphore.__aenter__)
+            __aexit__ = asyncio.BoundedSemaphore.__aexit__
+
+    else:
+        from asyncio import BoundedSemaphore, Semaphore
