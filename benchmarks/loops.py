@@ -3,9 +3,13 @@
 import asyncio
 import importlib
 import importlib.metadata
+from types import ModuleType
 
-#: In the order of the tables. Every name but ``asyncio`` is a package with ``new_event_loop()``.
-NAMES = ("asyncio", "uvloop", "rsloop", "zuvloop", "ferrio")
+#: In the order of the tables. Every name but ``asyncio`` is a module with ``new_event_loop()``.
+NAMES = ("asyncio", "uvloop", "rsloop", "zuvloop", "ferrio", "ferrio.asyncio")
+
+#: Ferrio's loop with programs that import this in place of asyncio: a contestant of its own where that matters.
+NAMESPACE = "ferrio.asyncio"
 
 #: The loop that ratios are taken against.
 BASELINE = "uvloop"
@@ -27,9 +31,14 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     return loop
 
 
+def namespace(name: str) -> ModuleType:
+    """What a program on that loop imports as asyncio."""
+    return importlib.import_module(name) if name == NAMESPACE else asyncio
+
+
 def version(name: str) -> str | None:
     """The version of the installed package; None when there is none of that name."""
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(name.partition(".")[0])
     except importlib.metadata.PackageNotFoundError:
         return None

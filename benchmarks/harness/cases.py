@@ -37,7 +37,7 @@ class EchoCase:
 
 @dataclass(frozen=True)
 class MicroCase:
-    """One function of ``micro/scheduling.py``, in a process of its own."""
+    """One function of ``micro/``, in a process of its own."""
 
     name: str
 
@@ -50,6 +50,15 @@ class MicroCase:
     @property
     def threaded(self) -> bool:
         return BENCHMARKS[self.name].threaded
+
+    @property
+    def unit(self) -> str:
+        return BENCHMARKS[self.name].unit
+
+    @property
+    def uses_namespace(self) -> bool:
+        """Whether ``ferrio.asyncio`` in place of asyncio can make a difference."""
+        return "namespace" in BENCHMARKS[self.name].run.__code__.co_names
 
 
 Case = EchoCase | MicroCase

@@ -34,14 +34,23 @@ class Outcome:
 
 
 def plan(cases: list[Case], names: list[str], rounds: int) -> list[Step]:
-    """Every sample of the run, in order. Network cases have the C server as a further contestant."""
+    """Every sample of the run, in order."""
     steps = []
     for number in range(rounds):
         for index, case in enumerate(cases):
-            contestants = [*names, loops.LIMIT] if isinstance(case, EchoCase) else names
+            contestants = contestants_of(case, names)
+            if not contestants:
+                continue
             first = (number + index) % len(contestants)
             steps += [Step(number, case, name) for name in contestants[first:] + contestants[:first]]
     return steps
+
+
+def contestants_of(case: Case, names: list[str]) -> list[str]:
+    """Those of *names* that differ in this case. Network cases have the C server as a further contestant."""
+    if isinstance(case, EchoCase):
+        return [*(name for name in names if name != loops.NAMESPACE), loops.LIMIT]
+    return [name for name in names if name != loops.NAMESPACE or case.uses_namespace]
 
 
 def run(

@@ -14,7 +14,7 @@ CANDIDATE = "ferrio"
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on the candidate's figure divided by a peer's."""
+    """A bound on a candidate's figure divided by a peer's."""
 
     goal: str
     case: str
@@ -22,6 +22,8 @@ class Target:
     peer: str
     at_most: float | None = None
     at_least: float | None = None
+    #: Whose figure it is.
+    candidate: str = CANDIDATE
 
     def __post_init__(self) -> None:
         if (self.at_most is None) == (self.at_least is None):
@@ -61,7 +63,7 @@ def judge(targets: Iterable[Target], samples: Iterable[Mapping[str, Any]]) -> li
     judged = []
     for target in targets:
         by_loop = table.get(target.case, {})
-        mine = by_loop.get(CANDIDATE, {}).get(target.metric, {})
+        mine = by_loop.get(target.candidate, {}).get(target.metric, {})
         other = by_loop.get(target.peer, {}).get(target.metric, {})
         judged.append(Judged(target, summary.ratio(mine, other)))
     return judged

@@ -1,9 +1,9 @@
-"""What one operation of a loop costs, in process: callbacks, timers, tasks, futures, the executor.
+"""What one operation of a loop costs, in process: callbacks, timers, tasks, futures, the executor, primitives.
 
     python benchmarks/micro/scheduling.py --loop uvloop --benchmark call_soon [--seconds 0.2] [--cores 0]
 
-Prints one line of JSON: nanoseconds per operation, median, smallest and largest of the repeats. A repeat runs
-as many rounds as fill ``--seconds``, counted by a warm-up of the same length; the collector stays on, as in a
+Prints one line of JSON: nanoseconds per operation (or bytes), median, smallest and largest of the repeats. A repeat
+runs as many rounds as fill ``--seconds``, counted by a warm-up of the same length; the collector stays on, as in a
 program. Callbacks are ``noop``, a Python function without arguments, so the cost of one call is in every
 figure that runs callbacks.
 """
@@ -20,39 +20,15 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter_ns
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import loops
-
-#: Runs a number of rounds on the running loop and returns the nanoseconds that count.
-Run = Callable[[asyncio.AbstractEventLoop, int], Awaitable[int]]
-
-
-class Benchmark(NamedTuple):
-    """A measurement: its code, what one operation is, and how many of them a round holds."""
-
-    run: Run
-    operation: str
-    per_round: int
-    #: Another thread takes part, which has a core of its own.
-    threaded: bool
-
-
-BENCHMARKS: dict[str, Benchmark] = {}
-
-
-def benchmark(operation: str, *, per_round: int = 1, threaded: bool = False) -> Callable[[Run], Run]:
-    def register(run: Run) -> Run:
-        BENCHMARKS[run.__name__] = Benchmark(run, operation, per_round, threaded)
-        return run
-
-    return register
+from micro import waiting
+from micro.registry import BENCHMARKS, Benchmark, Run, benchmark
 
 
 def noop() -> None:
@@ -180,9 +156,9 @@ async def spawn(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return perf_counter_ns() - begin
 
 
-@benchmark("one asyncio.sleep(0) of a lone task: one turn of the loop")
+@benchmark("one sleep(0) of a lone task: one turn of the loop")
 async def sleep_zero(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
-    sleep = asyncio.sleep
+    sleep = waiting.namespace.sleep
     begin = perf_counter_ns()
     for _ in repeat(None, rounds):
         await sleep(0)
@@ -200,9 +176,9 @@ async def future_wake(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return perf_counter_ns() - begin
 
 
-@benchmark("one child of asyncio.gather over 100 empty coroutines", per_round=100)
+@benchmark("one child of gather over 100 empty coroutines", per_round=100)
 async def gather_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
-    gather = asyncio.gather
+    gather = waiting.namespace.gather
     begin = perf_counter_ns()
     for _ in repeat(None, rounds):
         await gather(*[nothing() for _ in repeat(None, 100)])
@@ -231,17 +207,18 @@ async def rounds_that_fill(run: Run, seconds: float) -> int:
 
 
 async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, float]:
-    """Nanoseconds per operation: ``ns`` is the median of the repeats."""
+    """Nanoseconds, or bytes, per operation: the median of the repeats, the smallest and the largest."""
     loop = asyncio.get_running_loop()
-    rounds = await rounds_that_fill(chosen.run, seconds)
+    # Memory is measured once.
+    rounds, repeats = (1, 1) if chosen.unit == "bytes" else (await rounds_that_fill(chosen.run, seconds), repeats)
     figures = []
     for _ in range(repeats):
         gc.collect()
         figures.append(await chosen.run(loop, rounds) / (rounds * chosen.per_round))
     return {
-        "ns": statistics.median(figures),
-        "ns_min": min(figures),
-        "ns_max": max(figures),
+        chosen.unit: statistics.median(figures),
+        f"{chosen.unit}_min": min(figures),
+        f"{chosen.unit}_max": max(figures),
         "rounds": rounds,
     }
 
@@ -257,6 +234,7 @@ def main() -> None:
     if options.cores is not None:
         os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
     chosen = BENCHMARKS[options.benchmark]
+    waiting.namespace = loops.namespace(options.loop)
     with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
         figures = runner.run(measure(chosen, options.seconds, options.repeats))
     print(json.dumps({"loop": options.loop, "benchmark": options.benchmark, **figures}))

@@ -43,7 +43,12 @@ def draw_all(results: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
     mpl.use("Agg")
     drawn = []
     for picture in PICTURES:
-        cases = [case for case in measured_cases(results["summary"]) if isinstance(case, picture.kind)]
+        cases = [
+            case
+            for case in measured_cases(results["summary"])
+            if isinstance(case, picture.kind)
+            and any(picture.metric in figures for figures in results["summary"][case.name].values())
+        ]
         if cases:
             draw(picture, cases, results, folder / picture.file)
             drawn.append((picture.file, picture.title))

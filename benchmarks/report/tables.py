@@ -60,17 +60,17 @@ def echo_table(by_loop: Mapping[str, Any]) -> str:
     return markdown(head, rows)
 
 
-def micro_table(cases: list[MicroCase], summary: Mapping[str, Any]) -> str:
+def micro_table(cases: list[MicroCase], summary: Mapping[str, Any], unit: str) -> str:
     names = [name for name in loops.NAMES if any(name in summary[case.name] for case in cases)]
     rows = []
     for case in cases:
         cells = [f"`{case.name}`"]
         for name in names:
-            figure = summary[case.name].get(name, {}).get("ns")
+            figure = summary[case.name].get(name, {}).get(unit)
             cell = "-" if figure is None else f"{number(figure['median'])} ({times(figure)})"
             cells.append(f"**{cell}**" if name == targets.CANDIDATE and figure else cell)
         rows.append(cells)
-    return markdown(["ns / operation (to uvloop)", *names], rows)
+    return markdown([f"{unit} / operation (to uvloop)", *names], rows)
 
 
 def target_rows(judged: Iterable[targets.Judged]) -> list[list[str]]:
@@ -78,11 +78,13 @@ def target_rows(judged: Iterable[targets.Judged]) -> list[list[str]]:
     for entry in judged:
         spread = entry.ratio
         got = f"{spread['median']:.2f} x ({spread['min']:.2f} - {spread['max']:.2f})" if spread else "-"
-        rows.append([entry.target.goal, entry.target.peer, entry.target.bound, got, entry.verdict])
+        rows.append(
+            [entry.target.goal, entry.target.candidate, entry.target.peer, entry.target.bound, got, entry.verdict]
+        )
     return rows
 
 
-TARGET_HEAD = ["goal", "against", "wanted", "got (spread)", "verdict"]
+TARGET_HEAD = ["goal", "of", "against", "wanted", "got (spread)", "verdict"]
 
 
 def plain(head: list[str], rows: list[list[str]]) -> str:
@@ -130,10 +132,11 @@ def page(results: Mapping[str, Any], plots: list[tuple[str, str]]) -> str:
     for case in cases:
         if isinstance(case, EchoCase):
             parts.append(f"## {case.title}\n\n{echo_table(summary[case.name])}")
-    micros = [case for case in cases if isinstance(case, MicroCase)]
-    if micros:
-        meaning = "\n".join(f"- `{case.name}`: {case.title}." for case in micros)
-        parts.append(f"## Operations in one process\n\n{micro_table(micros, summary)}\n{meaning}\n")
+    for unit, title in (("ns", "Operations in one process"), ("bytes", "Memory in one process")):
+        micros = [case for case in cases if isinstance(case, MicroCase) and case.unit == unit]
+        if micros:
+            meaning = "\n".join(f"- `{case.name}`: {case.title}." for case in micros)
+            parts.append(f"## {title}\n\n{micro_table(micros, summary, unit)}\n{meaning}\n")
     judged = targets.judge(targets.load(), results["samples"])
     parts.append(f"## Targets\n\n{markdown(TARGET_HEAD, target_rows(judged))}")
     remarks = list(results["left_out"].values()) + verdict.notes(results)
