@@ -8,12 +8,23 @@ from __future__ import annotations
 import sys
 
 from ._event_loop import Loop
-from ._ferrio import __version__
+from ._ferrio import Future, Task, __version__
 from ._installation import install, uninstall
 from ._running import Runner, new_event_loop, run
 from ._statistics import Statistics
 
-__all__ = ["Loop", "Runner", "Statistics", "__version__", "install", "new_event_loop", "run", "uninstall"]
+__all__ = [
+    "Future",
+    "Loop",
+    "Runner",
+    "Statistics",
+    "Task",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+    "uninstall",
+]
 
 if sys.version_info < (3, 16):
     from ._policy import EventLoopPolicy

@@ -48,6 +48,8 @@ __all__ = ["Loop", "report_callback_error"]
 _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
 # Since 3.15 a connection's callbacks share one context.
 _CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
+# Whether `create_task` hands keywords that it does not know on to the task.
+_TAKES_EAGER_START = "kwargs" in inspect.signature(asyncio.base_events.BaseEventLoop.create_task).parameters
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
@@ -66,6 +68,8 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
     Args:
         selector: Accepted because asyncio's selector loop takes one; Ferrio polls the kernel itself, so the
             selector is not asked, and is closed with the loop.
+        native_tasks: Whether ``create_task`` and ``create_future`` make ``ferrio.Task`` and ``ferrio.Future``, or
+            asyncio's own. None: the former, unless the environment variable ``FERRIO_NATIVE_TASKS`` is ``0``.
 
     A loop belongs to the thread that runs it; from others only ``call_soon_threadsafe`` may be called.
     Follows ``asyncio.SelectorEventLoop``.
@@ -86,7 +90,17 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         def _read_from_self(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
 
-    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+    def __init__(
+        self,
+        selector: selectors.BaseSelector | None = None,
+        *,
+        native_tasks: bool | None = None,
+    ) -> None:
+        if native_tasks is None:
+            native_tasks = os.environ.get("FERRIO_NATIVE_TASKS") != "0"
+        self._native_tasks = native_tasks and _ferrio.HAS_NATIVE_TASKS
+        self._starts_eagerly = _TAKES_EAGER_START
+        self._has_other_call_soon = type(self).call_soon is not _ferrio.LoopCore.call_soon
         self._given_selector = selector
         self._pid = os.getpid()
         # The signal handlers' wake-up descriptor that was set before ours.

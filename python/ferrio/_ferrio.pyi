@@ -2,31 +2,53 @@ import asyncio
 import socket
 from asyncio import events, transports
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from collections.abc import Coroutine as _Coroutine
 from contextvars import Context
-from typing import Any, Final, Self, TypeVarTuple, final
+from typing import Any, Final, Self, TypeVar, TypeVarTuple, final
 
 from typing_extensions import Buffer, disjoint_base
 
 _Ts = TypeVarTuple("_Ts")
 
+_T = TypeVar("_T")
+
 __all__ = [
+    "HAS_NATIVE_TASKS",
     "Coroutine",
     "CoroutineFunction",
     "EventCore",
     "Function",
+    "Future",
     "Handle",
     "LockCore",
     "LoopCore",
     "QueueCore",
     "SemaphoreCore",
     "StreamTransport",
+    "Task",
     "ThreadSafeHandle",
     "TimerHandle",
     "__version__",
 ]
 
 __version__: Final[str]
+HAS_NATIVE_TASKS: Final[bool]
+
+class Future(asyncio.Future[_T]):
+    def set_result(self, result: _T, /) -> None: ...
+    def cancel(self, msg: Any | None = None) -> bool: ...
+
+class Task(asyncio.Task[_T]):
+    def __init__(
+        self,
+        coro: Generator[Any, None, _T] | _Coroutine[Any, Any, _T],
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool = False,
+    ) -> None: ...
 
 def _add_pipe_methods(reading: type, writing: type, /) -> None: ...
 @final
@@ -76,6 +98,12 @@ class LoopCore:
         *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
+    def create_task(
+        self,
+        coro: Generator[Any, None, _T] | _Coroutine[Any, Any, _T],
+        **kwargs: Any,
+    ) -> asyncio.Task[_T]: ...
+    def create_future(self) -> asyncio.Future[Any]: ...
     def time(self) -> float: ...
     def stop(self) -> None: ...
     def is_running(self) -> bool: ...
@@ -116,6 +144,12 @@ class LoopCore:
     _stopping: bool
     _debug: bool
     _thread_id: int | None
+    _task_factory: Any
+    _native_tasks: bool
+    _starts_eagerly: bool
+    _has_other_call_soon: bool
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+    def __delattr__(self, name: str, /) -> None: ...
     @property
     def _ready(self) -> list[events.Handle]: ...
     @_ready.setter

@@ -11,9 +11,14 @@ from ._event_loop import Loop
 T = TypeVar("T")
 
 
-def new_event_loop() -> Loop:
-    """A new loop, not yet running. What servers and test runners want as their loop factory."""
-    return Loop()
+def new_event_loop(*, native_tasks: bool | None = None) -> Loop:
+    """A new loop, not yet running. What servers and test runners want as their loop factory.
+
+    Args:
+        native_tasks: Whether its tasks and futures are ``ferrio.Task`` and ``ferrio.Future``, or asyncio's own. None:
+            the former, unless the environment variable ``FERRIO_NATIVE_TASKS`` is ``0``.
+    """
+    return Loop(native_tasks=native_tasks)
 
 
 class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs only

@@ -54,6 +54,8 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"/tmp/[^'\" ,)>]*"), "PATH"),
     # Where the loop itself has scheduled something.
     (re.compile(r"created at /[^ '\"]*:\d+"), "created at PLACE"),
+    # The same, cut short by reprlib: of a future made by the loop, asyncio shows its own line, Ferrio the caller's.
+    (re.compile(r"(<Future finis\.\.\.)\S+:\d+>"), r"\1PLACE>"),
     # Ferrio says "idle" as soon as everything is sent, asyncio when the writer is removed.
     (re.compile(r"write=<(?:idle|polling)"), "write=<"),
 ]

@@ -92,7 +92,7 @@ macro_rules! getter {
 pub(crate) use {fast, getter, no_arguments, one_argument};
 
 /// Definition of a method without arguments.
-pub(crate) fn no_arguments_def(name: &'static CStr, call: NoArguments, doc: &'static CStr) -> ffi::PyMethodDef {
+pub(crate) const fn no_arguments_def(name: &'static CStr, call: NoArguments, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunction: call },
@@ -102,12 +102,12 @@ pub(crate) fn no_arguments_def(name: &'static CStr, call: NoArguments, doc: &'st
 }
 
 /// Definition of a method with one positional argument.
-pub(crate) fn one_argument_def(name: &'static CStr, call: OneArgument, doc: &'static CStr) -> ffi::PyMethodDef {
+pub(crate) const fn one_argument_def(name: &'static CStr, call: OneArgument, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef { ml_flags: ffi::METH_O, ..no_arguments_def(name, call, doc) }
 }
 
 /// Definition of a method with any arguments.
-pub(crate) fn fast_def(name: &'static CStr, call: Fast, doc: &'static CStr) -> ffi::PyMethodDef {
+pub(crate) const fn fast_def(name: &'static CStr, call: Fast, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call },
@@ -155,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Leaves the collector's view to the base: there is no state of the type's own.
+    pub(crate) fn collected_as_base(mut self) -> Self {
+        self.flags &= !ffi::Py_TPFLAGS_HAVE_GC;
+        self
+    }
+
     pub(crate) fn not_instantiable(mut self) -> Self {
         self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         self
@@ -183,9 +189,20 @@ impl Builder {
 
     /// Makes the type over `base`, with `state_bytes` more than `base` in each instance.
     pub(crate) fn build<'py>(
+        self,
+        py: Python<'py>,
+        base: &Bound<'py, PyType>,
+        state_bytes: usize,
+    ) -> PyResult<Bound<'py, PyType>> {
+        self.build_over(py, base, &[], state_bytes)
+    }
+
+    /// [`Self::build`] with further bases, behind `base` in the order of resolution, that lay out nothing of their own.
+    pub(crate) fn build_over<'py>(
         mut self,
         py: Python<'py>,
         base: &Bound<'py, PyType>,
+        others: &[Bound<'py, PyType>],
         state_bytes: usize,
     ) -> PyResult<Bound<'py, PyType>> {
         if !self.methods.is_empty() {
@@ -199,7 +216,7 @@ impl Builder {
             self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_getset, pfunc: attributes.as_mut_ptr().cast() });
         }
         self.slots.push(ffi::PyType_Slot { slot: 0, pfunc: null_mut() });
-        let size = state_offset(base) + state_bytes;
+        let size = if state_bytes == 0 { basic_size(base) } else { state_offset(base) + state_bytes };
         let mut spec = ffi::PyType_Spec {
             name: self.name.as_ptr(),
             basicsize: c_int::try_from(size)?,
@@ -207,7 +224,8 @@ impl Builder {
             flags: c_uint::try_from(self.flags)?,
             slots: self.slots.as_mut_ptr(),
         };
-        let bases = PyTuple::new(py, [base])?;
+        let bases: Vec<_> = [base].into_iter().chain(others).collect();
+        let bases = PyTuple::new(py, bases)?;
         // SAFETY: the spec and its slots are complete and end with a zero; what outlives the call has been leaked.
         let class = unsafe { ffi::PyType_FromSpecWithBases(&raw mut spec, bases.as_ptr()) };
         // SAFETY: a new reference, or null with an exception.
@@ -218,8 +236,12 @@ impl Builder {
 
 /// Where the native state of a type over `base` begins: behind what `base` lays out, aligned for any state.
 pub(crate) fn state_offset(base: &Bound<'_, PyType>) -> usize {
+    basic_size(base).next_multiple_of(align_of::<u128>().min(16))
+}
+
+/// What `base` lays out, in bytes.
+fn basic_size(base: &Bound<'_, PyType>) -> usize {
     let class: *const ffi::PyTypeObject = base.as_ptr().cast();
     // SAFETY: a live type.
-    let size = unsafe { (*class).tp_basicsize };
-    size.unsigned_abs().next_multiple_of(align_of::<u128>().min(16))
+    unsafe { (*class).tp_basicsize }.unsigned_abs()
 }

@@ -10,6 +10,7 @@ mod heap_type;
 mod object;
 mod pipe;
 mod sync;
+mod task;
 mod trampoline;
 mod transport;
 
@@ -20,10 +21,10 @@ use pyo3::prelude::*;
 fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     handle::register(module)?;
+    task::register(module)?;
     event_loop::register(module)?;
     pipe::register(module)?;
     connect::register(module)?;
-    transport::register(module)
     transport::register(module)?;
     sync::register(module)
 }

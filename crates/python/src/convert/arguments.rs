@@ -47,6 +47,16 @@ impl<'a> Arguments<'a> {
         &self.values[..self.positional]
     }
 
+    /// The positional values, and behind them those of the keywords.
+    pub(crate) fn values(&self) -> &'a [*mut ffi::PyObject] {
+        self.values
+    }
+
+    /// The names of the keywords: a tuple, or null.
+    pub(crate) fn names(&self) -> *mut ffi::PyObject {
+        self.keywords
+    }
+
     /// Whether there are no keywords.
     pub(crate) fn has_no_keywords(&self) -> bool {
         self.values.len() == self.positional

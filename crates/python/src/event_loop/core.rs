@@ -1,7 +1,7 @@
 //! The state of a loop.
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, RawFd};
 
@@ -41,6 +41,9 @@ pub(crate) type Kernel = EpollBackend;
 
 pub(crate) type PythonReactor = Reactor<Kernel, PythonWork>;
 
+/// The class of the first loop that [`LoopCore::find`] has found: nearly always there is but one.
+static LAST_CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(core::ptr::null_mut());
+
 /// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
 pub(crate) struct LoopCore {
@@ -62,6 +65,8 @@ pub(crate) struct LoopCore {
     scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
     /// The last received `bytes`, to be used again.
     pub(crate) recycled: Guarded<Option<Recycled>>,
+    /// `_task_factory`; none stands for `None`.
+    pub(super) task_factory: Guarded<Option<Object>>,
     pub(super) flags: Flags,
     pub(crate) counters: Counters,
 }
@@ -96,6 +101,14 @@ pub(super) struct Flags {
     pub(super) has_corked: Flag,
     /// `foreseen` is not empty.
     pub(super) has_foreseen: Flag,
+    /// There is a task factory.
+    pub(super) has_task_factory: Flag,
+    /// `create_task` and `create_future` make Ferrio's own tasks and futures.
+    pub(super) native_tasks: Flag,
+    /// `create_task` hands `eager_start` on to the task.
+    pub(super) starts_eagerly: Flag,
+    /// A program has replaced `call_soon`: tasks are to be scheduled through it.
+    pub(super) has_other_call_soon: Flag,
 }
 
 impl LoopCore {
@@ -111,6 +124,44 @@ impl LoopCore {
         let _ = py;
         // SAFETY: the object keeps its contents alive.
         unsafe { &*core }
+    }
+
+    /// The core behind `object`, if it is a Ferrio loop.
+    #[inline]
+    pub(crate) fn find(py: Python<'_>, object: *mut ffi::PyObject) -> Option<&Self> {
+        // SAFETY: callers pass a live object.
+        let class = unsafe { ffi::Py_TYPE(object) };
+        if class != LAST_CLASS.load(Ordering::Relaxed) {
+            let core: *mut ffi::PyTypeObject = py.get_type::<Self>().as_ptr().cast();
+            // SAFETY: two live types.
+            if unsafe { ffi::PyType_IsSubtype(class, core) } == 0 {
+                return None;
+            }
+            if LAST_CLASS.load(Ordering::Relaxed).is_null() {
+                // SAFETY: a live type. It is kept for ever, so that its address stands for no other.
+                unsafe { ffi::Py_INCREF(class.cast()) };
+                LAST_CLASS.store(class, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: an instance of the core, which the caller keeps alive.
+        Some(unsafe { Self::of(py, object) })
+    }
+
+    /// Whether tasks are scheduled as entries of the ready queue; otherwise through `call_soon`.
+    #[inline]
+    pub(crate) fn takes_task_entries(&self) -> bool {
+        !self.flags.debug.get() && !self.flags.has_other_call_soon.get()
+    }
+
+    /// Whether `create_task` knows `eager_start`.
+    pub(crate) fn starts_eagerly(&self) -> bool {
+        self.flags.starts_eagerly.get()
+    }
+
+    /// Whether a thread runs the loop.
+    #[cfg(Py_3_12)]
+    pub(crate) fn is_turning(&self) -> bool {
+        self.flags.thread.load(Ordering::Relaxed) != 0
     }
 
     /// Whether debug mode is on.
@@ -271,6 +322,7 @@ impl LoopCore {
             corked: Guarded::default(),
             scratch: Guarded::default(),
             recycled: Guarded::default(),
+            task_factory: Guarded::default(),
             flags: Flags::default(),
             counters: Counters::default(),
         })
@@ -282,11 +334,7 @@ impl LoopCore {
         self.foreseen.with(py, |foreseen| foreseen.iter().try_for_each(|handle| handle.visit(&visit)))?;
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
-                match entry {
-                    Entry::Handle(object) | Entry::StartReading(object) => object.visit(&visit)?,
-                    Entry::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(&visit))?,
-                    Entry::Transport { .. } => {}
-                }
+                entry.visit(&visit)?;
             }
             for (_, timer) in reactor.timers.iter() {
                 timer.object().visit(&visit)?;
@@ -308,7 +356,8 @@ impl LoopCore {
                 }
             }
             Ok(())
-        })
+        })?;
+        self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
     }
 
     fn __clear__(&self, py: Python<'_>) {
@@ -333,6 +382,7 @@ impl LoopCore {
         let recycled = self.recycled.with(py, Option::take);
         self.flags.has_foreseen.set(false);
         let foreseen = self.foreseen.with(py, core::mem::take);
-        drop((released, watches, corked, recycled, foreseen, wake));
+        let factory = self.task_factory.with(py, Option::take);
+        drop((released, watches, corked, recycled, foreseen, wake, factory));
     }
 }

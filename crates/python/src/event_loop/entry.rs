@@ -2,6 +2,7 @@
 
 use ferrio_engine::backend::{Interest, Key};
 use ferrio_engine::reactor::Work;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::core::Source;
 use crate::accept::Accepted;
@@ -16,8 +17,41 @@ pub(crate) enum Entry {
     Accepted(Box<Accepted>),
     /// A transport that is to read from now on.
     StartReading(Object),
+    /// A task's step; the error is thrown into its coroutine.
+    Step { task: Object, error: Option<Object> },
+    /// A task's wake-up: the future that it waits for is done.
+    Wakeup { task: Object, future: Object },
     /// A transport whose descriptor can make progress. The key may have ended since.
     Transport { key: Key, ready: Interest },
+}
+
+impl Entry {
+    /// The same call once more, for looking at it: a callback's or a task's.
+    pub(super) fn call(&self) -> Option<Self> {
+        Some(match self {
+            Self::Handle(handle) => Self::Handle(handle.clone()),
+            Self::Step { task, error } => Self::Step { task: task.clone(), error: error.clone() },
+            Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
+            Self::Accepted(_) | Self::StartReading(_) | Self::Transport { .. } => return None,
+        })
+    }
+
+    /// Shows what the entry holds to the collector.
+    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Handle(object) | Self::StartReading(object) => object.visit(visit),
+            Self::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(visit)),
+            Self::Step { task, error } => {
+                task.visit(visit)?;
+                error.as_ref().map_or(Ok(()), |error| error.visit(visit))
+            }
+            Self::Wakeup { task, future } => {
+                task.visit(visit)?;
+                future.visit(visit)
+            }
+            Self::Transport { .. } => Ok(()),
+        }
+    }
 }
 
 impl From<TimerRef> for Entry {

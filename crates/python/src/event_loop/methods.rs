@@ -7,13 +7,15 @@ use core::sync::atomic::Ordering;
 
 use ferrio_engine::time::Expirable;
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyType};
+use pyo3::types::{PyList, PyString, PyType};
 
 use super::core::LoopCore;
 use super::entry::Entry;
-use super::{scheduling, watch};
+use super::{making, scheduling, watch};
 use crate::object::Object;
+use crate::task::{Call, handle_of};
 
 #[pymethods]
 impl LoopCore {
@@ -134,18 +136,24 @@ impl LoopCore {
         self.flags.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// The handles that are ready, in order; a snapshot.
+    /// The handles that are ready, in order; a snapshot. A task's entries are shown as the handles that they stand for.
     #[getter]
-    fn _ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.take_inbox(py);
-        let handles: Vec<Object> = self.with_reactor(py, |reactor| {
-            let handles = reactor.ready.iter().filter_map(|entry| match entry {
-                Entry::Handle(handle) => Some(handle.clone()),
-                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Transport { .. } => None,
-            });
-            handles.collect()
-        });
-        PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
+    fn _ready<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let py = slf.py();
+        let core = slf.get();
+        core.take_inbox(py);
+        let calls: Vec<Entry> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::call).collect());
+        let handles = PyList::empty(py);
+        for entry in calls {
+            let handle = match &entry {
+                Entry::Handle(handle) => handle.clone(),
+                Entry::Step { task, error } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
+                Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
+                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Transport { .. } => continue,
+            };
+            handles.append(handle.bind(py))?;
+        }
+        Ok(handles)
     }
 
     /// `BaseEventLoop` assigns its own queue; the loop keeps its.
@@ -159,6 +167,68 @@ impl LoopCore {
         let handles: Vec<Object> =
             self.with_reactor(py, |reactor| reactor.timers.iter().map(|(_, timer)| timer.object().clone()).collect());
         PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
+    }
+
+    #[getter]
+    fn _task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task_factory.with(py, |factory| factory.clone()).map(|factory| factory.into_bound(py).unbind())
+    }
+
+    #[setter(_task_factory)]
+    fn set_task_factory(&self, factory: Bound<'_, PyAny>) {
+        let py = factory.py();
+        let factory = (!factory.is_none()).then(|| Object::new(factory));
+        self.flags.has_task_factory.set(factory.is_some());
+        let before = self.task_factory.with(py, |place| core::mem::replace(place, factory));
+        drop(before);
+    }
+
+    /// Whether `create_task` and `create_future` make Ferrio's own tasks and futures.
+    #[getter]
+    fn _native_tasks(&self) -> bool {
+        self.flags.native_tasks.get()
+    }
+
+    #[setter(_native_tasks)]
+    fn set_native_tasks(&self, native: bool) {
+        self.flags.native_tasks.set(native);
+    }
+
+    /// Whether `create_task` hands `eager_start` on to the task.
+    #[getter]
+    fn _starts_eagerly(&self) -> bool {
+        self.flags.starts_eagerly.get()
+    }
+
+    #[setter(_starts_eagerly)]
+    fn set_starts_eagerly(&self, eager: bool) {
+        self.flags.starts_eagerly.set(eager);
+    }
+
+    /// Whether a program has replaced `call_soon`, which tasks then go through.
+    #[getter]
+    fn _has_other_call_soon(&self) -> bool {
+        self.flags.has_other_call_soon.get()
+    }
+
+    #[setter(_has_other_call_soon)]
+    fn set_has_other_call_soon(&self, other: bool) {
+        self.flags.has_other_call_soon.set(other);
+    }
+
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if name == "call_soon" {
+            slf.get().flags.has_other_call_soon.set(true);
+        }
+        // SAFETY: live objects, the name a string.
+        let outcome = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), value.as_ptr()) };
+        if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        // SAFETY: live objects, the name a string; null stands for deletion.
+        let outcome = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), core::ptr::null_mut()) };
+        if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 
     /// `BaseEventLoop` assigns its own heap; the loop keeps its.
@@ -181,5 +251,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class: Bound<'_, PyType> = module.py().get_type::<LoopCore>();
     scheduling::add(&class)?;
     watch::add_methods(&class)?;
+    making::add(&class)?;
     module.add_class::<LoopCore>()
 }

@@ -6,6 +6,7 @@
 mod core;
 mod entry;
 mod fork;
+mod making;
 mod methods;
 mod scheduling;
 mod statistics;

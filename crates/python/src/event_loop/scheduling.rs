@@ -15,6 +15,7 @@ use crate::convert::arguments::{Arguments, unexpected_keyword};
 use crate::handle::{Kind, Recipe, TimerRef};
 use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::object::Object;
+use crate::task;
 
 /// `([delay or when,] callback, *args, context=None)`.
 struct Call<'a> {
@@ -120,13 +121,15 @@ fast!(call_soon, |py, object, arguments| {
     let call = parse(py, "call_soon", &["callback"], arguments)?;
     core.check_closed()?;
     let debug = core.is_debug();
+    let callable = task::callable_in_place_of(py, call.callback)?;
+    let callback = callable.as_ref().map_or(call.callback, Object::as_ptr);
     if debug {
-        check_in_debug(py, object, call.callback, "call_soon", false)?;
+        check_in_debug(py, object, callback, "call_soon", false)?;
     }
     let handle = Recipe {
         kind: Kind::Plain,
         event_loop: object,
-        callback: call.callback,
+        callback,
         args: call.args,
         context: call.context,
         trace: debug,
@@ -243,18 +246,26 @@ pub(crate) fn schedule(
 ) -> PyResult<()> {
     // SAFETY: whoever stores a loop has checked its type.
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
-    core.check_closed()?;
-    let handle = Recipe {
-        kind: Kind::Plain,
-        event_loop: event_loop.as_ptr(),
-        callback: callback.as_ptr(),
-        args,
-        context: context.map(Object::as_ptr),
-        trace: core.is_debug(),
+    core.schedule(py, event_loop.as_ptr(), callback.as_ptr(), args, context)
+}
+
+impl LoopCore {
+    /// `call_soon(callback, *args, context=context)` of this core's loop.
+    pub(crate) fn schedule(
+        &self,
+        py: Python<'_>,
+        event_loop: *mut ffi::PyObject,
+        callback: *mut ffi::PyObject,
+        args: &[*mut ffi::PyObject],
+        context: Option<&Object>,
+    ) -> PyResult<()> {
+        self.check_closed()?;
+        let context = context.map(Object::as_ptr);
+        let handle =
+            Recipe { kind: Kind::Plain, event_loop, callback, args, context, trace: self.is_debug() }.make(py)?;
+        self.push_ready(py, Entry::Handle(handle));
+        Ok(())
     }
-    .make(py)?;
-    core.push_ready(py, Entry::Handle(handle));
-    Ok(())
 }
 
 /// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.

@@ -12,7 +12,7 @@ use super::entry::Entry;
 use crate::convert::errors::os_error;
 use crate::handle::{self, TimerRef};
 use crate::object::Object;
-use crate::transport;
+use crate::{task, transport};
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
@@ -149,6 +149,16 @@ impl LoopCore {
             }
             Entry::Accepted(accepted) => crate::accept::welcome(py, self, &accepted),
             Entry::StartReading(transport) => transport::start_reading(py, self, &transport),
+            Entry::Step { task, error } => {
+                let outcome = task::run_step(py, self, &task, error);
+                drop(task);
+                outcome
+            }
+            Entry::Wakeup { task, future } => {
+                let outcome = task::run_wakeup(py, self, &task, &future);
+                drop((task, future));
+                outcome
+            }
             Entry::Transport { key, ready } => {
                 let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
                     Some(Source::Transport(transport)) => transport.clone(),

@@ -13,6 +13,6 @@ mod timer;
 
 pub(crate) use ctype::{Kind, Recipe, register};
 pub(crate) use layout::{offset_of, slot_at};
-pub(crate) use run::run;
+pub(crate) use run::{report, run};
 pub(crate) use threadsafe::RunningGate;
 pub(crate) use timer::TimerRef;

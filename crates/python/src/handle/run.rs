@@ -77,8 +77,12 @@ fn run_in_python(py: Python<'_>, handle: &Object) -> PyResult<()> {
     Ok(())
 }
 
+/// Reports what a callback raised.
+///
+/// # Errors
+/// `SystemExit` and `KeyboardInterrupt` leave the loop.
 #[cold]
-fn report(py: Python<'_>, handle: &Object, error: PyErr) -> PyResult<()> {
+pub(crate) fn report(py: Python<'_>, handle: &Object, error: PyErr) -> PyResult<()> {
     if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
         return Err(error);
     }

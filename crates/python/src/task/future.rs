@@ -1,0 +1,294 @@
+//! `ferrio.Future`: making, completing and cancelling one. See the folder's module for what is inherited and for the
+//! use from Rust.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple, PyType};
+
+use super::layout::{Fields, Flag, Slot, State};
+use super::{asyncio, callback, scheduling, task_type};
+use crate::convert::arguments::unexpected_keyword;
+use crate::heap_type::{self, fast, getter, one_argument};
+use crate::object::Object;
+use crate::trampoline;
+
+static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+#[cfg(Py_3_14)]
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether `object` is a `ferrio.Future` and nothing derived.
+#[inline]
+pub(super) fn is_exact(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    class == FUTURE.load(Ordering::Relaxed)
+}
+
+/// Whether `object` has the fields of asyncio's C future: it or anything derived from it.
+#[cfg(Py_3_14)]
+#[inline]
+pub(super) fn is_native(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: a live object and a type.
+    is_exact(object) || unsafe { ffi::PyObject_TypeCheck(object, BASE.load(Ordering::Relaxed)) != 0 }
+}
+
+/// Whether `object` is a future or task of ours, with nothing overridden.
+#[inline]
+pub(super) fn is_ours(object: *mut ffi::PyObject) -> bool {
+    is_exact(object) || task_type::is_exact(object)
+}
+
+/// A pending `ferrio.Future` of the loop `event_loop`.
+#[inline]
+pub(crate) fn create(py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<Object> {
+    // SAFETY: a ready type without variable-sized part.
+    let object = unsafe { ffi::PyType_GenericAlloc(FUTURE.load(Ordering::Relaxed), 0) };
+    // SAFETY: a new reference, or null with an exception.
+    let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
+    // SAFETY: an instance of the type, zeroed: pending, with empty slots.
+    let fields = unsafe { Fields::of(object.as_ptr()) };
+    // SAFETY: the caller's loop.
+    drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
+    Ok(object)
+}
+
+/// [`create`] in debug mode: remembers where.
+#[cold]
+pub(crate) fn create_traced(py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<Object> {
+    let object = create(py, event_loop)?;
+    let stack = py.import("traceback")?.call_method0("extract_stack")?;
+    // SAFETY: just made.
+    let fields = unsafe { Fields::of(object.as_ptr()) };
+    drop(fields.replace(Slot::SourceTraceback, Some(Object::new(stack))));
+    Ok(object)
+}
+
+/// Whether the future can still be completed.
+#[expect(dead_code, reason = "for native awaitables")]
+pub(crate) fn is_pending(future: &Object) -> bool {
+    // SAFETY: callers pass futures.
+    unsafe { Fields::of(future.as_ptr()) }.is_pending()
+}
+
+/// Marks the future as handed to a task by an `await`: what its own iterator does before it yields it.
+#[expect(dead_code, reason = "for native awaitables")]
+pub(crate) fn set_blocking(future: &Object) {
+    // SAFETY: callers pass futures.
+    unsafe { Fields::of(future.as_ptr()) }.set_flag(Flag::Blocking, true);
+}
+
+fn check_pending(py: Python<'_>, fields: Fields<'_>) -> PyResult<()> {
+    if fields.peek(Slot::Loop).is_null() {
+        return Err(scheduling::uninitialized());
+    }
+    if !fields.is_pending() {
+        return Err(asyncio::get(py).invalid_state(py, "invalid state"));
+    }
+    Ok(())
+}
+
+/// Completes a future or task with a value.
+///
+/// # Errors
+/// `InvalidStateError` when it is done; what scheduling its callbacks raises.
+pub(crate) fn set_result(py: Python<'_>, future: &Object, value: Object) -> PyResult<()> {
+    // SAFETY: callers pass futures or tasks.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    check_pending(py, fields)?;
+    let before = fields.replace(Slot::Result, Some(value));
+    fields.set_state(State::Finished);
+    drop(before);
+    schedule_callbacks(py, future)
+}
+
+/// Completes a task with an exception that its coroutine raised.
+pub(super) fn set_exception(py: Python<'_>, future: &Object, exception: Object) -> PyResult<()> {
+    if exception.bind(py).is_instance_of::<PyStopIteration>() {
+        // asyncio's own code knows what its version makes of it.
+        let base = asyncio::get(py).future_init.bind(py).getattr("__objclass__")?;
+        base.call_method1("set_exception", (future.bind(py), exception.bind(py)))?;
+        return Ok(());
+    }
+    // SAFETY: callers pass futures or tasks.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    check_pending(py, fields)?;
+    // SAFETY: a live exception.
+    let traceback = unsafe { ffi::PyException_GetTraceback(exception.as_ptr()) };
+    // SAFETY: a new reference, or null for none.
+    let traceback = unsafe { Object::from_owned(traceback) };
+    let before =
+        (fields.replace(Slot::Exception, Some(exception)), fields.replace(Slot::ExceptionTraceback, traceback));
+    fields.set_state(State::Finished);
+    drop(before);
+    schedule_callbacks(py, future)?;
+    fields.set_flag(Flag::LogTraceback, true);
+    Ok(())
+}
+
+/// Cancels a future, or completes a task as cancelled; whether it was pending.
+pub(crate) fn cancel(py: Python<'_>, future: &Object, message: Option<Object>) -> PyResult<bool> {
+    // SAFETY: callers pass futures or tasks.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    fields.set_flag(Flag::LogTraceback, false);
+    if !fields.is_pending() {
+        return Ok(false);
+    }
+    fields.set_state(State::Cancelled);
+    drop(fields.replace(Slot::CancelMessage, message));
+    schedule_callbacks(py, future)?;
+    Ok(true)
+}
+
+/// The `CancelledError` of a cancelled future: the one that ended a task, once, else a new one.
+pub(super) fn make_cancelled_error(py: Python<'_>, fields: Fields<'_>) -> PyResult<Object> {
+    match fields.replace(Slot::CancelledError, None) {
+        Some(error) => Ok(error),
+        None => asyncio::get(py).cancelled_error(py, fields.get(Slot::CancelMessage).as_ref()),
+    }
+}
+
+/// Makes everything that waits for a future ready.
+fn schedule_callbacks(py: Python<'_>, future: &Object) -> PyResult<()> {
+    // SAFETY: callers pass futures or tasks.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    #[cfg(Py_3_14)]
+    if task_type::is_native(future.as_ptr()) {
+        asyncio::get(py).unregister(py, future.as_ptr())?;
+    }
+    // They are taken out first: scheduling one may come back here.
+    let context = fields.replace(Slot::Context0, None);
+    if let Some(first) = fields.replace(Slot::Callback0, None) {
+        let scheduled = schedule_callback(py, fields, future, first, context.as_ref());
+        if scheduled.is_err() {
+            drop(fields.replace(Slot::Callbacks, None));
+            return scheduled;
+        }
+    }
+    if fields.peek(Slot::Callbacks).is_null() {
+        return Ok(());
+    }
+    let Some(others) = fields.replace(Slot::Callbacks, None) else { return Ok(()) };
+    for pair in others.bind(py).cast::<PyList>()?.iter() {
+        let pair = pair.cast::<PyTuple>()?;
+        let context = Object::new(pair.get_item(1)?);
+        schedule_callback(py, fields, future, Object::new(pair.get_item(0)?), Some(&context))?;
+    }
+    Ok(())
+}
+
+fn schedule_callback(
+    py: Python<'_>,
+    fields: Fields<'_>,
+    future: &Object,
+    callback: Object,
+    context: Option<&Object>,
+) -> PyResult<()> {
+    if task_type::is_exact(callback.as_ptr()) {
+        return scheduling::wake(py, callback, future.as_ptr());
+    }
+    let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };
+    callback::schedule(py, &event_loop, &callback, future.as_ptr(), context)
+}
+
+/// Links `task` to a pending future of ours, so that it wakes up when that is done. Whether that was possible: the
+/// first place must be free.
+pub(super) fn link(py: Python<'_>, future: &Object, task: &Object) -> bool {
+    // SAFETY: callers pass a future of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    if !fields.is_pending() || !fields.peek(Slot::Callback0).is_null() || !fields.peek(Slot::Callbacks).is_null() {
+        return false;
+    }
+    let Some(event_loop) = fields.get(Slot::Loop) else { return false };
+    if !task_type::is_exact(task.as_ptr()) || scheduling::direct(py, &event_loop).is_none() {
+        return false;
+    }
+    // SAFETY: a task.
+    let context = unsafe { Fields::of(task.as_ptr()) }.get(Slot::Context);
+    let before = (fields.replace(Slot::Context0, context), fields.replace(Slot::Callback0, Some(task.clone())));
+    drop(before);
+    true
+}
+
+one_argument!(set_result_method, |py, object, value| {
+    // SAFETY: the object of the method call.
+    let future = unsafe { Object::from_borrowed(object) };
+    // SAFETY: the argument of the call.
+    let value = unsafe { Object::from_borrowed(value) };
+    set_result(py, &future, value).map(|()| trampoline::none(py))
+});
+
+fast!(cancel_method, |py, object, arguments| {
+    // SAFETY: the object of the method call.
+    let future = unsafe { Object::from_borrowed(object) };
+    let mut message = None;
+    for &value in arguments.positional() {
+        if message.replace(value).is_some() {
+            return Err(PyTypeError::new_err("cancel() takes at most 1 argument"));
+        }
+    }
+    for (name, value) in arguments.keywords(py) {
+        if name.to_string() != "msg" {
+            return Err(unexpected_keyword("cancel", &name));
+        }
+        if message.replace(value).is_some() {
+            return Err(PyTypeError::new_err("argument for cancel() given by name ('msg') and position (1)"));
+        }
+    }
+    // SAFETY: the object of the method call.
+    if unsafe { Fields::of(object) }.peek(Slot::Loop).is_null() {
+        return Err(scheduling::uninitialized());
+    }
+    // SAFETY: an argument of the call.
+    let message = message.map_or_else(|| trampoline::none(py), |value| unsafe { Object::from_borrowed(value) });
+    let cancelled = cancel(py, &future, Some(message))?;
+    Ok(Object::new(pyo3::types::PyBool::new(py, cancelled).to_owned()))
+});
+
+// `_callbacks`: a linked task is shown as the callable that it stands for.
+getter!(get_callbacks, |py, object| {
+    // SAFETY: an attribute of futures and tasks.
+    let fields = unsafe { Fields::of(object) };
+    let first = fields.get(Slot::Callback0);
+    let others = fields.get(Slot::Callbacks);
+    let Some(first) = first else { return Ok(others.unwrap_or_else(|| trampoline::none(py))) };
+    let first = callback::callable_in_place_of(py, first.as_ptr())?.unwrap_or(first);
+    let context = fields.get(Slot::Context0).unwrap_or_else(|| trampoline::none(py));
+    let shown = PyList::new(py, [PyTuple::new(py, [first.bind(py), context.bind(py)])?])?;
+    if let Some(others) = others {
+        shown.call_method1("extend", (others.bind(py),))?;
+    }
+    Ok(Object::new(shown))
+});
+
+/// `_callbacks` of futures and of tasks.
+pub(super) const CALLBACKS_GETTER: heap_type::Getter = get_callbacks;
+
+/// Makes the type over asyncio's.
+pub(super) fn make_type<'py>(py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
+    #[cfg(Py_3_14)]
+    BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
+    let class = heap_type::Builder::new(c"ferrio.Future", c"A future of a Ferrio loop; see asyncio.Future.")
+        .method(heap_type::one_argument_def(
+            c"set_result",
+            set_result_method,
+            c"set_result($self, result, /)\n--\n\nMark the future done and set its result.\n\nIf the future is already \
+              done when this method is called, raises\nInvalidStateError.",
+        ))
+        .method(heap_type::fast_def(
+            c"cancel",
+            cancel_method,
+            c"cancel($self, /, msg=None)\n--\n\nCancel the future and schedule callbacks.\n\nIf the future is already \
+              done or cancelled, return False.  Otherwise,\nchange the future's state to cancelled, schedule the \
+              callbacks and\nreturn True.",
+        ))
+        .attribute(c"_callbacks", get_callbacks, None)
+        .collected_as_base()
+        .subclassable()
+        .build(py, base, 0)?;
+    FUTURE.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    Ok(class)
+}

@@ -1,0 +1,63 @@
+//! `ferrio.Future` and `ferrio.Task`: the futures and tasks of the loop.
+//!
+//! They are subclasses of the interpreter's `_asyncio.Future` and `_asyncio.Task`, and have no state of their own: they
+//! fill the fields of asyncio's C structs ([`layout`]). Whatever is inherited (`result`, `repr`, `get_stack`, `cancel` of
+//! a task, `__del__`, the collector's view, the attributes that libraries read, the call graph) is asyncio's own code over
+//! true state. Native are making one, completing one, waiting for one, and the task's step.
+//!
+//! # A task that waits
+//! What follows an `await` depends on what is awaited:
+//!
+//! | awaited | link | wake-up |
+//! | --- | --- | --- |
+//! | a `ferrio.Future` or `Task` nobody else waits for | the task itself is the first callback | `Entry::Wakeup` |
+//! | any other future | `add_done_callback` of a bound method `task_wakeup` | a handle |
+//! | nothing (a bare `yield`, `sleep(0)`) | none | `Entry::Step` |
+//!
+//! Entries stand in the loop's ready queue beside handles and in the same order. In debug mode, on a loop of another
+//! kind, and on one whose `call_soon` a program has replaced, everything goes through `loop.call_soon`, as asyncio's.
+//!
+//! # From Rust
+//! A native awaitable that wants a task to wait for it:
+//! - [`future::create`]: a pending `ferrio.Future` of a loop (about 50 ns; no Python is run unless in debug mode);
+//! - give it to the task: return it from `am_send`/`tp_iternext` as `PYGEN_NEXT` after [`future::set_blocking`], or
+//!   return its own iterator (`tp_as_async.am_await`, inherited);
+//! - [`future::set_result`], [`future::cancel`]: complete it; the waiting task becomes one ready entry, without a handle,
+//!   in the context of the task. Both may run Python (other callbacks are scheduled): never inside a `Guarded` section;
+//! - [`future::is_pending`]: whether it can still be completed. A task that was cancelled has cancelled it.
+//!
+//! A future is freed like any object; whoever stores one in native state shows it to the collector.
+
+mod asyncio;
+mod callback;
+pub(crate) mod future;
+mod layout;
+mod scheduling;
+mod step;
+mod task_type;
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+pub(crate) use callback::{Call, callable_in_place_of, handle_of};
+pub(crate) use step::{run_step, run_wakeup};
+pub(crate) use task_type::create_task;
+
+/// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let native = py.import("_asyncio")?;
+    let future_base = native.getattr("Future")?.cast_into::<PyType>()?;
+    let task_base = native.getattr("Task")?.cast_into::<PyType>()?;
+    let known = layout::check(py, &future_base, &task_base);
+    module.add("HAS_NATIVE_TASKS", known.is_ok())?;
+    let Ok(names_are_numbers) = known else {
+        module.add("Future", future_base)?;
+        return module.add("Task", task_base);
+    };
+    task_type::keep_numbers_for_names(names_are_numbers);
+    asyncio::load(py)?;
+    let future = future::make_type(py, &future_base)?;
+    module.add("Task", task_type::make_type(py, &task_base, &future)?)?;
+    module.add("Future", future)
+}

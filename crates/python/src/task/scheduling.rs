@@ -1,0 +1,73 @@
+//! Where a task's steps and wake-ups go: into the loop's ready queue, or through `loop.call_soon`.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::layout::{Fields, Slot};
+use super::{asyncio, callback};
+use crate::event_loop::{Entry, LoopCore};
+use crate::handle::context;
+use crate::object::Object;
+
+/// The loop's core, if entries may be put into its queue without `call_soon`.
+#[inline]
+pub(super) fn direct<'a>(py: Python<'a>, event_loop: &Object) -> Option<&'a LoopCore> {
+    LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.takes_task_entries())
+}
+
+/// `loop.call_soon(callback[, argument], context=context)`.
+pub(super) fn call_soon(
+    py: Python<'_>,
+    event_loop: &Object,
+    callback: &Object,
+    argument: Option<*mut ffi::PyObject>,
+    context: Option<&Object>,
+) -> PyResult<()> {
+    let asyncio = asyncio::get(py);
+    let mut args = vec![event_loop.as_ptr(), callback.as_ptr()];
+    args.extend(argument);
+    args.extend(context.map(Object::as_ptr));
+    let keywords = context.map(|_| &asyncio.context_keyword);
+    asyncio::call_method(py, &asyncio.names.call_soon, &args, keywords).map(drop)
+}
+
+/// Steps `task` in the next turn, with `error` thrown in.
+pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
+    // SAFETY: callers pass tasks.
+    let fields = unsafe { Fields::of(task) };
+    let Some(event_loop) = fields.get(Slot::Loop) else { return Err(uninitialized()) };
+    if let Some(core) = direct(py, &event_loop).filter(|_| has_plain_context(fields)) {
+        core.check_closed()?;
+        // SAFETY: as above.
+        core.push_ready(py, Entry::Step { task: unsafe { Object::from_borrowed(task) }, error });
+        return Ok(());
+    }
+    let callable = callback::step_callable(py, task)?;
+    let argument = error.as_ref().map(Object::as_ptr);
+    call_soon(py, &event_loop, &callable, argument, fields.get(Slot::Context).as_ref())
+}
+
+/// Wakes `task` in the next turn: `future` is done.
+pub(super) fn wake(py: Python<'_>, task: Object, future: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: callers pass tasks.
+    let fields = unsafe { Fields::of(task.as_ptr()) };
+    let Some(event_loop) = fields.get(Slot::Loop) else { return Err(uninitialized()) };
+    if let Some(core) = direct(py, &event_loop).filter(|_| has_plain_context(fields)) {
+        core.check_closed()?;
+        // SAFETY: callers pass a live future.
+        core.push_ready(py, Entry::Wakeup { task, future: unsafe { Object::from_borrowed(future) } });
+        return Ok(());
+    }
+    let callable = callback::wakeup_callable(py, task.as_ptr())?;
+    call_soon(py, &event_loop, &callable, Some(future), fields.get(Slot::Context).as_ref())
+}
+
+/// Whether the task's context can be entered without `Context.run`.
+fn has_plain_context(fields: Fields<'_>) -> bool {
+    let context = fields.peek(Slot::Context);
+    !context.is_null() && context::is_context(context)
+}
+
+pub(super) fn uninitialized() -> PyErr {
+    pyo3::exceptions::PyRuntimeError::new_err("Future object is not initialized.")
+}

@@ -1,0 +1,277 @@
+//! `ferrio.Task`: the type, and making one.
+
+use core::ffi::c_int;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use super::layout::{Fields, Flag, Slot};
+use super::{asyncio, future, scheduling, step};
+use crate::convert::arguments::Arguments;
+use crate::event_loop::LoopCore;
+use crate::handle::context;
+use crate::heap_type;
+use crate::object::Object;
+use crate::trampoline;
+
+static TASK: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+#[cfg(Py_3_14)]
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether the interpreter's tasks keep the number of a generated name, and make the text when somebody asks for it.
+static NUMBERS_FOR_NAMES: AtomicBool = AtomicBool::new(false);
+
+/// Number of the last generated name.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Whether `object` is a `ferrio.Task` and nothing derived.
+#[inline]
+pub(super) fn is_exact(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    class == TASK.load(Ordering::Relaxed)
+}
+
+/// Whether `object` has the fields of asyncio's C task: it or anything derived from it.
+#[cfg(Py_3_14)]
+#[inline]
+pub(super) fn is_native(object: *mut ffi::PyObject) -> bool {
+    if future::is_exact(object) {
+        return false;
+    }
+    // SAFETY: a live object and a type.
+    is_exact(object) || unsafe { ffi::PyObject_TypeCheck(object, BASE.load(Ordering::Relaxed)) != 0 }
+}
+
+/// What a task is made of; `None` stands for what the program did not give.
+#[derive(Clone, Copy, Default)]
+struct Given {
+    name: Option<*mut ffi::PyObject>,
+    context: Option<*mut ffi::PyObject>,
+    eager: bool,
+}
+
+/// `loop.create_task(coro, *, name, context, eager_start)` without a task factory. `None`: the arguments are unusual, and
+/// asyncio's own `create_task` has the words for that.
+#[inline]
+pub(crate) fn create_task(
+    py: Python<'_>,
+    core: &LoopCore,
+    event_loop: *mut ffi::PyObject,
+    arguments: Arguments<'_>,
+) -> PyResult<Option<Object>> {
+    let &[coroutine] = arguments.positional() else { return Ok(None) };
+    let mut given = Given::default();
+    for (name, value) in arguments.keywords(py) {
+        // SAFETY: an argument of the call, and a singleton.
+        let value = (value != unsafe { ffi::Py_None() }).then_some(value);
+        let name = name.cast::<PyString>()?.to_str()?;
+        match name {
+            "name" => given.name = value,
+            "context" => given.context = value,
+            "eager_start" if core.starts_eagerly() => {
+                // SAFETY: an argument of the call.
+                given.eager =
+                    value.map_or(Ok(false), |value| unsafe { Bound::from_borrowed_ptr(py, value) }.is_truthy())?;
+            }
+            _ => return Ok(None),
+        }
+    }
+    // SAFETY: a ready type without variable-sized part.
+    let task = unsafe { ffi::PyType_GenericAlloc(TASK.load(Ordering::Relaxed), 0) };
+    // SAFETY: a new reference, or null with an exception.
+    let Some(task) = (unsafe { Object::from_owned(task) }) else { return Err(PyErr::fetch(py)) };
+    // SAFETY: an instance of the type, zeroed: pending, with empty slots.
+    let fields = unsafe { Fields::of(task.as_ptr()) };
+    // SAFETY: the loop whose method is running.
+    drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
+    if core.is_debug() {
+        let stack = py.import("traceback")?.call_method0("extract_stack")?;
+        drop(fields.replace(Slot::SourceTraceback, Some(Object::new(stack))));
+    }
+    fill(py, &task, fields, coroutine, given)?;
+    Ok(Some(task))
+}
+
+/// Completes a task whose future part has been made, and starts it.
+#[inline]
+fn fill(
+    py: Python<'_>,
+    task: &Object,
+    fields: Fields<'_>,
+    coroutine: *mut ffi::PyObject,
+    given: Given,
+) -> PyResult<()> {
+    let asyncio = asyncio::get(py);
+    fields.mark_as_task();
+    if !asyncio.is_coroutine(py, coroutine)? {
+        fields.set_flag(Flag::LogDestroyPending, false);
+        // SAFETY: an argument of the call under way.
+        let coroutine = unsafe { Bound::from_borrowed_ptr(py, coroutine) };
+        return Err(PyTypeError::new_err(format!("a coroutine was expected, got {}", coroutine.repr()?)));
+    }
+    let context = match given.context {
+        None => context::copy_current(py)?,
+        // SAFETY: an argument of the call under way.
+        Some(context) => unsafe { Object::from_borrowed(context) },
+    };
+    drop(fields.replace(Slot::Context, Some(context)));
+    // SAFETY: an argument of the call under way.
+    drop(fields.replace(Slot::Coroutine, Some(unsafe { Object::from_borrowed(coroutine) })));
+    drop(fields.replace(Slot::Name, Some(name_of(py, given.name)?)));
+    fields.set_flag(Flag::LogDestroyPending, true);
+    #[cfg(Py_3_12)]
+    if given.eager && is_running(py, fields)? {
+        return start_eagerly(py, asyncio, task, fields);
+    }
+    scheduling::step(py, task.as_ptr(), None)?;
+    asyncio.register(py, task.as_ptr())
+}
+
+fn name_of(py: Python<'_>, given: Option<*mut ffi::PyObject>) -> PyResult<Object> {
+    let Some(given) = given else {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+        return if NUMBERS_FOR_NAMES.load(Ordering::Relaxed) {
+            Ok(Object::new(number.into_pyobject(py)?))
+        } else {
+            Ok(Object::new(PyString::new(py, &format!("Task-{number}"))))
+        };
+    };
+    // SAFETY: an argument of the call under way.
+    let given = unsafe { Bound::from_borrowed_ptr(py, given) };
+    if given.is_exact_instance_of::<PyString>() {
+        return Ok(Object::new(given));
+    }
+    Ok(Object::new(given.str()?))
+}
+
+#[cfg(Py_3_12)]
+fn is_running(py: Python<'_>, fields: Fields<'_>) -> PyResult<bool> {
+    let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(false) };
+    match LoopCore::find(py, event_loop.as_ptr()) {
+        Some(core) => Ok(core.is_turning()),
+        None => event_loop.bind(py).call_method0("is_running")?.is_truthy(),
+    }
+}
+
+/// Runs the first step of a new task at once, as a part of the task that runs now.
+#[cfg(Py_3_12)]
+fn start_eagerly(py: Python<'_>, asyncio: &asyncio::Asyncio, task: &Object, fields: Fields<'_>) -> PyResult<()> {
+    let (Some(event_loop), Some(context)) = (fields.get(Slot::Loop), fields.get(Slot::Context)) else { return Ok(()) };
+    if !context::is_context(context.as_ptr()) {
+        return Err(PyTypeError::new_err("a Context is required here"));
+    }
+    let around = asyncio.swap(py, &event_loop, task.as_ptr())?;
+    let started = asyncio
+        .register_eager(py, task.as_ptr())
+        .and_then(|()| context::run_in(py, &context, || step::advance(py, asyncio, task, None)));
+    let swapped = asyncio.swap(py, &event_loop, around.as_ptr()).map(drop);
+    #[cfg(not(Py_3_14))]
+    let swapped = swapped.and(asyncio.unregister_eager(py, task.as_ptr()));
+    started.and(swapped)?;
+    if fields.is_pending() {
+        #[cfg(not(Py_3_14))]
+        asyncio.register(py, task.as_ptr())?;
+    } else {
+        drop(fields.replace(Slot::Coroutine, None));
+    }
+    Ok(())
+}
+
+/// Parameters of `Task()` behind the coroutine; `eager_start` came with 3.12.
+#[cfg(Py_3_12)]
+const PARAMETERS: [&str; 4] = ["loop", "name", "context", "eager_start"];
+#[cfg(not(Py_3_12))]
+const PARAMETERS: [&str; 3] = ["loop", "name", "context"];
+
+/// `Task.__init__(self, coro, *, loop=None, name=None, context=None, eager_start=False)`.
+unsafe extern "C" fn init(object: *mut ffi::PyObject, args: *mut ffi::PyObject, keywords: *mut ffi::PyObject) -> c_int {
+    let body = |py: Python<'_>| -> PyResult<c_int> {
+        // SAFETY: the object of the call.
+        let task = unsafe { Object::from_borrowed(object) };
+        // SAFETY: CPython passes a tuple.
+        let args = unsafe { Bound::from_borrowed_ptr(py, args) }.cast_into::<PyTuple>()?;
+        // SAFETY: CPython passes a dictionary, or null for none.
+        let keywords = unsafe { Bound::from_borrowed_ptr_or_opt(py, keywords) };
+        let keywords = keywords.map(Bound::cast_into::<PyDict>).transpose()?;
+        initialize(py, &task, &args, keywords.as_ref()).map(|()| 0)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run(-1, body) }
+}
+
+fn initialize(
+    py: Python<'_>,
+    task: &Object,
+    args: &Bound<'_, PyTuple>,
+    keywords: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    if args.len() > 1 {
+        let given = args.len();
+        return Err(PyTypeError::new_err(format!("Task() takes at most 1 positional argument ({given} given)")));
+    }
+    let mut coroutine = args.iter().next();
+    let mut values: [Option<Bound<'_, PyAny>>; PARAMETERS.len()] = Default::default();
+    for (name, value) in keywords.into_iter().flat_map(PyDictMethods::iter) {
+        let name = name.extract::<String>()?;
+        if name == "coro" && coroutine.is_none() {
+            coroutine = Some(value);
+        } else if let Some(index) = PARAMETERS.iter().position(|&known| known == name) {
+            values[index] = Some(value).filter(|value| !value.is_none());
+        } else if name == "coro" {
+            let text = "argument for Task() given by name ('coro') and position (1)";
+            return Err(PyTypeError::new_err(text));
+        } else {
+            return Err(PyTypeError::new_err(format!("Task() got an unexpected keyword argument '{name}'")));
+        }
+    }
+    let Some(coroutine) = coroutine else {
+        return Err(PyTypeError::new_err("Task() missing required argument 'coro' (pos 1)"));
+    };
+    let asyncio = asyncio::get(py);
+    let of_future = PyDict::new(py);
+    of_future.set_item("loop", values[0].as_ref())?;
+    asyncio.future_init.bind(py).call((task.bind(py),), Some(&of_future))?;
+    // SAFETY: an instance of the type or of one derived from it.
+    let fields = unsafe { Fields::of(task.as_ptr()) };
+    fields.set_flag(Flag::MustCancel, false);
+    fields.reset_cancels();
+    drop(fields.replace(Slot::FutureWaiter, None));
+    let given = Given {
+        name: values[1].as_ref().map(Bound::as_ptr),
+        context: values[2].as_ref().map(Bound::as_ptr),
+        eager: values.get(3).and_then(Option::as_ref).map_or(Ok(false), PyAnyMethods::is_truthy)?,
+    };
+    fill(py, task, fields, coroutine.as_ptr(), given)
+}
+
+/// Makes the type over asyncio's; its tasks are instances of `ferrio.Future` too.
+pub(super) fn make_type<'py>(
+    py: Python<'py>,
+    base: &Bound<'py, PyType>,
+    future: &Bound<'py, PyType>,
+) -> PyResult<Bound<'py, PyType>> {
+    #[cfg(Py_3_14)]
+    BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
+    let class = heap_type::Builder::new(
+        c"ferrio.Task",
+        c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
+          A coroutine that a Ferrio loop runs; see asyncio.Task.",
+    )
+    .attribute(c"_callbacks", future::CALLBACKS_GETTER, None)
+    .slots([(ffi::Py_tp_init, init as *mut core::ffi::c_void)])
+    .collected_as_base()
+    .subclassable()
+    .build_over(py, base, core::slice::from_ref(future), 0)?;
+    TASK.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    Ok(class)
+}
+
+/// Remembers in which form the interpreter keeps generated names.
+pub(super) fn keep_numbers_for_names(keep: bool) {
+    NUMBERS_FOR_NAMES.store(keep, Ordering::Relaxed);
+}
