@@ -27,6 +27,7 @@ from supervisor import Interrupted, Settings, Supervisor, Unusable
 from report import Report, progress_line
 
 HERE = Path(__file__).resolve().parent
+OURS_STAND_BESIDE = "test.test_asyncio"
 RESULTS = HERE.parents[1] / "build" / "conformance"
 
 
@@ -166,7 +167,7 @@ def only(wanted: str, tests: list[str]) -> dict[str, Outcome | None]:
 
 
 def modules_of(package: str) -> dict[str, Path]:
-    """The test modules of *package* and their files, without importing them."""
+    """The test modules of *package* and their files, without importing them; with asyncio's, ours in `own/`."""
     try:
         spec = importlib.util.find_spec(package)
     except ModuleNotFoundError:
@@ -176,7 +177,8 @@ def modules_of(package: str) -> dict[str, Path]:
             f"This interpreter has no package {package}; "
             "some distributions ship it apart, Debian as libpythonX.Y-testsuite."
         )
-    found = [path for folder in spec.submodule_search_locations for path in Path(folder).glob("test_*.py")]
+    folders = [*spec.submodule_search_locations, *([HERE / "own"] if package == OURS_STAND_BESIDE else [])]
+    found = [path for folder in folders for path in Path(folder).glob("test_*.py")]
     return {path.stem: path for path in sorted(found)}
 
 

@@ -36,6 +36,7 @@ import unittest
 from pathlib import Path
 
 HERE = str(Path(__file__).resolve().parent)
+OWN_MODULES = str(Path(HERE, "own"))
 sys.path.insert(0, HERE)
 import substitution  # noqa: E402 - found through the line above
 
@@ -206,6 +207,7 @@ def load(channel: Channel, package: str, module: str) -> list[unittest.TestCase]
     try:
         if package.startswith("test."):
             enable_resources()
+            importlib.import_module(package).__path__.append(OWN_MODULES)
         loaded = importlib.import_module(f"{package}.{module.removesuffix(substitution.INSTALLED)}")
         tests = identified(unittest.TestLoader().loadTestsFromModule(loaded), package, module)
     except unittest.SkipTest as skip:
