@@ -356,8 +356,13 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
     ) -> None:
         # The socket, not its number, is registered: it is found again when somebody else has closed it.
         timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
-        accepting = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, context)
-        self._add_reader(sock, self._accept_connection, *accepting)
+        if not sslcontext and self._is_plain(sock):
+            self._add_reader(
+                sock, self._accept, SocketTransport, protocol_factory, sock, server, backlog, *timeouts, context
+            )
+        else:
+            accepting = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, context)
+            self._add_reader(sock, self._accept_connection, *accepting)
 
     def _stop_serving(self, sock: socket.socket) -> None:
         if sock.fileno() == -1:
@@ -376,53 +381,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         ssl_shutdown_timeout: float | None = asyncio.constants.SSL_SHUTDOWN_TIMEOUT,
         context: contextvars.Context | None = None,
     ) -> None:
-        # As asyncio's, but for the lack of a resource: that is reported once, where asyncio reports it for each place
-        # in the backlog, and the listener is left alone for a second.
-        if not sslcontext and self._task_factory is None and not self._debug and self._is_plain(sock):
-            exhausted = self._accept(
-                SocketTransport, protocol_factory, sock.fileno(), sock.proto, server, backlog + 1, context
-            )
-            if exhausted is None:
-                return
-        else:
-            exhausted = self._accept_in_tasks(
-                protocol_factory,
-                sock,
-                sslcontext,
-                server,
-                backlog,
-                ssl_handshake_timeout,
-                ssl_shutdown_timeout,
-                context,
-            )
-            if exhausted is None:
-                return
-        self.call_exception_handler(
-            {
-                "message": "socket.accept() out of system resource",
-                "exception": exhausted,
-                "socket": asyncio.trsock.TransportSocket(sock),
-            }
-        )
-        self._remove_reader(sock.fileno())
-        retry: tuple[Any, ...] = (protocol_factory, sock, sslcontext, server, backlog)
-        retry += (ssl_handshake_timeout, ssl_shutdown_timeout)
-        if _CONNECTIONS_HAVE_CONTEXTS:
-            retry += (context,)
-        self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, self._start_serving, *retry)
-
-    def _accept_in_tasks(
-        self,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        sock: socket.socket,
-        sslcontext: Any,
-        server: Any,
-        backlog: int,
-        ssl_handshake_timeout: float | None,
-        ssl_shutdown_timeout: float | None,
-        context: contextvars.Context | None,
-    ) -> OSError | None:
-        """Accept as asyncio does, with a task for each connection; the error of a resource that has run out."""
+        # As asyncio's, but for the lack of a resource: see _accept_later().
         for _ in range(backlog + 1):
             try:
                 conn, addr = sock.accept()
@@ -432,11 +391,14 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             except ConnectionAbortedError:
                 continue
             except (BlockingIOError, InterruptedError):
-                return None
+                return
             except OSError as exc:
                 if exc.errno not in _OUT_OF_RESOURCES:
                     raise
-                return exc
+                accepting = (protocol_factory, sock, sslcontext, server, backlog)
+                accepting += (ssl_handshake_timeout, ssl_shutdown_timeout, context)
+                self._accept_later(exc, *accepting)
+                return
             options: dict[str, Any] = {}
             if _CONNECTIONS_HAVE_CONTEXTS:
                 options["context"] = context.copy() if context is not None else None
@@ -451,7 +413,21 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                 **options,
             )
             self.create_task(accept, **options)
-        return None
+
+    def _accept_later(self, exhausted: OSError, *accepting: Any) -> None:
+        # Reported once, where asyncio reports it for each place in the backlog; the listener is left alone for a second.
+        sock = accepting[1]
+        self.call_exception_handler(
+            {
+                "message": "socket.accept() out of system resource",
+                "exception": exhausted,
+                "socket": asyncio.trsock.TransportSocket(sock),
+            }
+        )
+        self._remove_reader(sock.fileno())
+        if not _CONNECTIONS_HAVE_CONTEXTS:
+            accepting = accepting[:-1]
+        self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, self._start_serving, *accepting)
 
     def _is_plain(self, sock: socket.socket) -> bool:
         """Whether nobody has put anything of their own between the loop and the socket."""
@@ -459,7 +435,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             type(self) is Loop
             and type(sock) is socket.socket is _SOCKET
             and sock.family in _FAMILIES
-            and not _OVERRIDABLE & self.__dict__.keys()
+            and _OVERRIDABLE.isdisjoint(self.__dict__)
         )
 
     @functools.wraps(asyncio.base_events.BaseEventLoop.create_connection)
@@ -471,7 +447,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         **options: Any,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         connection = None
-        if type(host) is str and type(port) is int and 0 <= port <= 65535 and self._connects_plainly(options):
+        if type(host) is str and type(port) is int and 0 <= port < 65536 and self._connects_plainly(options):
             connection = self._connect(host, port)
         if connection is None:
             made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(
@@ -479,11 +455,11 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             )
             return made
         future = self.create_future()
-        if self._foresee(connection, _tell_connected, future):
+        if self._foresee(connection, future):
             await future
         else:
             number = connection.fileno()
-            self._add_writer(number, _tell_connected, future, connection)
+            self._add_writer(number, connection, future)
             try:
                 await future
             finally:
@@ -510,9 +486,8 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             and socket.socket is _SOCKET
             and asyncio.base_events.socket is socket  # type: ignore[attr-defined]
             and "connect" not in _SOCKET.__dict__
-            and not _OVERRIDABLE & self.__dict__.keys()
-            and not any(options.values())
-            and options.keys() <= _NAMED_OPTIONS
+            and _OVERRIDABLE.isdisjoint(self.__dict__)
+            and (not options or (not any(options.values()) and options.keys() <= _NAMED_OPTIONS))
         )
 
     # --- names ----------------------------------------------------------------------------------------------
@@ -578,14 +553,10 @@ def report_failed_welcome(
     loop.call_exception_handler(context)
 
 
-def _tell_connected(future: asyncio.Future[None], connection: _ferrio.Connection) -> None:
-    if future.done():
-        return
-    try:
-        if connection.is_made():
-            future.set_result(None)
-    except OSError as exc:
-        future.set_exception(exc)
+def report_failed_waiter(waiter: asyncio.Future[None], exception: BaseException) -> None:
+    """Tell the exception handler of a future's loop that it could not be given its result."""
+    message = f"Exception in callback _set_result_unless_cancelled({waiter!r}, None)"
+    waiter.get_loop().call_exception_handler({"message": message, "exception": exception})
 
 
 def run_debug(handle: asyncio.Handle) -> None:

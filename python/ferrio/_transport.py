@@ -82,17 +82,17 @@ class SocketTransport(_ferrio.StreamTransport):
             info.append(f"write=<{state}, bufsize={self._pending_bytes}>")
         return f"<{' '.join(info)}>"
 
-    def __del__(self) -> None:
-        if not self._is_released:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
-            sock, server = self._release()
-            if sock is not None:
-                sock.close()
-            if server is not None:
-                if _SERVER_KNOWS_CLIENTS:
-                    server._detach(self)
-                else:
-                    server._detach()
+    def _warn_unclosed(self) -> None:
+        # Called when nobody refers to the transport any more.
+        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
+        sock, server = self._release()
+        if sock is not None:
+            sock.close()
+        if server is not None:
+            if _SERVER_KNOWS_CLIENTS:
+                server._detach(self)
+            else:
+                server._detach()
 
     def can_write_eof(self) -> bool:
         """True: the sending direction can be ended alone."""

@@ -14,6 +14,9 @@ use super::socket_name::SocketName;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
+/// No time to wait.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
 /// A connection that was waiting at a listening socket, and its other end's name; `None` when none is waiting.
 ///
 /// # Errors
@@ -70,12 +73,22 @@ pub fn connect(address: &SocketAddr) -> Result<Connecting> {
 /// `EBADF`, `ENOTSOCK`.
 pub fn connect_error(socket: BorrowedFd<'_>) -> Result<Option<Option<Errno>>> {
     let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-    let ready = retry("poll", || poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
+    let ready = retry("poll", || poll(&mut asked, Some(&AT_ONCE)))?;
     if ready == 0 {
         return Ok(None);
     }
+    if asked[0].revents() == PollFlags::OUT {
+        return Ok(Some(None));
+    }
     let outcome = retry("getsockopt", || sockopt::socket_error(socket))?;
     Ok(Some(outcome.err()))
+}
+
+/// Whether something waits at a socket: a connection at a listening one. An error waits, too.
+#[must_use]
+pub fn is_readable(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    retry("poll", || poll(&mut asked, Some(&AT_ONCE))) != Ok(0)
 }
 
 /// Sends small segments at once (`TCP_NODELAY`).

@@ -11,16 +11,21 @@
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::{Error, stream_socket};
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
 use rustix::io::Errno;
 
+use crate::convert::arguments::Arguments;
 use crate::convert::errors::os_error;
+use crate::convert::names::names;
 use crate::event_loop::{Entry, LoopCore};
 use crate::guarded::Guarded;
 use crate::handle::context;
+use crate::heap_type::{add_method, fast, fast_def};
 use crate::object::Object;
+use crate::trampoline::none;
 use crate::transport::{Opened, Parties, abandon, begin};
 
 /// An accepted connection that has no transport yet.
@@ -49,62 +54,92 @@ fn is_out_of_resources(error: Error) -> bool {
     matches!(error.errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
+/// `_accept(class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context)`: accepts what
+/// waits at a listening socket and schedules the beginnings.
+///
+/// A resource that has run out goes to `_accept_later`; in debug mode, and with a task factory, asyncio's way is taken.
+fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<()> {
+    let &[class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
+        arguments.positional()
+    else {
+        return Err(PyTypeError::new_err("_accept() takes what _start_serving() passes"));
+    };
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    core.check_closed()?;
+    // SAFETY: the object of the method call, and arguments of it.
+    let [event_loop, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
+        [object, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context]
+            .map(|value| unsafe { Object::from_borrowed(value) });
+    let given = |value: &Object| (!value.bind(py).is_none()).then(|| value.clone());
+    let accepting = || {
+        let ssl = none(py);
+        let all = [&protocol_factory, &sock, &ssl, &server, &backlog, &handshake_timeout, &shutdown_timeout, &context];
+        all.map(|value| value.bind(py).clone())
+    };
+    if core.is_debug() || !event_loop.bind(py).getattr(&names(py)._task_factory)?.is_none() {
+        event_loop.bind(py).call_method1(&names(py)._accept_connection, PyTuple::new(py, accepting())?)?;
+        return Ok(());
+    }
+    let number: RawFd = sock.bind(py).call_method0(&names(py).fileno)?.extract()?;
+    let proto: u16 = sock.bind(py).getattr(&names(py).proto)?.extract()?;
+    let limit = backlog.bind(py).extract::<usize>()? + 1;
+    if number < 0 {
+        return Err(os_error(py, Error::new("accept", Errno::BADF)));
+    }
+    let (server, context) = (given(&server), given(&context));
+    for count in 0..limit {
+        // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers with
+        // an error.
+        let listener = unsafe { BorrowedFd::borrow_raw(number) };
+        // Mostly one connection waits, and a look costs less than an accept that finds nothing.
+        if count == 1 && !stream_socket::is_readable(listener) {
+            break;
+        }
+        let (descriptor, peer) = match stream_socket::accept(listener) {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => break,
+            // The peer has given up; others may be waiting.
+            Err(error) if error.errno == Errno::CONNABORTED => continue,
+            Err(error) if is_out_of_resources(error) => {
+                let mut arguments = vec![os_error(py, error).into_value(py).into_bound(py).into_any()];
+                arguments.extend(accepting());
+                event_loop.bind(py).call_method1("_accept_later", PyTuple::new(py, arguments)?)?;
+                break;
+            }
+            Err(error) => return Err(os_error(py, error)),
+        };
+        let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
+        let has_own_context = own_context.is_some();
+        let accepted = Accepted {
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            event_loop: event_loop.clone(),
+            class: class.clone(),
+            protocol_factory: protocol_factory.clone(),
+            server: server.clone(),
+            context: match own_context {
+                Some(context) => Object::new(context),
+                None => context::copy_current(py)?,
+            },
+            has_own_context,
+        };
+        core.push_ready(py, Entry::Accepted(Box::new(accepted)));
+    }
+    Ok(())
+}
+
+fast!(accept_method, |py, object, arguments| {
+    accept(py, object, arguments)?;
+    Ok(none(py))
+});
+
+/// Adds the method to the core's type.
+pub(crate) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
+    add_method(class, fast_def(c"_accept", accept_method, c"Accept what waits at a listening socket."))
+}
+
 #[pymethods]
 impl LoopCore {
-    /// Accepts what waits at a listening socket, at most `limit` connections, and schedules their beginnings.
-    ///
-    /// Returns the `OSError` that says that a resource has run out, for the caller to report. Raises any other.
-    #[expect(clippy::too_many_arguments, reason = "what asyncio passes to `_accept_connection`")]
-    #[pyo3(signature = (class, protocol_factory, number, proto, server, limit, context, /))]
-    fn _accept(
-        slf: &Bound<'_, Self>,
-        class: &Bound<'_, PyAny>,
-        protocol_factory: &Bound<'_, PyAny>,
-        number: RawFd,
-        proto: u16,
-        server: Option<Bound<'_, PyAny>>,
-        limit: usize,
-        context: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        let py = slf.py();
-        let core = slf.get();
-        core.check_closed()?;
-        if number < 0 {
-            return Err(os_error(py, Error::new("accept", Errno::BADF)));
-        }
-        for _ in 0..limit {
-            // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers
-            // with an error.
-            let listener = unsafe { BorrowedFd::borrow_raw(number) };
-            let (descriptor, peer) = match stream_socket::accept(listener) {
-                Ok(Some(accepted)) => accepted,
-                Ok(None) => break,
-                // The peer has given up; others may be waiting.
-                Err(error) if error.errno == Errno::CONNABORTED => continue,
-                Err(error) if is_out_of_resources(error) => {
-                    return Ok(Some(os_error(py, error).into_value(py).into_any()));
-                }
-                Err(error) => return Err(os_error(py, error)),
-            };
-            let own_context = context.as_ref().map(|context| context.call_method0("copy")).transpose()?;
-            let has_own_context = own_context.is_some();
-            let accepted = Accepted {
-                opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
-                event_loop: Object::new(slf.clone()),
-                class: Object::new(class.clone()),
-                protocol_factory: Object::new(protocol_factory.clone()),
-                server: server.clone().map(Object::new),
-                context: match own_context {
-                    Some(context) => Object::new(context),
-                    None => context::copy_current(py)?,
-                },
-                has_own_context,
-            };
-            core.push_ready(py, Entry::Accepted(Box::new(accepted)));
-        }
-        Ok(None)
-    }
-
     /// The stream transport that holds a descriptor's number.
     fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
         // What is no number of a descriptor is held by nobody.

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::convert::errors::os_error;
+use crate::convert::names::names;
 use crate::event_loop::{LoopCore, foresee};
 use crate::guarded::Guarded;
 use crate::object::Object;
@@ -37,6 +38,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether the connection is there, or the error that it has failed with.
+    fn is_made(&self, py: Python<'_>) -> PyResult<bool> {
+        let known = self.outcome.with(py, |outcome| *outcome);
+        let outcome = self.descriptor.with(py, |descriptor| match (known, descriptor) {
+            (None, Some(descriptor)) => stream_socket::connect_error(descriptor.as_fd()),
+            (known, _) => Ok(known),
+        });
+        match outcome.map_err(|error| os_error(py, error))? {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some(errno)) => Err(self.raise(errno.raw_os_error())),
+        }
+    }
+
     /// The connection, taken out.
     fn opened(&self, py: Python<'_>) -> Option<Opened> {
         let descriptor = self.descriptor.with(py, Option::take)?;
@@ -63,19 +78,16 @@ impl Connection {
         self.descriptor.with(py, |descriptor| descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd))
     }
 
-    /// Whether the connection is there.
-    ///
-    /// Raises the `OSError` of a connection that has failed.
-    fn is_made(&self, py: Python<'_>) -> PyResult<bool> {
-        let known = self.outcome.with(py, |outcome| *outcome);
-        let outcome = self.descriptor.with(py, |descriptor| match (known, descriptor) {
-            (None, Some(descriptor)) => stream_socket::connect_error(descriptor.as_fd()),
-            (known, _) => Ok(known),
-        });
-        match outcome.map_err(|error| os_error(py, error))? {
-            None => Ok(false),
-            Some(None) => Ok(true),
-            Some(Some(errno)) => Err(self.raise(errno.raw_os_error())),
+    /// Gives a future the outcome, if it is known and the future is not done.
+    fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = future.py();
+        if future.call_method0(&names(py).done)?.is_truthy()? {
+            return Ok(());
+        }
+        match self.is_made(py) {
+            Ok(true) => future.call_method1(&names(py).set_result, (py.None(),)).map(drop),
+            Ok(false) => Ok(()),
+            Err(error) => future.call_method1(&names(py).set_exception, (error.into_value(py),)).map(drop),
         }
     }
 
@@ -133,20 +145,19 @@ impl LoopCore {
         Ok(Some(connection))
     }
 
-    /// Calls `callback(future, connection)` when the outcome of a connection is known, in the turn in which a poll would show it. False
-    /// when that takes a poll: the caller has to watch the descriptor then.
-    #[pyo3(signature = (connection, callback, future, /))]
+    /// Gives a future the outcome of a connection, in the turn in which a poll would show it. False when it is not known
+    /// yet: the caller has to watch the descriptor then.
+    #[pyo3(signature = (connection, future, /))]
     fn _foresee(
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, Connection>,
-        callback: &Bound<'_, PyAny>,
         future: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let py = slf.py();
         if connection.get().outcome.with(py, |outcome| outcome.is_none()) {
             return Ok(false);
         }
-        foresee(py, slf.as_ptr(), callback, &[future.as_ptr(), connection.as_ptr()])?;
+        foresee(py, slf.as_ptr(), connection, &[future.as_ptr()])?;
         Ok(true)
     }
 

@@ -28,12 +28,20 @@ names! {
     _pipe
     _protocol
     _reads_large
+    _accept_connection
+    _task_factory
     buffer_updated
+    cancelled
     connection_lost
+    connection_made
     data_received
-    fileno
+    done
     eof_received
+    fileno
     get_buffer
+    proto
+    set_exception
+    set_result
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

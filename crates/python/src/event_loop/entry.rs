@@ -21,6 +21,8 @@ pub(crate) enum Entry {
     Step { task: Object, error: Option<Object> },
     /// A task's wake-up: the future that it waits for is done.
     Wakeup { task: Object, future: Object },
+    /// A future to be given its result, `None`, unless it was cancelled.
+    Wake(Object),
     /// A transport whose descriptor can make progress. The key may have ended since.
     Transport { key: Key, ready: Interest },
 }
@@ -32,14 +34,14 @@ impl Entry {
             Self::Handle(handle) => Self::Handle(handle.clone()),
             Self::Step { task, error } => Self::Step { task: task.clone(), error: error.clone() },
             Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
-            Self::Accepted(_) | Self::StartReading(_) | Self::Transport { .. } => return None,
+            Self::Accepted(_) | Self::StartReading(_) | Self::Wake(_) | Self::Transport { .. } => return None,
         })
     }
 
     /// Shows what the entry holds to the collector.
     pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Self::Handle(object) | Self::StartReading(object) => object.visit(visit),
+            Self::Handle(object) | Self::StartReading(object) | Self::Wake(object) => object.visit(visit),
             Self::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(visit)),
             Self::Step { task, error } => {
                 task.visit(visit)?;

@@ -149,7 +149,7 @@ impl LoopCore {
                 Entry::Handle(handle) => handle.clone(),
                 Entry::Step { task, error } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
                 Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
-                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Transport { .. } => continue,
+                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Wake(_) | Entry::Transport { .. } => continue,
             };
             handles.append(handle.bind(py))?;
         }
@@ -252,5 +252,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     scheduling::add(&class)?;
     watch::add_methods(&class)?;
     making::add(&class)?;
+    crate::accept::add_methods(&class)?;
     module.add_class::<LoopCore>()
 }

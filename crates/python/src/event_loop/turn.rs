@@ -159,6 +159,7 @@ impl LoopCore {
                 drop((task, future));
                 outcome
             }
+            Entry::Wake(waiter) => transport::wake(py, self, &waiter),
             Entry::Transport { key, ready } => {
                 let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
                     Some(Source::Transport(transport)) => transport.clone(),

@@ -6,7 +6,6 @@ use ferrio_engine::backend::{Backend, Usage};
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use ferrio_engine::sys::stream_socket;
 use pyo3::exceptions::PyValueError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -16,6 +15,7 @@ use super::descriptor::Descriptor;
 use super::read::fatal;
 use super::state::{Delivery, State};
 use crate::convert::errors::os_error;
+use crate::convert::names::names;
 use crate::event_loop::{Entry, LoopCore, Source, schedule};
 use crate::handle::context;
 use crate::object::Object;
@@ -130,8 +130,6 @@ pub(super) fn set_protocol(py: Python<'_>, state: &State, protocol: Object) -> P
     Ok(())
 }
 
-static SET_RESULT: PyOnceLock<Object> = PyOnceLock::new();
-
 /// Schedules `connection_made`, the start of reading, and the waking of the waiter, each after the one before.
 pub(super) fn schedule_beginning(
     py: Python<'_>,
@@ -143,7 +141,7 @@ pub(super) fn schedule_beginning(
     let state = unsafe { State::of(transport.as_ptr()) };
     let (protocol, given) = state.with(py, |inner| (inner.protocol.clone(), inner.context.clone()));
     let Some(protocol) = protocol else { return Ok(()) };
-    let connection_made = protocol.bind(py).getattr("connection_made")?;
+    let connection_made = protocol.bind(py).getattr(&names(py).connection_made)?;
     schedule(py, event_loop, &connection_made, &[transport.as_ptr()], given.as_ref())?;
     let io_context = match &given {
         Some(context) => context.clone(),
@@ -155,13 +153,25 @@ pub(super) fn schedule_beginning(
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     core.push_ready(py, Entry::StartReading(transport.clone()));
     if let Some(waiter) = waiter {
-        let set_result = SET_RESULT.get_or_try_init(py, || {
-            py.import("asyncio.futures")?.getattr("_set_result_unless_cancelled").map(Object::new)
-        })?;
-        // SAFETY: a singleton of the interpreter.
-        let none = unsafe { ffi::Py_None() };
-        schedule(py, event_loop, set_result.bind(py), &[waiter.as_ptr(), none], given.as_ref())?;
+        core.push_ready(py, Entry::Wake(waiter.clone()));
     }
+    Ok(())
+}
+
+/// Gives a waiter its result, unless it was cancelled.
+///
+/// # Errors
+/// Those of the loop's exception handler, which hears of a waiter that takes no result.
+pub(crate) fn wake(py: Python<'_>, core: &LoopCore, waiter: &Object) -> PyResult<()> {
+    let waiter = waiter.bind(py);
+    let outcome = waiter.call_method0(&names(py).cancelled).and_then(|cancelled| {
+        if !cancelled.is_truthy()? {
+            waiter.call_method1(&names(py).set_result, (py.None(),))?;
+        }
+        Ok(())
+    });
+    let Err(error) = outcome else { return Ok(()) };
+    core.python(py)?.call_method1("report_failed_waiter", (waiter, error.value(py)))?;
     Ok(())
 }
 

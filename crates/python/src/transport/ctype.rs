@@ -120,6 +120,30 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
+/// A transport that nobody refers to any more warns and closes, unless it has ended.
+unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
+    let body = |py: Python<'_>| {
+        // SAFETY: an instance of the type.
+        let state = unsafe { State::of(object) };
+        if state.with(py, |inner| inner.descriptor.is_gone()) {
+            return Ok(());
+        }
+        // An exception may be on its way.
+        let raised = PyErr::take(py);
+        // SAFETY: CPython keeps the object alive during this call.
+        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+        if let Err(error) = transport.call_method0("_warn_unclosed") {
+            error.write_unraisable(py, Some(&transport));
+        }
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+        Ok(())
+    };
+    // SAFETY: CPython finalizes objects on attached threads.
+    unsafe { trampoline::run((), body) }
+}
+
 unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
@@ -595,6 +619,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             (ffi::Py_tp_dealloc, deallocate as *mut c_void),
             (ffi::Py_tp_traverse, traverse as *mut c_void),
             (ffi::Py_tp_clear, clear as *mut c_void),
+            (ffi::Py_tp_finalize, finalize as *mut c_void),
         ])
         .build(py, &base, size_of::<State>())?;
     CLASS.get_or_init(py, || Object::new(class.clone()));

@@ -13,7 +13,7 @@ mod recycled;
 mod state;
 mod write;
 
-pub(crate) use begin::{Opened, Parties, begin, start_reading};
+pub(crate) use begin::{Opened, Parties, begin, start_reading, wake};
 pub(crate) use ctype::register;
 pub(crate) use descriptor::Holders;
 pub(crate) use details::abandon;
