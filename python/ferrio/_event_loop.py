@@ -455,15 +455,20 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
             )
             return made
         future = self.create_future()
-        if self._foresee(connection, future):
-            await future
-        else:
-            number = connection.fileno()
-            self._add_writer(number, connection, future)
-            try:
+        try:
+            if self._foresee(connection, future):
                 await future
-            finally:
-                self._remove_writer(number)
+            else:
+                number = connection.fileno()
+                self._add_writer(number, connection, future)
+                try:
+                    await future
+                finally:
+                    self._remove_writer(number)
+        except BaseException:
+            # The exception's traceback keeps this frame, and with it the connection.
+            connection.close()
+            raise
         try:
             protocol = protocol_factory()
         except BaseException:

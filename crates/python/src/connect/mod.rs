@@ -91,7 +91,12 @@ impl Connection {
         }
     }
 
-    /// Lets go of a connection that becomes no transport.
+    /// Closes the descriptor.
+    fn close(&self, py: Python<'_>) {
+        drop(self.descriptor.with(py, Option::take));
+    }
+
+    /// Lets go of a connection that becomes no transport, with the warning of a socket that nobody has closed.
     fn abandon(&self, py: Python<'_>) -> PyResult<()> {
         self.opened(py).map_or(Ok(()), |opened| abandon(py, opened))
     }

@@ -29,11 +29,16 @@ names! {
     _protocol
     _reads_large
     _accept_connection
+    _clients
+    _pending_removals
+    _remove
+    _sockets
     _task_factory
     buffer_updated
     cancelled
     connection_lost
     connection_made
+    data
     data_received
     done
     eof_received

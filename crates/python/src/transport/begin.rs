@@ -13,6 +13,7 @@ use pyo3::types::PyType;
 use super::ctype;
 use super::descriptor::Descriptor;
 use super::read::fatal;
+use super::server;
 use super::state::{Delivery, State};
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
@@ -64,12 +65,7 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     take(py, event_loop, &transport, number, Descriptor::Native(descriptor), parties.context.as_ref())?;
     set_protocol(py, state, parties.protocol.clone())?;
     if let Some(server) = &parties.server {
-        let attached = if cfg!(Py_3_13) {
-            server.bind(py).call_method1("_attach", (transport.bind(py),))
-        } else {
-            server.bind(py).call_method0("_attach")
-        };
-        if let Err(error) = attached {
+        if let Err(error) = server::attach(py, server, &transport) {
             super::close::release(py, transport.as_ptr())?;
             return Err(error);
         }

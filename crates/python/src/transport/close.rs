@@ -8,6 +8,7 @@ use pyo3::exceptions::PyConnectionError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::server;
 use super::state::State;
 use super::write;
 use crate::convert::errors::os_error;
@@ -138,7 +139,7 @@ pub(super) fn call_connection_lost(
     };
     let (socket, server) = release(py, object)?;
     let closed = socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop));
-    let left = server.map_or(Ok(()), |server| leave(py, object, &server));
+    let left = server.map_or(Ok(()), |server| server::detach(py, &server, object));
     let woken = match waiter {
         Some(waiter) if !waiter.bind(py).call_method0("done")?.is_truthy()? => {
             let error = PyConnectionError::new_err("Connection is closed by peer");
@@ -147,16 +148,4 @@ pub(super) fn call_connection_lost(
         _ => Ok(()),
     };
     told.and(closed).and(left).and(woken)
-}
-
-/// Tells a server that this connection has ended.
-fn leave(py: Python<'_>, object: *mut ffi::PyObject, server: &Object) -> PyResult<()> {
-    if cfg!(Py_3_13) {
-        // SAFETY: the object of the method call.
-        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-        server.bind(py).call_method1("_detach", (transport,))?;
-    } else {
-        server.bind(py).call_method0("_detach")?;
-    }
-    Ok(())
 }

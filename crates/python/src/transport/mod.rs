@@ -10,6 +10,7 @@ mod descriptor;
 mod details;
 mod read;
 mod recycled;
+mod server;
 mod state;
 mod write;
 
