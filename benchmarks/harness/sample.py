@@ -122,8 +122,8 @@ def micro(case: MicroCase, loop: str, settings: Settings) -> Metrics:
     command += ["--seconds", str(settings.micro_seconds), "--repeats", str(settings.micro_repeats)]
     command += ["--cores", ",".join(map(str, cores))]
     figures = run_for_json(command, limit_s=60 + 50 * expected_seconds(case, settings))
-    figure = figures[case.unit]
-    return {"ns": figure, "ops_per_s": 1e9 / figure} if case.unit == "ns" else {case.unit: figure}
+    figure, cpu = figures[case.unit], {"cpu_ns": figures["cpu_ns"]}
+    return {"ns": figure, "ops_per_s": 1e9 / figure, **cpu} if case.unit == "ns" else {case.unit: figure}
 
 
 @dataclass

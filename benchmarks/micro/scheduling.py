@@ -1,4 +1,4 @@
-"""What one operation of a loop costs, in process: callbacks, timers, tasks, futures, the executor, primitives.
+"""What one operation of a loop costs: callbacks, timers, tasks, futures, the executor, subprocesses, primitives.
 
     python benchmarks/micro/scheduling.py --loop uvloop --benchmark call_soon [--seconds 0.2] [--cores 0]
 
@@ -20,9 +20,10 @@ import statistics
 import sys
 import threading
 import time
+from asyncio.subprocess import PIPE
 from itertools import repeat
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -194,6 +195,42 @@ async def executor_roundtrip(loop: asyncio.AbstractEventLoop, rounds: int) -> in
     return perf_counter_ns() - begin
 
 
+@benchmark("one create_subprocess_exec of /bin/true without pipes, and wait for its end", threaded=True)
+async def subprocess_spawn(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    create = asyncio.create_subprocess_exec
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        process = await create("/bin/true")
+        await process.wait()
+    return perf_counter_ns() - begin
+
+
+async def through_cat(block: bytes, rounds: int) -> int:
+    size = len(block)
+    process = await asyncio.create_subprocess_exec("/bin/cat", stdin=PIPE, stdout=PIPE, limit=4 * size)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        process.stdin.write(block)
+        await process.stdin.drain()
+        await process.stdout.readexactly(size)
+    elapsed = perf_counter_ns() - begin
+    process.stdin.close()
+    await process.wait()
+    return elapsed
+
+
+@benchmark("100 bytes written to a /bin/cat and read back, streams", threaded=True)
+async def subprocess_echo_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    return await through_cat(bytes(100), rounds)
+
+
+@benchmark("64 KiB written to a /bin/cat and read back, streams", threaded=True)
+async def subprocess_echo_64k(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    return await through_cat(bytes(64 * 1024), rounds)
+
+
 async def rounds_that_fill(run: Run, seconds: float) -> int:
     """Warm up for about *seconds*; return the number of rounds that take as long."""
     loop = asyncio.get_running_loop()
@@ -207,18 +244,23 @@ async def rounds_that_fill(run: Run, seconds: float) -> int:
 
 
 async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, float]:
-    """Nanoseconds, or bytes, per operation: the median of the repeats, the smallest and the largest."""
+    """Nanoseconds, or bytes, per operation: the median of the repeats, the smallest and the largest. ``cpu_ns`` is the median
+    of what the process used."""
     loop = asyncio.get_running_loop()
     # Memory is measured once.
     rounds, repeats = (1, 1) if chosen.unit == "bytes" else (await rounds_that_fill(chosen.run, seconds), repeats)
-    figures = []
+    figures, used = [], []
+    operations = rounds * chosen.per_round
     for _ in range(repeats):
         gc.collect()
-        figures.append(await chosen.run(loop, rounds) / (rounds * chosen.per_round))
+        begin = process_time_ns()
+        figures.append(await chosen.run(loop, rounds) / operations)
+        used.append((process_time_ns() - begin) / operations)
     return {
         chosen.unit: statistics.median(figures),
         f"{chosen.unit}_min": min(figures),
         f"{chosen.unit}_max": max(figures),
+        "cpu_ns": statistics.median(used),
         "rounds": rounds,
     }
 
