@@ -21,6 +21,7 @@ from typing import Any
 import loops
 from harness import cases, machine, peers, programs, rounds, sample, summary, targets, verdict
 from harness.progress import Progress, span
+from harness.services import Services
 from report import tables, writer
 
 DEFAULT = sample.Settings()
@@ -51,7 +52,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=positive, default=5, help="times every case runs on every loop (5)")
     parser.add_argument("--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)")
-    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net or micro, with commas")
+    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net, apps or micro, with commas")
     parser.add_argument("--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)")
     parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
     parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")
@@ -73,7 +74,7 @@ def positive(text: str) -> int:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Build, probe, measure, sum up."""
+    """Check the options and measure."""
     chosen = cases.pick(options.only)
     wanted = [name.strip() for name in options.loops.split(",")]
     unknown = [name for name in wanted if name not in loops.NAMES]
@@ -82,15 +83,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = replace(
         DEFAULT, seconds=options.seconds, server_core=options.server_core, client_core=options.client_core
     )
-    count = options.rounds
     if options.quick:
         settings = replace(settings, seconds=0.3, warmup_s=0.1, micro_seconds=0.01, micro_repeats=2)
-        count = 1
     missing = {settings.server_core, settings.client_core} - os.sched_getaffinity(0)
     if missing:
         raise ValueError(f"core {min(missing)} is not there; choose with --server-core and --client-core")
 
-    built = programs.build_all(options.output)
+    with Services() as services:
+        return measure_with(services, options, chosen, wanted, settings)
+
+
+def measure_with(
+    services: Services,
+    options: argparse.Namespace,
+    chosen: list[cases.Case],
+    wanted: list[str],
+    settings: sample.Settings,
+) -> dict[str, Any]:
+    """Build, probe, measure, sum up."""
+    built = programs.build_all(services, options.output)
     there, left_out = peers.usable(wanted)
     for sentence in left_out.values():
         print(sentence, file=sys.stderr)
@@ -98,7 +109,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("No loop is left to measure.")
 
     facts = machine.facts(there)
-    steps = rounds.plan(chosen, there, count)
+    steps = rounds.plan(chosen, there, 1 if options.quick else options.rounds)
     planned = rounds.planned_seconds(steps, settings)
     print(f"{len(steps)} samples, about {span(sum(planned))}.", file=sys.stderr)
     outcome = rounds.run(
@@ -109,7 +120,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     return {
         **facts,
-        "rounds": count,
+        "rounds": 1 if options.quick else options.rounds,
         "quick": options.quick,
         "interrupted": outcome.interrupted,
         "settings": rounds.settings_as_data(settings),

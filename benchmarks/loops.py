@@ -14,6 +14,9 @@ NAMESPACE = "ferrio.asyncio"
 #: The loop that ratios are taken against.
 BASELINE = "uvloop"
 
+#: Ferrio with CPython's own tasks and futures.
+C_TASKS = "ferrio-c-tasks"
+
 #: The C server: not a loop, but the limit of every network case.
 LIMIT = "c"
 
@@ -27,6 +30,10 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     """
     if name == "asyncio":
         return asyncio.SelectorEventLoop()
+    if name == C_TASKS:
+        import ferrio
+
+        return ferrio.new_event_loop(native_tasks=False)
     loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
     return loop
 

@@ -1,8 +1,9 @@
-"""What is measured: network cases (a server process and the load generator) and micro cases (one process)."""
+"""What is measured: network cases (a server and the load generator), applications, micro cases (one process)."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+import loops
 from micro.scheduling import BENCHMARKS
 
 
@@ -17,6 +18,8 @@ class EchoCase:
     unix: bool = False
 
     group = "net"
+    #: Contestants besides the loops.
+    also = (loops.LIMIT,)
 
     @property
     def lines(self) -> bool:
@@ -36,12 +39,47 @@ class EchoCase:
 
 
 @dataclass(frozen=True)
+class ServiceCase:
+    """A web service under the load generator: every connection has one request under way."""
+
+    name: str
+    framework: str
+    connections: int = 32
+
+    group = "apps"
+    also = (loops.C_TASKS,)
+
+    @property
+    def title(self) -> str:
+        server = {"fastapi": "FastAPI under uvicorn", "aiohttp": "aiohttp server"}[self.framework]
+        return f"{server}, {self.connections} connections"
+
+
+@dataclass(frozen=True)
+class ClientCase:
+    """A client program: so many tasks, each with one request under way. Its server has the other core."""
+
+    name: str
+    client: str
+    tasks: int = 32
+
+    group = "apps"
+    also = (loops.C_TASKS,)
+
+    @property
+    def title(self) -> str:
+        client = {"aiohttp": "aiohttp client", "asyncpg": "asyncpg, one row a query"}[self.client]
+        return f"{client}, {self.tasks} tasks"
+
+
+@dataclass(frozen=True)
 class MicroCase:
     """One function of ``micro/``, in a process of its own."""
 
     name: str
 
     group = "micro"
+    also = ()
 
     @property
     def title(self) -> str:
@@ -61,7 +99,8 @@ class MicroCase:
         return "namespace" in BENCHMARKS[self.name].run.__code__.co_names
 
 
-Case = EchoCase | MicroCase
+AppCase = ServiceCase | ClientCase
+Case = EchoCase | AppCase | MicroCase
 
 CASES: tuple[Case, ...] = (
     EchoCase("echo-protocol", "protocol"),
@@ -71,6 +110,10 @@ CASES: tuple[Case, ...] = (
     EchoCase("echo-protocol-64k", "protocol", size_bytes=64 * 1024),
     EchoCase("echo-protocol-one", "protocol", connections=1),
     EchoCase("echo-protocol-unix", "protocol", unix=True),
+    ServiceCase("app-fastapi", "fastapi"),
+    ServiceCase("app-aiohttp", "aiohttp"),
+    ClientCase("app-aiohttp-client", "aiohttp"),
+    ClientCase("app-asyncpg", "asyncpg", tasks=8),
     *(MicroCase(name) for name in BENCHMARKS),
 )
 
@@ -87,5 +130,5 @@ def pick(patterns: str | None) -> list[Case]:
     for pattern in wanted:
         if not any(fnmatch(case.name, pattern) or case.group == pattern for case in CASES):
             names = ", ".join(case.name for case in CASES)
-            raise ValueError(f"no case is called {pattern}; there are net, micro, {names}")
+            raise ValueError(f"no case is called {pattern}; there are net, apps, micro, {names}")
     return [case for case in CASES if any(fnmatch(case.name, w) or case.group == w for w in wanted)]

@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from .services import Services
+
 BENCHMARKS = Path(__file__).resolve().parents[1]
 ROOT = BENCHMARKS.parent
 OUTPUT = ROOT / "build" / "bench"
@@ -25,15 +27,16 @@ class BuildFailed(Exception):
 class Programs:
     loadgen: Path
     c_echo: Path
+    services: Services
 
 
 def cargo_target() -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "loadgen"
 
 
-def build_all(output: Path = OUTPUT) -> Programs:
+def build_all(services: Services, output: Path = OUTPUT) -> Programs:
     """Build what is out of date. *output* takes the C program."""
-    return Programs(build_loadgen(), build_c_echo(output))
+    return Programs(build_loadgen(), build_c_echo(output), services)
 
 
 def build_loadgen() -> Path:

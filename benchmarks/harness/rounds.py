@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import loops
 
-from .cases import Case, EchoCase
+from .cases import Case, MicroCase
 from .progress import Progress
 from .sample import Metrics, SampleFailed, Settings, expected_seconds
 
@@ -47,10 +47,9 @@ def plan(cases: list[Case], names: list[str], rounds: int) -> list[Step]:
 
 
 def contestants_of(case: Case, names: list[str]) -> list[str]:
-    """Those of *names* that differ in this case. Network cases have the C server as a further contestant."""
-    if isinstance(case, EchoCase):
-        return [*(name for name in names if name != loops.NAMESPACE), loops.LIMIT]
-    return [name for name in names if name != loops.NAMESPACE or case.uses_namespace]
+    """Those of *names* that differ in this case, and the further contestants of the case."""
+    has_namespace = isinstance(case, MicroCase) and case.uses_namespace
+    return [*(name for name in names if has_namespace or name != loops.NAMESPACE), *case.also]
 
 
 def run(

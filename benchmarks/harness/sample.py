@@ -15,13 +15,17 @@ from pathlib import Path
 
 import loops
 
-from .cases import Case, EchoCase, MicroCase
+from .cases import Case, ClientCase, EchoCase, MicroCase, ServiceCase
 from .programs import BENCHMARKS, Programs
+from .services import ServiceMissing
 
 #: A server that has not announced its address after this long is not going to.
 START_S = 20.0
 #: The system clock of a process and its resource usage are read at slightly different moments.
 CLOCK_SLACK_S = 0.05
+
+#: The loop of the server that client programs ask.
+SERVER_OF_CLIENTS = "asyncio"
 
 Metrics = dict[str, float]
 
@@ -46,6 +50,8 @@ def expected_seconds(case: Case, settings: Settings) -> float:
     """A first guess of how long :func:`take` needs; progress reports correct it."""
     if isinstance(case, EchoCase):
         return 0.5 + settings.warmup_s + settings.seconds
+    if isinstance(case, ServiceCase | ClientCase):
+        return 1.5 + settings.warmup_s + settings.seconds
     return 0.3 + (settings.micro_repeats + 2) * settings.micro_seconds
 
 
@@ -56,7 +62,15 @@ def take(case: Case, loop: str, settings: Settings, programs: Programs) -> Metri
         SampleFailed: The server, the load generator or the benchmark ended badly.
     """
     others = OtherWork([settings.server_core, settings.client_core])
-    metrics = echo(case, loop, settings, programs) if isinstance(case, EchoCase) else micro(case, loop, settings)
+    match case:
+        case EchoCase():
+            metrics = echo(case, loop, settings, programs)
+        case ServiceCase():
+            metrics = service(case, loop, settings, programs)
+        case ClientCase():
+            metrics = client(case, loop, settings, programs)
+        case MicroCase():
+            metrics = micro(case, loop, settings)
     return {**metrics, "others_busy": others.share()}
 
 
@@ -84,6 +98,10 @@ def echo(case: EchoCase, loop: str, settings: Settings, programs: Programs) -> M
                 f"the server's process clock ({result['server_cpu_s']:.3f} s) and its resource usage "
                 f"({whole_life_s:.3f} s) contradict each other"
             )
+    return loadgen_figures(case, result, server)
+
+
+def loadgen_figures(case: EchoCase | ServiceCase, result: Metrics, server: "Server") -> Metrics:
     if result["errors"] or not result["messages"]:
         raise SampleFailed(f"{result['errors']:.0f} of {case.connections} connections were lost")
     return {
@@ -99,13 +117,54 @@ def echo(case: EchoCase, loop: str, settings: Settings, programs: Programs) -> M
     }
 
 
-def drive(case: EchoCase, server: "Server", settings: Settings, programs: Programs) -> Metrics:
+def service(case: ServiceCase, loop: str, settings: Settings, programs: Programs) -> Metrics:
+    """A web service on one core, load generator on the other. Keys: as for an echo."""
+    with running(web_service(loop, case.framework, settings.server_core)) as server:
+        result = drive(case, server, settings, programs)
+    return loadgen_figures(case, result, server)
+
+
+def web_service(loop: str, framework: str, core: int) -> list[str]:
+    command = [sys.executable, str(BENCHMARKS / "apps" / "web_service.py")]
+    return [*command, "--loop", loop, "--framework", framework, "--core", str(core)]
+
+
+def client(case: ClientCase, loop: str, settings: Settings, programs: Programs) -> Metrics:
+    """A client on the server's usual core, its server on the other."""
+    command = [sys.executable, str(BENCHMARKS / "apps" / "clients.py"), "--loop", loop, "--client", case.client]
+    command += ["--tasks", str(case.tasks), "--core", str(settings.server_core)]
+    command += ["--warmup", str(settings.warmup_s), "--seconds", str(settings.seconds)]
+    if case.client == "asyncpg":
+        try:
+            address = programs.services.postgresql(settings.client_core)
+        except ServiceMissing as problem:
+            raise SampleFailed(str(problem)) from None
+        result = run_client([*command, "--target", address], settings)
+    else:
+        # The same server for every contestant.
+        with running(web_service(SERVER_OF_CLIENTS, "aiohttp", settings.client_core)) as server:
+            result = run_client([*command, "--target", f"http://{server.target[1]}/item/"], settings)
+    return {
+        "messages_per_s": result["requests"] / result["seconds"],
+        "cpu_us": result["cpu_s"] / result["requests"] * 1e6,
+    }
+
+
+def run_client(command: list[str], settings: Settings) -> Metrics:
+    return run_for_json(command, limit_s=settings.warmup_s + settings.seconds + 30)
+
+
+def drive(case: EchoCase | ServiceCase, server: "Server", settings: Settings, programs: Programs) -> Metrics:
     command = [str(programs.loadgen), *server.target, "--cpu-of", str(server.pid)]
-    command += ["--connections", str(case.connections), "--size", str(case.size_bytes)]
+    command += ["--connections", str(case.connections)]
     command += ["--warmup", str(settings.warmup_s), "--seconds", str(settings.seconds)]
     command += ["--core", str(settings.client_core)]
-    if case.lines:
-        command.append("--lines")
+    if isinstance(case, ServiceCase):
+        command += ["--http", "/item/"]
+    else:
+        command += ["--size", str(case.size_bytes)]
+        if case.lines:
+            command.append("--lines")
     return run_for_json(command, limit_s=settings.warmup_s + settings.seconds + 30)
 
 

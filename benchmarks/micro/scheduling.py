@@ -244,8 +244,10 @@ async def rounds_that_fill(run: Run, seconds: float) -> int:
 
 
 async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, float]:
-    """Nanoseconds, or bytes, per operation: the median of the repeats, the smallest and the largest. ``cpu_ns`` is the median
-    of what the process used."""
+    """Nanoseconds, or bytes, per operation: the median of the repeats, the smallest and the largest.
+
+    ``cpu_ns`` is the median of what the process used.
+    """
     loop = asyncio.get_running_loop()
     # Memory is measured once.
     rounds, repeats = (1, 1) if chosen.unit == "bytes" else (await rounds_that_fill(chosen.run, seconds), repeats)

@@ -83,7 +83,8 @@ class Clients:
 
     async def hold(self, more: int) -> None:
         """Open *more* connections, or with 0 close all; the server has seen them when this returns."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(f"{more}\n")
         self.process.stdin.flush()
         await until_open(Idle.open + more if more else 0)

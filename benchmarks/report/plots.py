@@ -5,10 +5,11 @@ A whisker spans the rounds' smallest and largest value, the label is the median.
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 
 import loops
-from harness.cases import Case, EchoCase, MicroCase
+from harness.cases import AppCase, Case, EchoCase, MicroCase
 from harness.targets import CANDIDATE
 
 from .tables import in_order, measured_cases, name_of, number
@@ -21,7 +22,7 @@ LIMIT = "#5c6470"
 class Picture(NamedTuple):
     file: str
     title: str
-    kind: type[EchoCase] | type[MicroCase]
+    kind: type[EchoCase] | type[MicroCase] | UnionType
     metric: str
     unit: str
     better: str
@@ -32,6 +33,7 @@ PICTURES = (
     Picture("throughput.png", "Throughput", EchoCase, "messages_per_s", "messages / s", "more is better"),
     Picture("latency_p50.png", "Median latency", EchoCase, "p50_us", "us", "less is better"),
     Picture("latency_p99.png", "Latency, 99th percentile", EchoCase, "p99_us", "us", "less is better"),
+    Picture("applications.png", "CPU time per request", AppCase, "cpu_us", "us", "less is better"),
     Picture("operations.png", "Time per operation in one process", MicroCase, "ns", "ns", "less is better"),
 )
 
@@ -112,7 +114,7 @@ def draw_panel(panel: Any, case: Case, by_loop: Mapping[str, Any], picture: Pict
         panel.text(figure["max"] + 0.015 * farthest, position, number(figure["median"]), va="center", fontsize=9)
     panel.set_xlim(0, farthest * 1.16)
     panel.set_xlabel(picture.unit, fontsize=9)
-    panel.set_title(case.title if isinstance(case, EchoCase) else case.name, fontsize=10, loc="left")
+    panel.set_title(case.name if isinstance(case, MicroCase) else case.title, fontsize=10, loc="left")
     panel.spines[["top", "right"]].set_visible(False)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     panel.tick_params(labelsize=9)

@@ -5,9 +5,9 @@ from typing import Any
 
 import loops
 from harness import targets, verdict
-from harness.cases import CASES, Case, EchoCase, MicroCase
+from harness.cases import CASES, AppCase, Case, EchoCase, MicroCase
 
-NAMES = {loops.LIMIT: "C, raw epoll"}
+NAMES = {loops.LIMIT: "C, raw epoll", loops.C_TASKS: "ferrio, native_tasks=False"}
 
 
 def name_of(loop: str) -> str:
@@ -15,7 +15,7 @@ def name_of(loop: str) -> str:
 
 
 def in_order(by_loop: Mapping[str, Any]) -> list[str]:
-    return [name for name in (loops.LIMIT, *loops.NAMES) if name in by_loop]
+    return [name for name in (loops.LIMIT, *loops.NAMES, loops.C_TASKS) if name in by_loop]
 
 
 def number(value: float) -> str:
@@ -58,6 +58,20 @@ def echo_table(by_loop: Mapping[str, Any]) -> str:
         "p99.9 us",
     ]
     return markdown(head, rows)
+
+
+def app_table(cases: list[AppCase], summary: Mapping[str, Any]) -> str:
+    """CPU per request of the program on the loop, service or client."""
+    names = [name for name in (*loops.NAMES, loops.C_TASKS) if any(name in summary[case.name] for case in cases)]
+    rows = []
+    for case in cases:
+        cells = [case.title]
+        for name in names:
+            figure = summary[case.name].get(name, {}).get("cpu_us")
+            cell = "-" if figure is None else f"{number(figure['median'])} ({times(figure)})"
+            cells.append(f"**{cell}**" if name == targets.CANDIDATE and figure else cell)
+        rows.append(cells)
+    return markdown(["CPU us / request (to uvloop)", *map(name_of, names)], rows)
 
 
 def micro_table(cases: list[MicroCase], summary: Mapping[str, Any], unit: str) -> str:
@@ -132,6 +146,9 @@ def page(results: Mapping[str, Any], plots: list[tuple[str, str]]) -> str:
     for case in cases:
         if isinstance(case, EchoCase):
             parts.append(f"## {case.title}\n\n{echo_table(summary[case.name])}")
+    apps = [case for case in cases if isinstance(case, AppCase)]
+    if apps:
+        parts.append(f"## Applications\n\n{app_table(apps, summary)}")
     for unit, title in (("ns", "Operations in one process"), ("bytes", "Memory in one process")):
         micros = [case for case in cases if isinstance(case, MicroCase) and case.unit == unit]
         if micros:

@@ -7,11 +7,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import programs, sample
+from harness.services import Services
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> programs.Programs:
-    return programs.build_all(tmp_path_factory.mktemp("bench"))
+    return programs.build_all(Services(), tmp_path_factory.mktemp("bench"))
 
 
 @pytest.fixture

@@ -160,3 +160,41 @@ def test_its_own_tests_pass() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def answer_requests(connection: socket.socket, answer: Callable[[bytes], bytes]) -> None:
+    """Answer each GET with what *answer* makes of the token in its path."""
+    while request := connection.recv(4096):
+        assert request.endswith(b"\r\n\r\n")
+        path = request.split(b" ")[1]
+        connection.sendall(answer(path.rsplit(b"/", 1)[1]))
+
+
+def http(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_answers_that_hold_their_token_count(built: Programs) -> None:
+    with served(
+        lambda accepted: answer_requests(accepted[0], lambda token: http(b'{"token": "%b"}' % token))
+    ) as target:
+        result = load(built, target, "--http", "/item/", "--connections", "1")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert figures["errors"] == 0
+    assert figures["messages"] > 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (lambda _: http(b"c7m0"), "is not the answer to this request"),
+        (lambda _: b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "is not a 200"),
+        (lambda token: http(token) + b"more", "is followed by bytes that nobody asked for"),
+    ],
+)
+def test_a_wrong_answer_ends_the_run(built: Programs, answer: Callable[[bytes], bytes], complaint: str) -> None:
+    with served(lambda accepted: answer_requests(accepted[0], answer)) as target:
+        result = load(built, target, "--http", "/item/", "--connections", "1")
+    assert result.returncode == 2
+    assert complaint in result.stderr

@@ -33,6 +33,11 @@ def test_the_c_server_takes_part_in_network_cases_only() -> None:
     ]
 
 
+def test_applications_run_on_ferrio_with_cpythons_tasks_too() -> None:
+    steps = plan(cases.pick("app-fastapi"), ["asyncio", "ferrio"], 1)
+    assert [step.loop for step in steps] == ["asyncio", "ferrio", "ferrio-c-tasks"]
+
+
 def test_a_loop_that_fails_a_case_is_left_alone_there_and_the_rest_goes_on() -> None:
     asked = []
 

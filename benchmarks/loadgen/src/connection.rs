@@ -1,4 +1,5 @@
-//! One connection of the closed loop: what is sent, what has come back, since when.
+//! One connection of the closed loop: what is sent, what has come back, since when. The message is either a payload that a
+//! server echoes, or an HTTP request.
 //!
 //! # States
 //! | state | leaves by |
@@ -20,12 +21,19 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::http::{ANSWER_BYTES, Answer, Exchange};
 use crate::options::Target;
 use crate::payload::Payload;
 
+/// What is said on a connection.
+enum Talk {
+    Echo(Payload),
+    Http(Exchange),
+}
+
 pub(crate) struct Connection {
     socket: OwnedFd,
-    payload: Payload,
+    talk: Talk,
     sent_bytes: usize,
     received_bytes: usize,
     started: Instant,
@@ -43,6 +51,8 @@ pub(crate) enum Received {
     Closed,
     /// Bytes that differ from those sent; `at` is the first wrong place, `bytes` what arrived there and after it.
     Wrong { at: usize, bytes: Vec<u8> },
+    /// Not the answer to the request under way; the sentence says why.
+    WrongAnswer(String),
 }
 
 /// Whether the whole message is with the kernel.
@@ -59,6 +69,7 @@ impl Connection {
         number: usize,
         size_bytes: usize,
         lines: bool,
+        http: Option<&str>,
     ) -> io::Result<Self> {
         let socket: OwnedFd = match target {
             Target::Tcp(address) => {
@@ -75,7 +86,10 @@ impl Connection {
         };
         Ok(Self {
             socket,
-            payload: Payload::new(number as u64, size_bytes, lines),
+            talk: match http {
+                Some(prefix) => Talk::Http(Exchange::new(prefix, number)),
+                None => Talk::Echo(Payload::new(number as u64, size_bytes, lines)),
+            },
             sent_bytes: 0,
             received_bytes: 0,
             started: Instant::now(),
@@ -83,8 +97,19 @@ impl Connection {
         })
     }
 
-    pub(crate) fn payload(&self) -> &Payload {
-        &self.payload
+    /// The payload under way, when it is one.
+    pub(crate) fn payload(&self) -> Option<&Payload> {
+        match &self.talk {
+            Talk::Echo(payload) => Some(payload),
+            Talk::Http(_) => None,
+        }
+    }
+
+    fn outgoing(&self) -> &[u8] {
+        match &self.talk {
+            Talk::Echo(payload) => payload.bytes(),
+            Talk::Http(exchange) => exchange.request(),
+        }
     }
 
     /// When the message under way was started.
@@ -94,7 +119,10 @@ impl Connection {
 
     /// Makes the next message the one under way; [`Self::send`] sends it.
     pub(crate) fn start_next(&mut self, now: Instant) {
-        self.payload.advance();
+        match &mut self.talk {
+            Talk::Echo(payload) => payload.advance(),
+            Talk::Http(exchange) => exchange.advance(),
+        }
         self.restart(now);
     }
 
@@ -102,13 +130,16 @@ impl Connection {
     pub(crate) fn restart(&mut self, now: Instant) {
         self.sent_bytes = 0;
         self.received_bytes = 0;
+        if let Talk::Http(exchange) = &mut self.talk {
+            exchange.restart();
+        }
         self.started = now;
     }
 
     /// Gives the kernel as much of the message as it takes.
     pub(crate) fn send(&mut self) -> io::Result<Sent> {
-        while self.sent_bytes < self.payload.bytes().len() {
-            match rustix::io::write(&self.socket, &self.payload.bytes()[self.sent_bytes..]) {
+        while self.sent_bytes < self.outgoing().len() {
+            match rustix::io::write(&self.socket, &self.outgoing()[self.sent_bytes..]) {
                 Ok(count) => self.sent_bytes += count,
                 Err(Errno::AGAIN) => return Ok(Sent::Part),
                 Err(Errno::INTR) => {}
@@ -120,8 +151,10 @@ impl Connection {
 
     /// Reads once and compares. `scratch` is longer than a message, so that a byte too many is seen.
     pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
-        let size = self.payload.bytes().len();
-        let room = size - self.received_bytes + 1;
+        let room = match &self.talk {
+            Talk::Echo(payload) => payload.bytes().len() - self.received_bytes + 1,
+            Talk::Http(_) => ANSWER_BYTES,
+        };
         let count = loop {
             match rustix::io::read(&self.socket, &mut scratch[..room]) {
                 Ok(count) => break count,
@@ -134,23 +167,24 @@ impl Connection {
             return Ok(Received::Closed);
         }
         let arrived = &scratch[..count];
+        let payload = match &mut self.talk {
+            Talk::Echo(payload) => payload,
+            Talk::Http(exchange) => {
+                return Ok(match exchange.take(arrived) {
+                    Answer::Part => Received::Part,
+                    Answer::Complete => Received::Complete,
+                    Answer::Wrong(sentence) => Received::WrongAnswer(sentence),
+                });
+            }
+        };
+        let size = payload.bytes().len();
         let due = count.min(size - self.received_bytes);
-        let wrong = self
-            .payload
-            .mismatch(self.received_bytes, &arrived[..due])
-            .or((due < count).then_some(size));
+        let wrong = payload.mismatch(self.received_bytes, &arrived[..due]).or((due < count).then_some(size));
         if let Some(at) = wrong {
-            return Ok(Received::Wrong {
-                at,
-                bytes: arrived[at - self.received_bytes..].to_vec(),
-            });
+            return Ok(Received::Wrong { at, bytes: arrived[at - self.received_bytes..].to_vec() });
         }
         self.received_bytes += count;
-        Ok(if self.received_bytes == size {
-            Received::Complete
-        } else {
-            Received::Part
-        })
+        Ok(if self.received_bytes == size { Received::Complete } else { Received::Part })
     }
 }
 

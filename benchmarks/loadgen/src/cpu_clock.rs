@@ -13,10 +13,7 @@ const PRECISE: i32 = 2;
 
 /// CPU time that process `pid` has used since it began.
 pub(crate) fn of_process(pid: i32) -> io::Result<Duration> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes one `timespec` through the pointer, which `time` is, and keeps nothing; a number that is no
     // clock gives EINVAL.
     let result = unsafe { libc::clock_gettime(!pid << 3 | PRECISE, &raw mut time) };

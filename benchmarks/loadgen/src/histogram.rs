@@ -21,11 +21,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            total: 0,
-            max_ns: 0,
-        }
+        Self { counts: vec![0; BUCKETS], total: 0, max_ns: 0 }
     }
 
     pub(crate) fn record(&mut self, latency: Duration) {
@@ -60,10 +56,7 @@ impl Histogram {
 /// The bucket of a value: its power of two, then the `PART_BITS` bits below the leading one.
 fn bucket(nanos: u64) -> usize {
     let shift = (u64::BITS - nanos.leading_zeros()).saturating_sub(PART_BITS + 1);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "after the shift the value is below 2 * PARTS"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "after the shift the value is below 2 * PARTS")]
     let part = (nanos >> shift) as usize;
     ((shift as usize) << PART_BITS) + part
 }
@@ -108,9 +101,7 @@ mod tests {
         let mut values = Vec::new();
         let mut state = 1u64;
         for _ in 0..20_000 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // Spread over six orders of magnitude, as latencies are.
             let nanos = 1_000 + (state >> 44 << (state >> 59 & 15));
             values.push(nanos);
@@ -120,10 +111,7 @@ mod tests {
         for per_mille in [1, 250, 500, 900, 990, 999, 1000] {
             let exact = values[(values.len() * per_mille as usize).div_ceil(1000) - 1];
             let reported = histogram.percentile_ns(per_mille);
-            assert!(
-                exact <= reported && reported - exact <= exact / PARTS as u64,
-                "{per_mille}: {exact} {reported}"
-            );
+            assert!(exact <= reported && reported - exact <= exact / PARTS as u64, "{per_mille}: {exact} {reported}");
         }
         assert_eq!(histogram.max_ns(), values[values.len() - 1]);
     }

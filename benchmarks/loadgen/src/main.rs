@@ -1,4 +1,4 @@
-//! A closed-loop load generator for echo servers.
+//! A closed-loop load generator for echo servers and HTTP services.
 //!
 //! Every connection sends one message, waits until the same bytes are back, and sends the next. One thread, one epoll;
 //! a message costs one `write`, one `read`, one clock reading and two passes over its bytes, and the result holds this
@@ -10,6 +10,7 @@
 mod connection;
 mod cpu_clock;
 mod histogram;
+mod http;
 mod options;
 mod payload;
 mod run;

@@ -7,6 +7,7 @@ pub(crate) const USAGE: &str = "\
 usage: loadgen (--tcp HOST:PORT | --unix PATH) [options]
   --connections N   connections, each with one message under way (100)
   --size BYTES      message length (1024)
+  --http PREFIX     GET requests of PREFIX and a token that the answer's body must hold, in place of bytes to be echoed
   --lines           messages are lines: exactly one newline, at the end
   --warmup SECONDS  time before the measurement starts (0.5)
   --seconds SECONDS time of the measurement (3)
@@ -27,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     pub(crate) size_bytes: usize,
     pub(crate) lines: bool,
+    pub(crate) http: Option<String>,
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
     pub(crate) core: Option<usize>,
@@ -40,6 +42,7 @@ impl Options {
         let mut connections = 100;
         let mut size_bytes = 1024;
         let mut lines = false;
+        let mut http = None;
         let mut warmup = Duration::from_millis(500);
         let mut measured = Duration::from_secs(3);
         let mut core = None;
@@ -47,14 +50,11 @@ impl Options {
 
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{name} wants a value"))
-            };
+            let mut value = || arguments.next().ok_or_else(|| format!("{name} wants a value"));
             match name.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--lines" => lines = true,
+                "--http" => http = Some(value()?),
                 "--tcp" => target = Some(Target::Tcp(value()?)),
                 "--unix" => target = Some(Target::Unix(value()?.into())),
                 "--connections" => connections = number(&name, &value()?)?,
@@ -70,22 +70,12 @@ impl Options {
         if connections == 0 || size_bytes == 0 {
             return Err("--connections and --size are at least 1".into());
         }
-        Ok(Some(Self {
-            target,
-            connections,
-            size_bytes,
-            lines,
-            warmup,
-            measured,
-            core,
-            cpu_of,
-        }))
+        Ok(Some(Self { target, connections, size_bytes, lines, http, warmup, measured, core, cpu_of }))
     }
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| format!("{name}: {text} is not a whole number that fits"))
+    text.parse().map_err(|_| format!("{name}: {text} is not a whole number that fits"))
 }
 
 fn seconds(name: &str, text: &str) -> Result<Duration, String> {
@@ -105,25 +95,14 @@ mod tests {
 
     #[test]
     fn a_target_alone_is_enough() {
-        let options = parse("--unix /tmp/x")
-            .expect("parses")
-            .expect("no help asked");
+        let options = parse("--unix /tmp/x").expect("parses").expect("no help asked");
         assert_eq!(options.target, Target::Unix("/tmp/x".into()));
-        assert_eq!(
-            (options.connections, options.size_bytes, options.lines),
-            (100, 1024, false)
-        );
+        assert_eq!((options.connections, options.size_bytes, options.lines), (100, 1024, false));
     }
 
     #[test]
     fn what_cannot_run_is_refused() {
-        for text in [
-            "",
-            "--tcp a:1 --size 0",
-            "--tcp a:1 --seconds -1",
-            "--tcp a:1 --what",
-            "--tcp",
-        ] {
+        for text in ["", "--tcp a:1 --size 0", "--tcp a:1 --seconds -1", "--tcp a:1 --what", "--tcp"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -24,9 +24,7 @@ impl Payload {
     /// Message 0 of `connection`.
     pub(crate) fn new(connection: u64, size_bytes: usize, lines: bool) -> Self {
         let mut payload = Self {
-            words: (0..size_bytes.div_ceil(WORD) as u64)
-                .map(|index| scatter(connection, index))
-                .collect(),
+            words: (0..size_bytes.div_ceil(WORD) as u64).map(|index| scatter(connection, index)).collect(),
             bytes: vec![0; size_bytes],
             forced_bits: if lines { NEVER_A_NEWLINE } else { 0 },
             lines,
@@ -60,19 +58,13 @@ impl Payload {
         if sent == received {
             return None;
         }
-        sent.iter()
-            .zip(received)
-            .position(|(sent, received)| sent != received)
-            .map(|index| offset + index)
+        sent.iter().zip(received).position(|(sent, received)| sent != received).map(|index| offset + index)
     }
 
     /// The number of the message, this one or the one before, that holds `received` at `offset`.
     pub(crate) fn owner(&self, offset: usize, received: &[u8]) -> Option<u64> {
         let fits = |step: u64| {
-            received
-                .iter()
-                .enumerate()
-                .all(|(index, &byte)| self.byte_at(offset + index, step) == Some(byte))
+            received.iter().enumerate().all(|(index, &byte)| self.byte_at(offset + index, step) == Some(byte))
         };
         if fits(0) {
             return Some(self.sequence);
@@ -107,9 +99,7 @@ impl Payload {
 
 /// Spreads the pair over 64 bits (the finaliser of `SplitMix64`).
 fn scatter(connection: u64, index: u64) -> u64 {
-    let mut bits = (connection << 32 | index)
-        .wrapping_add(1)
-        .wrapping_mul(STEP);
+    let mut bits = (connection << 32 | index).wrapping_add(1).wrapping_mul(STEP);
     bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ bits >> 31
@@ -145,10 +135,7 @@ mod tests {
     fn a_line_has_one_newline_and_it_is_last() {
         let mut payload = Payload::new(9, 100, true);
         for _ in 0..1000 {
-            assert_eq!(
-                payload.bytes().iter().position(|&byte| byte == b'\n'),
-                Some(99)
-            );
+            assert_eq!(payload.bytes().iter().position(|&byte| byte == b'\n'), Some(99));
             payload.advance();
         }
     }

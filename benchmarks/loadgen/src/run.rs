@@ -16,13 +16,12 @@ use rustix::thread::CpuSet;
 use crate::connection::{Connection, Received, Sent};
 use crate::cpu_clock;
 use crate::histogram::Histogram;
+use crate::http::ANSWER_BYTES;
 use crate::options::Options;
+use crate::payload::Payload;
 
 /// How often the clock is looked at when no event arrives.
-const IDLE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
+const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// How long the last echoes may take after the measurement.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Events taken from the kernel at once.
@@ -30,18 +29,12 @@ const BATCH: usize = 1024;
 
 /// Why there is no result.
 pub(crate) enum Failure {
-    System {
-        doing: &'static str,
-        error: io::Error,
-    },
+    System { doing: &'static str, error: io::Error },
     Bytes(String),
 }
 
 fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Failure {
-    move |error| Failure::System {
-        doing,
-        error: error.into(),
-    }
+    move |error| Failure::System { doing, error: error.into() }
 }
 
 pub(crate) struct Report {
@@ -89,10 +82,7 @@ impl Report {
     }
 
     fn messages_per_s(&self) -> f64 {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a run has far fewer than 2^52 messages"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a run has far fewer than 2^52 messages")]
         let messages = self.messages as f64;
         messages / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
@@ -107,16 +97,8 @@ struct Mark {
 
 impl Mark {
     fn now(options: &Options) -> Result<Self, Failure> {
-        let server_cpu = options
-            .cpu_of
-            .map(cpu_clock::of_process)
-            .transpose()
-            .map_err(system("server's CPU clock"))?;
-        Ok(Self {
-            wall: Instant::now(),
-            client_cpu: cpu_clock::own(),
-            server_cpu,
-        })
+        let server_cpu = options.cpu_of.map(cpu_clock::of_process).transpose().map_err(system("server's CPU clock"))?;
+        Ok(Self { wall: Instant::now(), client_cpu: cpu_clock::own(), server_cpu })
     }
 }
 
@@ -142,27 +124,20 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         server_cpu: None,
     };
     let mut events = Vec::with_capacity(BATCH);
-    let mut phase = Phase::WarmUp {
-        until: Instant::now() + options.warmup,
-    };
+    let mut phase = Phase::WarmUp { until: Instant::now() + options.warmup };
     clients.start_all(&mut report)?;
 
     while clients.open > 0 {
         events.clear();
-        match epoll::wait(
-            &clients.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            Some(&IDLE),
-        ) {
+        match epoll::wait(&clients.epoll, rustix::buffer::spare_capacity(&mut events), Some(&IDLE)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(system("epoll_wait")(error)),
         }
         let now = Instant::now();
         phase = match phase {
-            Phase::WarmUp { until } if now >= until => Phase::Measure {
-                begin: Mark::now(options)?,
-                until: now + options.measured,
-            },
+            Phase::WarmUp { until } if now >= until => {
+                Phase::Measure { begin: Mark::now(options)?, until: now + options.measured }
+            }
             Phase::Measure { begin, until } if now >= until => {
                 report.close_window(&begin, &Mark::now(options)?);
                 Phase::Drain { until: now + DRAIN }
@@ -189,10 +164,7 @@ impl Report {
         self.messages = self.latencies.total();
         self.elapsed = end.wall - begin.wall;
         self.client_cpu = end.client_cpu.saturating_sub(begin.client_cpu);
-        self.server_cpu = end
-            .server_cpu
-            .zip(begin.server_cpu)
-            .map(|(end, begin)| end.saturating_sub(begin));
+        self.server_cpu = end.server_cpu.zip(begin.server_cpu).map(|(end, begin)| end.saturating_sub(begin));
     }
 }
 
@@ -214,22 +186,17 @@ impl Clients {
         let mut connections = Vec::with_capacity(options.connections);
         for number in 0..options.connections {
             let connection =
-                Connection::open(&options.target, number, options.size_bytes, options.lines)
+                Connection::open(&options.target, number, options.size_bytes, options.lines, options.http.as_deref())
                     .map_err(system("connecting"))?;
-            epoll::add(
-                &epoll,
-                &connection,
-                epoll::EventData::new_u64(number as u64),
-                READABLE,
-            )
-            .map_err(system("epoll_ctl"))?;
+            epoll::add(&epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
+                .map_err(system("epoll_ctl"))?;
             connections.push(Some(connection));
         }
         Ok(Self {
             epoll,
             connections,
             open: options.connections,
-            scratch: vec![0; options.size_bytes + 1],
+            scratch: vec![0; (options.size_bytes + 1).max(ANSWER_BYTES)],
         })
     }
 
@@ -243,16 +210,8 @@ impl Clients {
         Ok(())
     }
 
-    fn on_event(
-        &mut self,
-        event: &epoll::Event,
-        phase: &Phase,
-        report: &mut Report,
-    ) -> Result<(), Failure> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the number is the index it was registered with"
-        )]
+    fn on_event(&mut self, event: &epoll::Event, phase: &Phase, report: &mut Report) -> Result<(), Failure> {
+        #[expect(clippy::cast_possible_truncation, reason = "the number is the index it was registered with")]
         let number = event.data.u64() as usize;
         let flags = event.flags;
         if flags.contains(epoll::EventFlags::OUT) {
@@ -277,9 +236,8 @@ impl Clients {
                 connection.start_next(now);
                 self.send(number, report)
             }
-            Ok(Received::Wrong { at, bytes }) => {
-                Err(Failure::Bytes(self.explain(number, at, &bytes)))
-            }
+            Ok(Received::Wrong { at, bytes }) => Err(Failure::Bytes(self.explain(number, at, &bytes))),
+            Ok(Received::WrongAnswer(sentence)) => Err(Failure::Bytes(sentence)),
             Ok(Received::Closed) | Err(_) => {
                 self.lose(number, report);
                 Ok(())
@@ -297,18 +255,9 @@ impl Clients {
             Ok(sent) => {
                 connection.waits_for_room = sent == Sent::Part;
                 if connection.waits_for_room != was_waiting {
-                    let flags = if connection.waits_for_room {
-                        WRITABLE_TOO
-                    } else {
-                        READABLE
-                    };
-                    epoll::modify(
-                        &self.epoll,
-                        &*connection,
-                        epoll::EventData::new_u64(number as u64),
-                        flags,
-                    )
-                    .map_err(system("epoll_ctl"))?;
+                    let flags = if connection.waits_for_room { WRITABLE_TOO } else { READABLE };
+                    epoll::modify(&self.epoll, &*connection, epoll::EventData::new_u64(number as u64), flags)
+                        .map_err(system("epoll_ctl"))?;
                 }
             }
             Err(_) => self.lose(number, report),
@@ -324,9 +273,7 @@ impl Clients {
 
     /// Says whose the wrong bytes are, as far as the messages under way tell.
     fn explain(&self, number: usize, at: usize, bytes: &[u8]) -> String {
-        let sequence = self.connections[number]
-            .as_ref()
-            .map_or(0, |connection| connection.payload().sequence());
+        let sequence = self.connections[number].as_ref().and_then(Connection::payload).map_or(0, Payload::sequence);
         let place = format!("connection {number}, message {sequence}, byte {at}");
         // Fewer bytes would fit some connection by chance.
         let evidence = &bytes[..bytes.len().min(16)];
@@ -336,13 +283,9 @@ impl Clients {
                 .iter()
                 .enumerate()
                 .filter(|(index, _)| *index != number)
-                .find_map(|(index, other)| {
-                    Some((index, other.as_ref()?.payload().owner(at, evidence)?))
-                });
+                .find_map(|(index, other)| Some((index, other.as_ref()?.payload()?.owner(at, evidence)?)));
             if let Some((index, message)) = owner {
-                return format!(
-                    "byte from another connection: {place} is message {message} of connection {index}"
-                );
+                return format!("byte from another connection: {place} is message {message} of connection {index}");
             }
         }
         format!("byte that was not sent: {place} came back as {evidence:02x?}")
