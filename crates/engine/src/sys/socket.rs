@@ -1,7 +1,7 @@
 //! Moving bytes over a connected socket.
 //!
-//! Sockets are non-blocking; "would block" is a value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that
-//! has gone is an `EPIPE`, never a signal.
+//! "Would block" is a value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that has gone is an `EPIPE`, never
+//! a signal. A transport's sockets are non-blocking; the calls named `_nowait` do not block on any socket.
 
 use core::mem::MaybeUninit;
 use std::io::IoSlice;
@@ -42,6 +42,37 @@ pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>>
             rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
         }),
     })
+}
+
+/// As [`receive`], without blocking, whatever the mode of the socket. With an empty `buffer` the kernel is asked all the same.
+///
+/// # Errors
+/// As for [`receive`].
+pub fn receive_nowait(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
+    non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, length)| length)))
+}
+
+/// Sends `bytes` with one system call and without blocking, whatever the mode of the socket; the count of bytes taken,
+/// `None` when the socket is full.
+///
+/// # Errors
+/// As for [`send`].
+pub fn send_nowait(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>> {
+    non_blocking(retry("send", || rustix::net::send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)))
+}
+
+/// What tells an open socket from every other that its descriptor's number ever names: the kernel's cookie of the socket,
+/// or where there is none (before Linux 4.12) the number of its inode.
+///
+/// # Errors
+/// `EBADF`, or `ENOTSOCK` for what is no socket.
+pub fn identity(fd: BorrowedFd<'_>) -> Result<u64> {
+    match retry("getsockopt", || sockopt::socket_cookie(fd)) {
+        Err(Error { errno: Errno::NOPROTOOPT, .. }) => {
+            retry("fstat", || rustix::fs::fstat(fd)).map(|status| status.st_ino)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Ends the sending direction: the peer reads the end of the stream after what was sent.
