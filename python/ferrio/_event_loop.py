@@ -38,6 +38,7 @@ from ._fork import follow_forks
 from ._pipe import ReadPipeTransport, WritePipeTransport
 from ._resolve import numeric_address
 from ._selector import ReactorSelector
+from ._sockets import ConnectionMethods
 from ._statistics import Statistics
 from ._subprocess import Children, SubprocessTransport, has_other_watcher
 from ._transport import SocketTransport
@@ -58,11 +59,13 @@ _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._forma
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 # A program that replaces one of these on its loop, or the class of sockets, gets asyncio's own steps.
 _SOCKET = socket.socket
-_OVERRIDABLE = frozenset({"sock_connect", "getaddrinfo", "create_task", "_make_socket_transport", "_accept_connection2"})
+_OVERRIDABLE = frozenset(
+    {"sock_connect", "getaddrinfo", "create_task", "_make_socket_transport", "_accept_connection2"}
+)
 _NAMED_OPTIONS = frozenset(asyncio.base_events.BaseEventLoop.create_connection.__kwdefaults__ or ())
 
 
-class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
+class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelectorEventLoop):
     """An asyncio event loop whose core is native.
 
     Args:
@@ -273,6 +276,7 @@ class Loop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
                 with new:
                     new.setblocking(False)
                     os.dup2(new.fileno(), ours.fileno(), inheritable=False)
+
     # Stream transports are the native half's; others are entered here.
     @property
     def _transports(self) -> Transports:
@@ -545,9 +549,7 @@ def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> N
     loop.call_exception_handler(context)
 
 
-def report_failed_welcome(
-    loop: Loop, exception: BaseException, protocol: asyncio.BaseProtocol | None
-) -> None:
+def report_failed_welcome(loop: Loop, exception: BaseException, protocol: asyncio.BaseProtocol | None) -> None:
     """Tell the loop's exception handler that an accepted connection has come to nothing, as asyncio does in debug mode."""
     context: dict[str, Any] = {
         "message": "Error on transport creation for incoming connection",

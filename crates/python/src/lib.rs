@@ -9,6 +9,7 @@ mod handle;
 mod heap_type;
 mod object;
 mod pipe;
+mod sock;
 mod sync;
 mod task;
 mod trampoline;
@@ -25,6 +26,7 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::register(module)?;
     pipe::register(module)?;
     connect::register(module)?;
+    sock::register(module)?;
     transport::register(module)?;
     sync::register(module)
 }

@@ -21,6 +21,7 @@ use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
 use crate::handle::{RunningGate, TimerRef};
 use crate::object::Object;
+use crate::sock::{Registration, Sockets};
 use crate::transport::{Holders, Recycled};
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
@@ -34,6 +35,8 @@ pub(crate) enum Source {
     Watch { file: Object, reader: Option<Object>, writer: Option<Object> },
     /// A transport; present while it watches or sends, so that an idle, forgotten transport can be collected.
     Transport(Option<Object>),
+    /// A socket of `sock_recv` and its relatives.
+    Socket(Registration),
 }
 
 /// The backend.
@@ -54,6 +57,8 @@ pub(crate) struct LoopCore {
     pub(crate) holders: Guarded<Holders>,
     /// Handles of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     foreseen: Guarded<Vec<Object>>,
+    /// Sockets of `sock_recv` and its relatives, by number.
+    pub(crate) sockets: Guarded<Sockets>,
     pub(super) inbox: Inbox<Object>,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
@@ -109,6 +114,8 @@ pub(super) struct Flags {
     pub(super) starts_eagerly: Flag,
     /// A program has replaced `call_soon`: tasks are to be scheduled through it.
     pub(super) has_other_call_soon: Flag,
+    /// The last large `sock_recv` brought much.
+    receives_large: Flag,
 }
 
 impl LoopCore {
@@ -292,6 +299,15 @@ impl LoopCore {
         drop(surplus);
     }
 
+    /// Whether the last `sock_recv` for much brought much.
+    pub(crate) fn receives_large(&self) -> bool {
+        self.flags.receives_large.get()
+    }
+
+    pub(crate) fn set_receives_large(&self, large: bool) {
+        self.flags.receives_large.set(large);
+    }
+
     /// Notes a transport whose bytes are to be flushed when the entry under way has run.
     pub(crate) fn cork(&self, py: Python<'_>, transport: Object) {
         self.flags.has_corked.set(true);
@@ -316,6 +332,7 @@ impl LoopCore {
             watches: Guarded::default(),
             holders: Guarded::default(),
             foreseen: Guarded::default(),
+            sockets: Guarded::default(),
             inbox: Inbox::new(),
             wake: Guarded::new(Some(wake)),
             running: RunningGate::default(),
@@ -353,10 +370,12 @@ impl LoopCore {
                             transport.visit(&visit)?;
                         }
                     }
+                    Source::Socket(registration) => registration.visit(&visit)?,
                 }
             }
             Ok(())
         })?;
+        self.sockets.with(py, |sockets| sockets.visit(&visit))?;
         self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
     }
 
@@ -378,11 +397,12 @@ impl LoopCore {
         });
         let wake = self.wake.with(py, Option::take);
         let watches = self.watches.with(py, core::mem::take);
+        let sockets = self.sockets.with(py, core::mem::take);
         let corked = self.corked.with(py, core::mem::take);
         let recycled = self.recycled.with(py, Option::take);
         self.flags.has_foreseen.set(false);
         let foreseen = self.foreseen.with(py, core::mem::take);
         let factory = self.task_factory.with(py, Option::take);
-        drop((released, watches, corked, recycled, foreseen, wake, factory));
+        drop((released, watches, sockets, corked, recycled, foreseen, wake, factory));
     }
 }

@@ -5,6 +5,7 @@ use ferrio_engine::reactor::Work;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::core::Source;
+use super::watch::Direction;
 use crate::accept::Accepted;
 use crate::handle::TimerRef;
 use crate::object::Object;
@@ -25,6 +26,8 @@ pub(crate) enum Entry {
     Wake(Object),
     /// A transport whose descriptor can make progress. The key may have ended since.
     Transport { key: Key, ready: Interest },
+    /// A socket of `sock_recv` and its relatives can make progress. The key may have ended since.
+    Socket { key: Key, direction: Direction },
 }
 
 impl Entry {
@@ -34,7 +37,11 @@ impl Entry {
             Self::Handle(handle) => Self::Handle(handle.clone()),
             Self::Step { task, error } => Self::Step { task: task.clone(), error: error.clone() },
             Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
-            Self::Accepted(_) | Self::StartReading(_) | Self::Wake(_) | Self::Transport { .. } => return None,
+            Self::Accepted(_)
+            | Self::StartReading(_)
+            | Self::Wake(_)
+            | Self::Transport { .. }
+            | Self::Socket { .. } => return None,
         })
     }
 
@@ -51,7 +58,7 @@ impl Entry {
                 task.visit(visit)?;
                 future.visit(visit)
             }
-            Self::Transport { .. } => Ok(()),
+            Self::Transport { .. } | Self::Socket { .. } => Ok(()),
         }
     }
 }

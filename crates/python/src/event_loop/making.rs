@@ -77,8 +77,11 @@ fast!(create_task, |py, object, arguments| {
     call_inherited(py, &inherited.create_task, object, arguments)
 });
 
-no_arguments!(create_future, |py, object| {
-    // SAFETY: a method of the core's type.
+no_arguments!(create_future, |py, object| new_future(py, object));
+
+/// `loop.create_future()`, for the loop at `object`.
+pub(crate) fn new_future(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
+    // SAFETY: callers show a loop.
     let core = unsafe { LoopCore::of(py, object) };
     let inherited = inherited(py)?;
     if !core.flags.native_tasks.get() || !inherited.future.is_unchanged() {
@@ -88,7 +91,7 @@ no_arguments!(create_future, |py, object| {
         return unsafe { Object::from_owned(future) }.ok_or_else(|| PyErr::fetch(py));
     }
     if core.is_debug() { task::future::create_traced(py, object) } else { task::future::create(py, object) }
-});
+}
 
 /// `method(object, *args, **keywords)`.
 #[cold]

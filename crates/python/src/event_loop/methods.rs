@@ -68,9 +68,9 @@ impl LoopCore {
         self.watched(py, fd).bits()
     }
 
-    /// The numbers of the descriptors that `add_reader` and `add_writer` watch.
+    /// The numbers of the descriptors that `add_reader`, `add_writer` and `sock_*` watch.
     fn _watched_descriptors(&self, py: Python<'_>) -> Vec<i32> {
-        self.watches.with(py, |watches| watches.keys().copied().collect())
+        self.watched_numbers(py)
     }
 
     /// Makes a handle ready, one of asyncio's own or ours.
@@ -149,7 +149,11 @@ impl LoopCore {
                 Entry::Handle(handle) => handle.clone(),
                 Entry::Step { task, error } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
                 Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
-                Entry::Accepted(_) | Entry::StartReading(_) | Entry::Wake(_) | Entry::Transport { .. } => continue,
+                Entry::Accepted(_)
+                | Entry::StartReading(_)
+                | Entry::Wake(_)
+                | Entry::Transport { .. }
+                | Entry::Socket { .. } => continue,
             };
             handles.append(handle.bind(py))?;
         }

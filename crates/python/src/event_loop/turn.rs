@@ -9,10 +9,11 @@ use rustix::io::Errno;
 
 use super::core::{LoopCore, Source};
 use super::entry::Entry;
+use super::watch::Direction;
 use crate::convert::errors::os_error;
 use crate::handle::{self, TimerRef};
 use crate::object::Object;
-use crate::{task, transport};
+use crate::{sock, task, transport};
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
@@ -123,6 +124,11 @@ impl LoopCore {
                 None => {}
                 Some(Source::Wake) => return true,
                 Some(Source::Transport(_)) => reactor.ready.push(Entry::Transport { key, ready }),
+                Some(Source::Socket(_)) => {
+                    for direction in Direction::of(ready) {
+                        reactor.ready.push(Entry::Socket { key, direction });
+                    }
+                }
                 Some(Source::Watch { reader, writer, .. }) => {
                     let reader = reader.as_ref().filter(|_| ready.reads()).cloned();
                     let writer = writer.as_ref().filter(|_| ready.writes()).cloned();
@@ -160,6 +166,7 @@ impl LoopCore {
                 outcome
             }
             Entry::Wake(waiter) => transport::wake(py, self, &waiter),
+            Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
                 let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
                     Some(Source::Transport(transport)) => transport.clone(),

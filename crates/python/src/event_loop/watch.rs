@@ -14,18 +14,26 @@ use pyo3::types::{PyInt, PyType};
 use super::core::{LoopCore, Source};
 use crate::convert::arguments::{Arguments, unexpected_keyword};
 use crate::convert::errors::os_error;
-use crate::handle::{Kind, Recipe};
+use crate::handle::{Kind, Recipe, is_called_with};
 use crate::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
 use crate::object::Object;
+use crate::sock;
 
+/// One of the two that a descriptor has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+pub(crate) enum Direction {
     Read,
     Write,
 }
 
 impl Direction {
-    const fn interest(self) -> Interest {
+    /// The directions of an interest, reading first.
+    pub(crate) fn of(interest: Interest) -> impl Iterator<Item = Self> {
+        let read = interest.reads().then_some(Self::Read);
+        read.into_iter().chain(interest.writes().then_some(Self::Write))
+    }
+
+    pub(crate) const fn interest(self) -> Interest {
         match self {
             Self::Read => Interest::READ,
             Self::Write => Interest::WRITE,
@@ -102,10 +110,31 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
         Recipe { kind: Kind::Plain, event_loop: object, callback: *callback, args, context, trace: core.is_debug() }
             .make(py)?;
     let known = core.watches.with(py, |watches| watches.get(&fd).copied());
-    let key = match known {
-        Some(key) => key,
-        None => attach(py, core, fd, Object::new(file))?,
+    let key = if let Some(key) = known {
+        key
+    } else {
+        let waiting = sock::release(py, core, fd, None)?;
+        let key = attach(py, core, fd, Object::new(file))?;
+        for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
+            // SAFETY: the loop whose method is running.
+            let event_loop = unsafe { Object::from_borrowed(object) };
+            sock::behind_handle(py, &event_loop, core, fd, other, &waiter)?;
+        }
+        key
     };
+    install(py, core, fd, key, direction, handle, known.is_none())
+}
+
+/// Sets the callback of one direction of a key; one that it replaces is cancelled.
+fn install(
+    py: Python<'_>,
+    core: &LoopCore,
+    fd: RawFd,
+    key: Key,
+    direction: Direction,
+    handle: Object,
+    is_new: bool,
+) -> PyResult<Object> {
     let replaced = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) | direction.interest();
         reactor.backend.watch(key, interest)?;
@@ -118,7 +147,7 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
         }
         Ok(None) => {}
         Err(error) => {
-            if known.is_none() {
+            if is_new {
                 detach(py, core, fd, key);
             }
             return Err(os_error(py, error));
@@ -147,7 +176,9 @@ fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
 
 /// Ends one direction of a descriptor; whether there was a callback.
 fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
-    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else { return Ok(false) };
+    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else {
+        return Ok(sock::orphan(py, core, fd, direction));
+    };
     let (removed, is_last) = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) & !direction.interest();
         // Only less is watched; a descriptor closed from outside has lost its registration already.
@@ -172,14 +203,77 @@ impl LoopCore {
     pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
         remove(py, self, fd, Direction::Read)?;
         remove(py, self, fd, Direction::Write)?;
+        drop(sock::release(py, self, fd, None)?);
         Ok(())
     }
 
-    /// What is watched for a number, by `add_reader`, `add_writer` or a transport.
+    /// What is watched for a number, by `add_reader`, `add_writer` or `sock_*`.
     pub(super) fn watched(&self, py: Python<'_>, fd: RawFd) -> Interest {
-        let Some(key) = self.watches.with(py, |watches| watches.get(&fd).copied()) else { return Interest::NONE };
-        self.with_reactor(py, |reactor| reactor.backend.watched(key))
+        let key = self.watches.with(py, |watches| watches.get(&fd).copied());
+        let key = key.or_else(|| {
+            self.sockets.with(py, |sockets| sockets.numbers().find(|&(number, _)| number == fd).map(|(_, key)| key))
+        });
+        key.map_or(Interest::NONE, |key| self.with_reactor(py, |reactor| reactor.backend.watched(key)))
     }
+
+    /// The numbers for which [`Self::watched`] tells of something.
+    pub(super) fn watched_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
+        let sockets: Vec<_> = self.sockets.with(py, |sockets| sockets.numbers().collect());
+        let waiting = self.with_reactor(py, |reactor| {
+            sockets.into_iter().filter(|&(_, key)| !reactor.backend.watched(key).is_none()).collect::<Vec<_>>()
+        });
+        let mut numbers: Vec<RawFd> = self.watches.with(py, |watches| watches.keys().copied().collect());
+        numbers.extend(waiting.into_iter().map(|(fd, _)| fd));
+        numbers
+    }
+}
+
+/// Whether `add_reader` or `add_writer` watch a number.
+pub(crate) fn is_number_watched(py: Python<'_>, core: &LoopCore, fd: RawFd) -> bool {
+    core.watches.with(py, |watches| watches.contains_key(&fd))
+}
+
+/// Makes `callback(argument)` the reader or the writer of a number that is watched.
+pub(crate) fn wait_behind_handle(
+    py: Python<'_>,
+    event_loop: &Object,
+    core: &LoopCore,
+    fd: RawFd,
+    direction: Direction,
+    callback: &Bound<'_, PyAny>,
+    argument: &Object,
+) -> PyResult<Object> {
+    let handle = Recipe {
+        kind: Kind::Plain,
+        event_loop: event_loop.as_ptr(),
+        callback: callback.as_ptr(),
+        args: &[argument.as_ptr()],
+        context: None,
+        trace: core.is_debug(),
+    }
+    .make(py)?;
+    match core.watches.with(py, |watches| watches.get(&fd).copied()) {
+        Some(key) => install(py, core, fd, key, direction, handle, false),
+        None => Ok(handle),
+    }
+}
+
+/// Ends a direction of a number, if its callback is one that [`wait_behind_handle`] has made for `argument`.
+pub(crate) fn forget_waiter(
+    py: Python<'_>,
+    core: &LoopCore,
+    fd: RawFd,
+    direction: Direction,
+    argument: &Object,
+) -> PyResult<()> {
+    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else { return Ok(()) };
+    let handle = core.with_reactor(py, |reactor| {
+        reactor.sources.get_mut(key).and_then(|source| direction.place(source)).and_then(|place| place.clone())
+    });
+    if handle.is_some_and(|handle| is_called_with(&handle, argument)) {
+        remove(py, core, fd, direction)?;
+    }
+    Ok(())
 }
 
 fast!(add_reader, |py, object, arguments| add(py, object, arguments, Direction::Read));

@@ -140,6 +140,20 @@ pub(crate) unsafe fn is_cancelled(handle: *mut ffi::PyObject) -> bool {
     handle.peek(Slot::Cancelled) == unsafe { ffi::Py_True() }
 }
 
+/// Whether a handle of this folder's types calls its callback with `argument` alone.
+pub(crate) fn is_called_with(handle: &Object, argument: &Object) -> bool {
+    // SAFETY: callers show such handles.
+    let Some(args) = (unsafe { Handle::of(handle.as_ptr()) }).get(Slot::Args) else { return false };
+    // SAFETY: a live object.
+    if unsafe { ffi::PyTuple_CheckExact(args.as_ptr()) } == 0 {
+        return false;
+    }
+    // SAFETY: a tuple.
+    let count = unsafe { ffi::PyTuple_GET_SIZE(args.as_ptr()) };
+    // SAFETY: a tuple with that item.
+    count == 1 && unsafe { ffi::PyTuple_GET_ITEM(args.as_ptr(), 0) } == argument.as_ptr()
+}
+
 /// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.
 pub(crate) fn offset_of(class: &Bound<'_, PyType>, name: &str) -> PyResult<usize> {
     let descriptor = class.getattr("__dict__")?.get_item(name)?;

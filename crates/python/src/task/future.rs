@@ -67,15 +67,18 @@ pub(crate) fn create_traced(py: Python<'_>, event_loop: *mut ffi::PyObject) -> P
     Ok(object)
 }
 
+/// Whether a future is a `ferrio.Future` and nothing derived, which the functions here take.
+pub(crate) fn is_own(future: &Object) -> bool {
+    is_exact(future.as_ptr())
+}
+
 /// Whether the future can still be completed.
-#[expect(dead_code, reason = "for native awaitables")]
 pub(crate) fn is_pending(future: &Object) -> bool {
     // SAFETY: callers pass futures.
     unsafe { Fields::of(future.as_ptr()) }.is_pending()
 }
 
 /// Marks the future as handed to a task by an `await`: what its own iterator does before it yields it.
-#[expect(dead_code, reason = "for native awaitables")]
 pub(crate) fn set_blocking(future: &Object) {
     // SAFETY: callers pass futures.
     unsafe { Fields::of(future.as_ptr()) }.set_flag(Flag::Blocking, true);

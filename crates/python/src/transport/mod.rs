@@ -19,7 +19,7 @@ pub(crate) use ctype::register;
 pub(crate) use descriptor::Holders;
 pub(crate) use details::abandon;
 pub(crate) use read::received_bytes;
-pub(crate) use recycled::Recycled;
+pub(crate) use recycled::{Recycled, bytes as recycled_bytes};
 pub(crate) use write::{flush_corked, forget_queued};
 
 use ferrio_engine::backend::{Interest, Key};

@@ -30,7 +30,7 @@ pub(crate) struct Recycled {
 }
 
 /// A `bytes` with a copy of `data`.
-pub(super) fn bytes(py: Python<'_>, place: &Guarded<Option<Recycled>>, data: &[u8]) -> Object {
+pub(crate) fn bytes(py: Python<'_>, place: &Guarded<Option<Recycled>>, data: &[u8]) -> Object {
     if cfg!(Py_GIL_DISABLED) || !RECYCLED_BYTES.contains(&data.len()) {
         return Object::new(PyBytes::new(py, data));
     }

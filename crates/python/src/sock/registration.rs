@@ -1,0 +1,399 @@
+//! Which sockets wait, or have waited: their registrations with the kernel, by number.
+//!
+//! The first wait of a socket attaches its descriptor; the registration then stays, so that later waits cost no system
+//! call. It goes when the socket object is collected, when another file takes the number, and when the number is given to
+//! `add_reader`, `add_writer` or a transport.
+//!
+//! # Who a number belongs to
+//! A registration names its socket by the object (weakly: its end is told by a callback) and by the kernel's identity of the
+//! open socket, which is asked for at every wait. So these are told apart:
+//!
+//! | the wait is of | the number names | then |
+//! | --- | --- | --- |
+//! | the same object | the same socket | the registration is used |
+//! | the same object | another socket (`dup2`) | it is made anew, and keeps its waiters |
+//! | another object | the same socket (two objects share a number) | as above |
+//! | another object | another socket (closed, and opened anew) | it is made anew; what waited for the old one fails with `EBADF`, and so does whatever the old object begins |
+//!
+//! A wait that has ended asks the kernel once more: an operation whose number has changed hands meanwhile fails with `EBADF`
+//! instead of using it.
+//!
+//! # Waiters
+//! One for each direction, as with `add_reader`: a second wait takes the place of the first, which is then woken by nobody,
+//! as in asyncio. While `add_reader` or `add_writer` watch the number, waiters wait behind handles there, so that either
+//! replaces the other exactly as in asyncio.
+//!
+//! # Invariants
+//! 1. A number in `by_number` leads to a key whose source is a [`Registration`] of that number.
+//! 2. `by_weak` has the weak reference of every registration and of every stale socket, and nothing else.
+//! 3. A registration holds no reference to its socket.
+
+use std::collections::HashMap;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use ferrio_engine::backend::{Backend, Key, Usage};
+use ferrio_engine::sys::Error;
+use ferrio_engine::sys::socket::identity;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyVisit};
+use rustix::io::Errno;
+
+use super::waiter;
+use crate::convert::errors::os_error;
+use crate::event_loop::{Direction, LoopCore, Source, forget_waiter, is_number_watched, wait_behind_handle};
+use crate::object::Object;
+
+/// A socket's registration.
+pub(crate) struct Registration {
+    /// Address of the socket object, which `weak` refers to.
+    socket: usize,
+    weak: Object,
+    /// What the kernel calls the open socket.
+    identity: u64,
+    reader: Option<Object>,
+    writer: Option<Object>,
+}
+
+impl Registration {
+    fn place(&mut self, direction: Direction) -> &mut Option<Object> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+
+    /// Shows what it holds to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.weak.visit(visit)?;
+        self.reader.iter().chain(&self.writer).try_for_each(|waiter| waiter.visit(visit))
+    }
+}
+
+/// Whose weak reference it is.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// Of the socket that is registered under this number.
+    Number(RawFd),
+    /// Of a stale socket, with its address.
+    Stale(usize),
+}
+
+/// The loop's table of sockets.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    by_number: Vec<Option<Key>>,
+    by_weak: HashMap<usize, Owner>,
+    /// Sockets that believe to have a number which another file has got, by address: their weak reference, and what the
+    /// kernel called them.
+    stale: HashMap<usize, (Object, u64)>,
+    /// The dictionary of those of the loop's `_transports` that the native half does not know.
+    entered: Option<Object>,
+}
+
+impl Sockets {
+    fn key(&self, fd: RawFd) -> Option<Key> {
+        self.by_number.get(usize::try_from(fd).ok()?).copied().flatten()
+    }
+
+    fn take_key(&mut self, fd: RawFd) -> Option<Key> {
+        self.by_number.get_mut(usize::try_from(fd).ok()?)?.take()
+    }
+
+    /// The numbers for which something waits or has waited.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (RawFd, Key)> {
+        (0..).zip(&self.by_number).filter_map(|(fd, key)| key.map(|key| (fd, key)))
+    }
+
+    /// Shows what it holds to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.stale.values().map(|(weak, _)| weak).chain(&self.entered).try_for_each(|object| object.visit(visit))
+    }
+}
+
+fn address(object: &Bound<'_, PyAny>) -> usize {
+    object.as_ptr().addr()
+}
+
+fn key_of(py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Key> {
+    core.sockets.with(py, |sockets| sockets.key(fd))
+}
+
+/// What the kernel calls the socket behind a number.
+pub(super) fn identity_of(fd: RawFd) -> Result<u64, Error> {
+    if fd < 0 {
+        return Err(Error::new("getsockopt", Errno::BADF));
+    }
+    // SAFETY: not negative; the kernel answers a number that is not open with an error.
+    identity(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Whether `socket` believes to have a number which another file has got since it last waited: it must not use it.
+pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> bool {
+    let known = core.sockets.with(py, |sockets| {
+        if sockets.stale.is_empty() { None } else { sockets.stale.get(&address(socket)).map(|&(_, known)| known) }
+    });
+    known.is_some_and(|known| identity_of(fd) != Ok(known))
+}
+
+/// Waits until `socket` can make progress: a waiter for the operation to yield, and what the kernel calls the socket that it
+/// waits for.
+///
+/// The caller's attempt has just been refused (`EAGAIN`).
+pub(super) fn wait(
+    py: Python<'_>,
+    event_loop: &Object,
+    socket: &Bound<'_, PyAny>,
+    fd: RawFd,
+    direction: Direction,
+) -> PyResult<(Object, u64)> {
+    // SAFETY: operations are made for loops.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    ensure_no_transport(py, core, event_loop.bind(py), fd)?;
+    core.check_closed()?;
+    if fd < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
+    }
+    let identity = identity_of(fd).map_err(|error| os_error(py, error))?;
+    let waiter = waiter::make(py, event_loop)?;
+    if is_number_watched(py, core, fd) {
+        behind_handle(py, event_loop, core, fd, direction, &waiter)?;
+        return Ok((waiter, identity));
+    }
+    let known = key_of(py, core, fd);
+    let current = core.with_reactor(py, |reactor| {
+        known.filter(|&key| {
+            matches!(reactor.sources.get(key), Some(Source::Socket(registration))
+                if registration.socket == address(socket) && registration.identity == identity)
+        })
+    });
+    let key = match current {
+        Some(key) => key,
+        None => register(py, event_loop, core, socket, fd, identity)?,
+    };
+    let displaced = enter(py, core, key, direction, &waiter).map_err(|error| os_error(py, error))?;
+    drop(displaced);
+    Ok((waiter, identity))
+}
+
+/// Puts a waiter into a registration; the one that it takes the place of comes back.
+fn enter(
+    py: Python<'_>,
+    core: &LoopCore,
+    key: Key,
+    direction: Direction,
+    waiter: &Object,
+) -> Result<Option<Object>, Error> {
+    core.with_reactor(py, |reactor| {
+        if direction == Direction::Read {
+            reactor.backend.refused(key);
+        }
+        let interest = reactor.backend.watched(key) | direction.interest();
+        reactor.backend.watch(key, interest)?;
+        Ok(match reactor.sources.get_mut(key) {
+            Some(Source::Socket(registration)) => registration.place(direction).replace(waiter.clone()),
+            _ => None,
+        })
+    })
+}
+
+/// Attaches a socket's descriptor; what was registered under the number goes.
+fn register(
+    py: Python<'_>,
+    event_loop: &Object,
+    core: &LoopCore,
+    socket: &Bound<'_, PyAny>,
+    fd: RawFd,
+    identity: u64,
+) -> PyResult<Key> {
+    let former = release(py, core, fd, Some(socket))?;
+    let forget = event_loop.bind(py).getattr(pyo3::intern!(py, "_forget_socket"))?;
+    let weak = Object::new(PyWeakrefReference::new_with(socket, forget)?);
+    let weak_address = weak.as_ptr().addr();
+    let registration = Registration { socket: address(socket), weak, identity, reader: None, writer: None };
+    let attached = core.with_reactor(py, |reactor| {
+        let key = reactor.sources.insert(Source::Socket(registration));
+        // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        match reactor.backend.attach(key, borrowed, Usage::Attempts) {
+            Ok(()) => Ok(key),
+            Err(error) => Err((error, reactor.sources.remove(key))),
+        }
+    });
+    let key = attached.map_err(|(error, registration)| {
+        drop(registration);
+        os_error(py, error)
+    })?;
+    let stale = core.sockets.with(py, |sockets| {
+        let index = usize::try_from(fd).unwrap_or_default();
+        if sockets.by_number.len() <= index {
+            sockets.by_number.resize(index + 1, None);
+        }
+        sockets.by_number[index] = Some(key);
+        sockets.by_weak.insert(weak_address, Owner::Number(fd));
+        let stale = sockets.stale.remove(&address(socket));
+        if let Some((weak, _)) = &stale {
+            sockets.by_weak.remove(&weak.as_ptr().addr());
+        }
+        stale
+    });
+    drop(stale);
+    for (direction, waiter) in former {
+        enter(py, core, key, direction, &waiter).map_err(|error| os_error(py, error))?;
+    }
+    Ok(key)
+}
+
+/// Ends the registration of a number, which is given to `taker`: a socket object, or (`None`) somebody else.
+///
+/// Waiters come back if the number still names the socket that they wait for. Those that wait for a socket which is gone
+/// are told so.
+pub(crate) fn release(
+    py: Python<'_>,
+    core: &LoopCore,
+    fd: RawFd,
+    taker: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Vec<(Direction, Object)>> {
+    let Some(key) = core.sockets.with(py, |sockets| sockets.take_key(fd)) else { return Ok(Vec::new()) };
+    let (chain, source) = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
+    drop(chain);
+    let Some(Source::Socket(registration)) = source else { return Ok(Vec::new()) };
+    let Registration { socket, weak, identity, reader, writer } = registration;
+    let is_same_object = taker.is_some_and(|taker| address(taker) == socket);
+    let is_replaced = !is_same_object && identity_of(fd) != Ok(identity);
+    let weak_address = weak.as_ptr().addr();
+    let released = core.sockets.with(py, |sockets| {
+        if is_replaced {
+            sockets.by_weak.insert(weak_address, Owner::Stale(socket));
+            sockets.stale.insert(socket, (weak, identity)).map(|(weak, _)| weak)
+        } else {
+            sockets.by_weak.remove(&weak_address);
+            Some(weak)
+        }
+    });
+    drop(released);
+    let waiters = [(Direction::Read, reader), (Direction::Write, writer)];
+    let waiters = waiters.into_iter().filter_map(|(direction, waiter)| waiter.map(|waiter| (direction, waiter)));
+    let mut kept = Vec::new();
+    for (direction, waiter) in waiters {
+        if is_replaced {
+            // It finds out for itself.
+            waiter::wake(py, &waiter)?;
+        } else {
+            kept.push((direction, waiter));
+        }
+    }
+    Ok(kept)
+}
+
+/// Puts a waiter behind a handle among the callbacks of `add_reader` and `add_writer`.
+pub(crate) fn behind_handle(
+    py: Python<'_>,
+    event_loop: &Object,
+    core: &LoopCore,
+    fd: RawFd,
+    direction: Direction,
+    waiter: &Object,
+) -> PyResult<()> {
+    let wake = event_loop.bind(py).getattr(pyo3::intern!(py, "_end_wait"))?;
+    wait_behind_handle(py, event_loop, core, fd, direction, &wake, waiter).map(drop)
+}
+
+/// A waiter is no longer interested, or has been woken.
+pub(super) fn leave(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction, waiter: &Object) -> PyResult<()> {
+    let Some(key) = key_of(py, core, fd) else { return forget_waiter(py, core, fd, direction, waiter) };
+    let removed = core.with_reactor(py, |reactor| match reactor.sources.get_mut(key) {
+        Some(Source::Socket(registration)) => {
+            registration.place(direction).take_if(|kept| kept.as_ptr() == waiter.as_ptr())
+        }
+        _ => None,
+    });
+    if removed.is_some() {
+        watch_rest(py, core, key, direction);
+    }
+    drop(removed);
+    Ok(())
+}
+
+/// Nobody shall be woken for this direction of the number any more; whether somebody would have been.
+pub(crate) fn orphan(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> bool {
+    let Some(key) = key_of(py, core, fd) else { return false };
+    let waiter = take(py, core, key, direction);
+    waiter.is_some()
+}
+
+fn watch_rest(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) {
+    core.with_reactor(py, |reactor| {
+        let rest = reactor.backend.watched(key) & !direction.interest();
+        // Only less is watched; a descriptor closed from outside has lost its registration already.
+        let _ = reactor.backend.watch(key, rest);
+    });
+}
+
+/// Takes the waiter of a direction out and watches the direction no more.
+fn take(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Option<Object> {
+    let waiter = core.with_reactor(py, |reactor| match reactor.sources.get_mut(key) {
+        Some(Source::Socket(registration)) => registration.place(direction).take(),
+        _ => None,
+    });
+    watch_rest(py, core, key, direction);
+    waiter
+}
+
+/// A registered socket can make progress in `direction`.
+///
+/// # Errors
+/// What must leave the loop.
+pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> PyResult<()> {
+    match take(py, core, key, direction) {
+        Some(waiter) => waiter::wake(py, &waiter),
+        None => Ok(()),
+    }
+}
+
+/// A socket object has been collected: its registration goes.
+pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Bound<'_, PyAny>) -> PyResult<()> {
+    match core.sockets.with(py, |sockets| sockets.by_weak.get(&address(weak)).copied()) {
+        Some(Owner::Number(fd)) => {
+            for (_, waiter) in release(py, core, fd, None)? {
+                // Of another object with the same number: it registers itself when it tries again.
+                waiter::wake(py, &waiter)?;
+            }
+            // Without a socket object there is none that could use a foreign number.
+            if let Some(Owner::Stale(socket)) = core.sockets.with(py, |sockets| sockets.by_weak.remove(&address(weak)))
+            {
+                drop(core.sockets.with(py, |sockets| sockets.stale.remove(&socket)));
+            }
+        }
+        Some(Owner::Stale(socket)) => {
+            let released = core.sockets.with(py, |sockets| {
+                sockets.by_weak.remove(&address(weak));
+                sockets.stale.remove(&socket)
+            });
+            drop(released);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// `RuntimeError`, in asyncio's words, when a transport uses the number.
+fn ensure_no_transport(py: Python<'_>, core: &LoopCore, event_loop: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<()> {
+    let entered = core.sockets.with(py, |sockets| sockets.entered.clone());
+    let entered = if let Some(entered) = entered {
+        entered
+    } else {
+        let entered = event_loop.getattr("_transports")?.getattr("_entered")?.getattr("data")?;
+        let entered = Object::new(entered);
+        let before = core.sockets.with(py, |sockets| sockets.entered.replace(entered.clone()));
+        drop(before);
+        entered
+    };
+    let entered = entered.bind(py).cast::<PyDict>()?;
+    let holder = core.holders.with(py, |holders| holders.holder(fd));
+    if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
+        event_loop.call_method1("_ensure_fd_no_transport", (fd,))?;
+    }
+    Ok(())
+}
