@@ -22,7 +22,9 @@ class NativeTasks:
     current_task = staticmethod(asyncio.current_task)
 
 
-class FerrioTask_FerrioFuture_Tests(NativeTasks, test_tasks.BaseTaskTests, test_tasks.SetMethodsTest, test_utils.TestCase):
+class FerrioTask_FerrioFuture_Tests(
+    NativeTasks, test_tasks.BaseTaskTests, test_tasks.SetMethodsTest, test_utils.TestCase
+):
     Task = ferrio.Task
     Future = ferrio.Future
 
