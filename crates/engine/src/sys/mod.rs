@@ -3,9 +3,11 @@
 //! Every function here retries `EINTR` where repeating the call is harmless, and reports a failure as an
 //! [`Error`]: the errno and the name of the call, so that the layer above can build the exact `OSError`.
 
+pub mod address;
 pub mod clock;
 pub mod epoll;
 pub mod error;
+pub mod message;
 mod number;
 pub mod pipe;
 pub mod socket;
