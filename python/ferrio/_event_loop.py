@@ -3,8 +3,7 @@
 The core (``_ferrio.LoopCore``) comes first in the method resolution order: scheduling, turning, the watching
 of descriptors and the state behind them are native. What runs once per loop or once per connection is
 asyncio's own code of the running interpreter, over the native parts: ``create_connection`` with happy
-eyeballs, ``create_server``, executors, exception handlers, asynchronous generators, subprocesses, pipes,
-datagrams.
+eyeballs, ``create_server``, executors, exception handlers, asynchronous generators, subprocesses, pipes.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._datagram import NATIVE_FAMILIES, DatagramSocketTransport
 from ._fork import follow_forks
 from ._pipe import ReadPipeTransport, WritePipeTransport
 from ._resolve import numeric_address
@@ -346,6 +346,22 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         extra: dict[str, Any] | None = None,
     ) -> WritePipeTransport:
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.DatagramTransport:
+        if sock.family not in NATIVE_FAMILIES:
+            transport: asyncio.DatagramTransport = super()._make_datagram_transport(  # type: ignore[misc]
+                sock, protocol, address, waiter, extra
+            )
+            return transport
+        self._ensure_fd_no_transport(sock)
+        return DatagramSocketTransport(self, sock, protocol, address, waiter, extra)
 
     def _start_serving(
         self,

@@ -35,6 +35,7 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
         "TRANSPORT",
     ),
     (re.compile(r"\b(?:_Unix)?(?P<kind>ReadPipe|WritePipe|Subprocess)Transport\b"), r"\g<kind>"),
+    (re.compile(r"\b(?:_SelectorDatagramTransport|DatagramSocketTransport|DatagramTransport)\b"), "TRANSPORT"),
     (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
     (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
     (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
@@ -46,7 +47,7 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\bwhen=\d+\.\d+"), "when=T"),
     (re.compile(r"\bpipe \d+"), "pipe N"),
     # Names cut short by reprlib.
-    (re.compile(r"<(?:_SelectorSoc|SocketTransp)\w*\.\.\."), "<TRANSPORT..."),
+    (re.compile(r"<(?:_SelectorSoc|SocketTransp|_SelectorDat|DatagramSoc)\w*\.\.\."), "<TRANSPORT..."),
     (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
     (re.compile(r"('(?:127\.0\.0\.\d|::1|localhost)', )\d+"), r"\1PORT"),
     (re.compile(r"\b(127\.0\.0\.\d|localhost):\d+"), r"\1:PORT"),

@@ -3,6 +3,7 @@
 mod accept;
 mod connect;
 mod convert;
+mod datagram;
 mod event_loop;
 mod guarded;
 mod handle;
@@ -28,5 +29,6 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     connect::register(module)?;
     sock::register(module)?;
     transport::register(module)?;
+    datagram::register(module)?;
     sync::register(module)
 }

@@ -43,6 +43,7 @@ names! {
     done
     eof_received
     fileno
+    datagram_received
     get_buffer
     proto
     set_exception

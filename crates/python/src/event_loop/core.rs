@@ -37,6 +37,8 @@ pub(crate) enum Source {
     Transport(Option<Object>),
     /// A socket of `sock_recv` and its relatives.
     Socket(Registration),
+    /// A datagram transport; present while it watches.
+    Datagram(Option<Object>),
 }
 
 /// The backend.
@@ -365,7 +367,7 @@ impl LoopCore {
                             handle.visit(&visit)?;
                         }
                     }
-                    Source::Transport(transport) => {
+                    Source::Transport(transport) | Source::Datagram(transport) => {
                         if let Some(transport) = transport {
                             transport.visit(&visit)?;
                         }

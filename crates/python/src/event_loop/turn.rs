@@ -1,6 +1,6 @@
 //! Turning: wait, collect, run. The order is the engine's `reactor` contract.
 
-use ferrio_engine::backend::{Announcement, Backend, Poller};
+use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller};
 use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::clock;
 use ferrio_engine::time::{Nanos, SleepBudget};
@@ -13,10 +13,13 @@ use super::watch::Direction;
 use crate::convert::errors::os_error;
 use crate::handle::{self, TimerRef};
 use crate::object::Object;
-use crate::{sock, task, transport};
+use crate::{datagram, sock, task, transport};
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
+
+/// Runs a transport of some kind whose descriptor can make progress.
+type OnReady = fn(Python<'_>, &LoopCore, &Object, Key, Interest) -> PyResult<()>;
 
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
@@ -123,7 +126,7 @@ impl LoopCore {
             match reactor.sources.get(key) {
                 None => {}
                 Some(Source::Wake) => return true,
-                Some(Source::Transport(_)) => reactor.ready.push(Entry::Transport { key, ready }),
+                Some(Source::Transport(_) | Source::Datagram(_)) => reactor.ready.push(Entry::Transport { key, ready }),
                 Some(Source::Socket(_)) => {
                     for direction in Direction::of(ready) {
                         reactor.ready.push(Entry::Socket { key, direction });
@@ -168,12 +171,16 @@ impl LoopCore {
             Entry::Wake(waiter) => transport::wake(py, self, &waiter),
             Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
-                let transport: Option<Object> = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
-                    Some(Source::Transport(transport)) => transport.clone(),
-                    _ => None,
+                let transport: Option<(Object, OnReady)> = self.with_reactor(py, |reactor| {
+                    let (transport, on_ready): (_, OnReady) = match reactor.sources.get(key)? {
+                        Source::Transport(transport) => (transport, transport::on_ready),
+                        Source::Datagram(transport) => (transport, datagram::on_ready),
+                        _ => return None,
+                    };
+                    transport.clone().map(|transport| (transport, on_ready))
                 });
                 match transport {
-                    Some(transport) => transport::on_ready(py, self, &transport, key, ready),
+                    Some((transport, on_ready)) => on_ready(py, self, &transport, key, ready),
                     None => Ok(()),
                 }
             }

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::flow::{Interest as ReadChange, LimitError};
+use ferrio_engine::flow::Interest as ReadChange;
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -13,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyType};
 
 use super::descriptor::Descriptor;
+use super::limits::Limits;
 use super::state::State;
 use super::{begin, close, details, write};
 use crate::convert::arguments::Arguments;
@@ -393,41 +394,10 @@ no_arguments!(get_write_buffer_limits, |py, object| {
 });
 
 fast!(set_write_buffer_limits, |py, object, arguments| {
-    let mut limits = [None, None];
-    if arguments.positional().len() > limits.len() {
-        return Err(PyTypeError::new_err("set_write_buffer_limits() takes at most high and low"));
-    }
-    for (place, &value) in limits.iter_mut().zip(arguments.positional()) {
-        *place = Some(value);
-    }
-    for (name, value) in arguments.keywords(py) {
-        let index = match name.to_string().as_str() {
-            "high" => 0,
-            "low" => 1,
-            _ => return Err(crate::convert::arguments::unexpected_keyword("set_write_buffer_limits", &name)),
-        };
-        limits[index] = Some(value);
-    }
-    let limits = limits.map(|value| {
-        // SAFETY: arguments of the call.
-        let value = value.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
-        value.map_or(Ok(None), |value| value.extract::<Option<i64>>())
-    });
-    let [high, low] = limits;
-    let (high, low) = (high?, low?);
+    let limits = Limits::from_arguments(py, arguments)?;
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let bytes = |limit: Option<i64>| limit.map(usize::try_from).transpose();
-    let set = match (bytes(high), bytes(low)) {
-        (Ok(high), Ok(low)) => state.with(py, |inner| inner.stream.gate.set_limits(high, low)).map_err(Some),
-        _ => Err(None),
-    };
-    if let Err(error) = set {
-        let _: Option<LimitError> = error;
-        let low = low.unwrap_or_else(|| high.unwrap_or(65536).div_euclid(4));
-        let high = high.unwrap_or(4 * low);
-        return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
-    }
+    state.with(py, |inner| limits.set(&mut inner.stream.gate)).map_err(PyValueError::new_err)?;
     close::flush_now(py, object, state)?;
     let signal = state.with(py, |inner| inner.stream.after_write());
     if signal == ferrio_engine::flow::GateSignal::Pause {

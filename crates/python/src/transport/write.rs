@@ -40,8 +40,9 @@ fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
     Ok(Chunk::from_vec(copy.extract::<Vec<u8>>()?))
 }
 
+/// Whether these are `bytes` and nothing derived.
 #[inline]
-fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
+pub(crate) fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
     // SAFETY: the caller shows a live object.
     unsafe { ffi::PyBytes_CheckExact(data) != 0 }
 }
@@ -51,7 +52,7 @@ fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
 /// # Safety
 /// `data` is exact `bytes`, and the thread is attached.
 #[inline]
-unsafe fn share_bytes(data: *mut ffi::PyObject) -> Chunk {
+pub(crate) unsafe fn share_bytes(data: *mut ffi::PyObject) -> Chunk {
     // SAFETY: passed on to the caller.
     let object = unsafe { Object::from_borrowed(data) };
     // SAFETY: passed on to the caller.

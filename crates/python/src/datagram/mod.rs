@@ -1,0 +1,108 @@
+//! The native half of `ferrio`'s datagram transport: one datagram a call, to its address and from it; flow control.
+//!
+//! `DatagramTransport` is a subclass of `asyncio.Transport`, as asyncio's own is; `ferrio._datagram.DatagramSocketTransport`
+//! completes it with what runs once per endpoint or seldom (construction, `repr`, errors, the end).
+//!
+//! The descriptor is watched level-triggered: nothing pauses the reading of most endpoints, so its registration never
+//! changes, and one receive for each report is enough. The system calls are the transport's own. Before each it makes sure
+//! that its key still holds the number (`Inner::ensure_number`), so that no datagram goes out on, or is taken from, a socket
+//! that has got the number of one that was closed from outside.
+
+mod address;
+mod close;
+mod ctype;
+mod read;
+mod state;
+mod write;
+
+pub(crate) use ctype::register;
+
+use ferrio_engine::backend::{Interest, Key};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+
+use crate::convert::errors::while_handling;
+use crate::event_loop::LoopCore;
+use crate::handle::context;
+use crate::object::Object;
+use state::State;
+
+/// Runs a transport whose descriptor can make progress. In asyncio's order and contexts: reading, then writing, each as a
+/// callback of its own, whose exception is reported and ends nothing.
+///
+/// # Errors
+/// What must leave the loop: `SystemExit`, `KeyboardInterrupt`, or an exception of the loop's own handlers.
+pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, transport: &Object, key: Key, ready: Interest) -> PyResult<()> {
+    // SAFETY: sources of this kind hold datagram transports only.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    // It lets go of the loop when it ends.
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    if ready.reads() {
+        let ctx = state.with(py, |inner| inner.read_context.clone().filter(|_| inner.reads_under(key)));
+        if let Some(ctx) = ctx {
+            run(py, (core, &event_loop), transport, &ctx, "_read_ready", || {
+                read::ready(py, core, transport, state, key)
+            })?;
+        }
+    }
+    if ready.writes() {
+        let ctx = state.with(py, |inner| inner.write_context.clone().filter(|_| inner.key == Some(key)));
+        if let Some(ctx) = ctx {
+            run(py, (core, &event_loop), transport, &ctx, "_sendto_ready", || {
+                write::ready(py, core, transport, state)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one direction in its context; an exception goes where that of a callback goes.
+fn run(
+    py: Python<'_>,
+    (core, event_loop): (&LoopCore, &Object),
+    transport: &Object,
+    ctx: &Object,
+    method: &str,
+    body: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    let started = core.is_debug().then(ferrio_engine::sys::clock::now);
+    let outcome = context::run_in(py, ctx, || body().or_else(|error| report(py, event_loop, transport, error, method)));
+    if let Some(started) = started {
+        let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
+        transport.bind(py).call_method1("_report_if_slow", (took,))?;
+    }
+    outcome
+}
+
+/// Tells the loop's exception handler, as `asyncio.Handle` does; what must leave the loop leaves it.
+#[cold]
+fn report(py: Python<'_>, event_loop: &Object, transport: &Object, error: PyErr, method: &str) -> PyResult<()> {
+    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return Err(error);
+    }
+    let exception = error.into_value(py).into_bound(py).into_any();
+    let told = (event_loop.bind(py), method, &exception);
+    while_handling(py, &exception, || transport.bind(py).call_method1("_callback_failed", told))?;
+    Ok(())
+}
+
+/// Ends the transport for an error that no socket reports; what must leave the loop leaves it.
+#[cold]
+fn fatal(py: Python<'_>, transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
+    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return Err(error);
+    }
+    let exception = error.into_value(py).into_bound(py).into_any();
+    while_handling(py, &exception, || transport.call_method1("_fatal_error", (&exception, message)))?;
+    Ok(())
+}
+
+/// Calls the protocol's `error_received`; its exception is the caller's.
+#[cold]
+fn error_received(py: Python<'_>, state: &State, error: PyErr) -> PyResult<()> {
+    let protocol = state.with(py, |inner| inner.protocol.clone());
+    let protocol = protocol.unwrap_or_else(|| crate::trampoline::none(py));
+    let exception = error.into_value(py).into_bound(py).into_any();
+    while_handling(py, &exception, || protocol.bind(py).call_method1("error_received", (&exception,)))?;
+    Ok(())
+}
