@@ -1,4 +1,4 @@
-"""What one operation of a loop costs: callbacks, timers, tasks, futures, the executor, subprocesses, primitives.
+"""What one operation of a loop costs: callbacks, timers, tasks, futures, the executor, subprocesses, datagrams.
 
     python benchmarks/micro/scheduling.py --loop uvloop --benchmark call_soon [--seconds 0.2] [--cores 0]
 
@@ -24,6 +24,7 @@ from asyncio.subprocess import PIPE
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter_ns, process_time_ns
+from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -229,6 +230,73 @@ async def subprocess_echo_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> 
 @benchmark("64 KiB written to a /bin/cat and read back, streams", threaded=True)
 async def subprocess_echo_64k(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return await through_cat(bytes(64 * 1024), rounds)
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Counts down the datagrams that come, and answers each, or none."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.answers = answers
+        self.missing = 0
+        self.done: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.answers:
+            self.transport.sendto(data, addr)
+            return
+        self.missing -= 1
+        if self.missing:
+            self.next_round(data)
+        elif self.done is not None:
+            self.done.set_result(None)
+
+    def next_round(self, data: bytes) -> None:
+        pass
+
+
+class PingPong(Datagrams):
+    """Sends what comes again."""
+
+    def next_round(self, data: bytes) -> None:
+        self.transport.sendto(data)
+
+
+@benchmark("one 64-byte datagram over UDP and back, one at a time, between two endpoints of the loop")
+async def udp_ping_pong(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    echo, _ = await loop.create_datagram_endpoint(lambda: Datagrams(answers=True), local_addr=("127.0.0.1", 0))
+    address = echo.get_extra_info("sockname")
+    near, protocol = await loop.create_datagram_endpoint(lambda: PingPong(answers=False), remote_addr=address)
+    protocol.missing, protocol.done = rounds, loop.create_future()
+    begin = perf_counter_ns()
+    near.sendto(bytes(64))
+    await protocol.done
+    elapsed = perf_counter_ns() - begin
+    near.close()
+    echo.close()
+    await asyncio.sleep(0)
+    return elapsed
+
+
+@benchmark("one 64-byte datagram of 32 sent over UDP in a row, until the last is received", per_round=32)
+async def udp_burst(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    far, protocol = await loop.create_datagram_endpoint(lambda: Datagrams(answers=False), local_addr=("127.0.0.1", 0))
+    address = far.get_extra_info("sockname")
+    near, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=address)
+    sendto, data = near.sendto, bytes(64)
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        protocol.missing, protocol.done = 32, loop.create_future()
+        for _ in repeat(None, 32):
+            sendto(data)
+        await protocol.done
+    elapsed = perf_counter_ns() - begin
+    near.close()
+    far.close()
+    await asyncio.sleep(0)
+    return elapsed
 
 
 async def rounds_that_fill(run: Run, seconds: float) -> int:
