@@ -1,4 +1,4 @@
-"""What is measured: network cases (a server and the load generator), applications, micro cases (one process)."""
+"""What is measured: network cases (a server and the load generator), applications, micro cases, memory."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -99,8 +99,23 @@ class MicroCase:
         return "namespace" in BENCHMARKS[self.name].run.__code__.co_names
 
 
+@dataclass(frozen=True)
+class IdleCase:
+    """Connections that do nothing, held by one server."""
+
+    name: str
+    connections: int = 10_000
+
+    group = "memory"
+    also = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.connections:,} idle TCP connections, protocol"
+
+
 AppCase = ServiceCase | ClientCase
-Case = EchoCase | AppCase | MicroCase
+Case = EchoCase | AppCase | MicroCase | IdleCase
 
 CASES: tuple[Case, ...] = (
     EchoCase("echo-protocol", "protocol"),
@@ -115,6 +130,7 @@ CASES: tuple[Case, ...] = (
     ClientCase("app-aiohttp-client", "aiohttp"),
     ClientCase("app-asyncpg", "asyncpg", tasks=8),
     *(MicroCase(name) for name in BENCHMARKS),
+    IdleCase("idle-connections"),
 )
 
 
@@ -130,5 +146,5 @@ def pick(patterns: str | None) -> list[Case]:
     for pattern in wanted:
         if not any(fnmatch(case.name, pattern) or case.group == pattern for case in CASES):
             names = ", ".join(case.name for case in CASES)
-            raise ValueError(f"no case is called {pattern}; there are net, apps, micro, {names}")
+            raise ValueError(f"no case is called {pattern}; there are net, apps, micro, memory, {names}")
     return [case for case in CASES if any(fnmatch(case.name, w) or case.group == w for w in wanted)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import loops
 
-from .cases import Case, ClientCase, EchoCase, MicroCase, ServiceCase
+from .cases import Case, ClientCase, EchoCase, IdleCase, MicroCase, ServiceCase
 from .programs import BENCHMARKS, Programs
 from .services import ServiceMissing
 
@@ -52,6 +52,8 @@ def expected_seconds(case: Case, settings: Settings) -> float:
         return 0.5 + settings.warmup_s + settings.seconds
     if isinstance(case, ServiceCase | ClientCase):
         return 1.5 + settings.warmup_s + settings.seconds
+    if isinstance(case, IdleCase):
+        return 3.0
     return 0.3 + (settings.micro_repeats + 2) * settings.micro_seconds
 
 
@@ -69,6 +71,8 @@ def take(case: Case, loop: str, settings: Settings, programs: Programs) -> Metri
             metrics = service(case, loop, settings, programs)
         case ClientCase():
             metrics = client(case, loop, settings, programs)
+        case IdleCase():
+            metrics = idle(case, loop, settings)
         case MicroCase():
             metrics = micro(case, loop, settings)
     return {**metrics, "others_busy": others.share()}
@@ -183,6 +187,13 @@ def micro(case: MicroCase, loop: str, settings: Settings) -> Metrics:
     figures = run_for_json(command, limit_s=60 + 50 * expected_seconds(case, settings))
     figure, cpu = figures[case.unit], {"cpu_ns": figures["cpu_ns"]}
     return {"ns": figure, "ops_per_s": 1e9 / figure, **cpu} if case.unit == "ns" else {case.unit: figure}
+
+
+def idle(case: IdleCase, loop: str, settings: Settings) -> Metrics:
+    command = [sys.executable, str(BENCHMARKS / "net" / "idle_connections.py"), "--loop", loop]
+    command += ["--connections", str(case.connections), "--core", str(settings.server_core)]
+    figures = run_for_json(command, limit_s=120)
+    return {name: figures[name] for name in ("rss_bytes", "blocks", "idle_cpu_us_per_s")}
 
 
 @dataclass

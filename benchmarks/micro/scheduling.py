@@ -299,6 +299,47 @@ async def udp_burst(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return elapsed
 
 
+class Ending(asyncio.Protocol):
+    """Says when its connection has ended."""
+
+    def __init__(self, ended: asyncio.Future[None]) -> None:
+        self.ended = ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(None)
+
+
+#: The kernel keeps the addresses of an ended connection for a while. With so many of them for one listener it still
+#: finds a free port at once.
+CONNECTIONS_OF_A_LISTENER = 5_000
+
+
+@benchmark("one TCP connection over the loopback device: connected, accepted, closed and ended at both sides")
+async def connect_accept_close(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    counted = 0
+    while rounds > 0:
+        some = min(rounds, CONNECTIONS_OF_A_LISTENER)
+        counted += await connect_some(loop, some)
+        rounds -= some
+    return counted
+
+
+async def connect_some(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    theirs = ours = loop.create_future()
+    server = await loop.create_server(lambda: Ending(theirs), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    begin = perf_counter_ns()
+    for _ in repeat(None, rounds):
+        theirs, ours = loop.create_future(), loop.create_future()
+        transport, _ = await loop.create_connection(lambda: Ending(ours), *address)  # noqa: B023
+        transport.close()
+        await ours
+        await theirs
+    elapsed = perf_counter_ns() - begin
+    server.close()
+    return elapsed
+
+
 async def rounds_that_fill(run: Run, seconds: float) -> int:
     """Warm up for about *seconds*; return the number of rounds that take as long."""
     loop = asyncio.get_running_loop()

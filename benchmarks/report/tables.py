@@ -5,7 +5,7 @@ from typing import Any
 
 import loops
 from harness import targets, verdict
-from harness.cases import CASES, AppCase, Case, EchoCase, MicroCase
+from harness.cases import CASES, AppCase, Case, EchoCase, IdleCase, MicroCase
 
 NAMES = {loops.LIMIT: "C, raw epoll", loops.C_TASKS: "ferrio, native_tasks=False"}
 
@@ -87,6 +87,17 @@ def micro_table(cases: list[MicroCase], summary: Mapping[str, Any], unit: str) -
     return markdown([f"{unit} / operation (to uvloop)", *names], rows)
 
 
+def idle_table(by_loop: Mapping[str, Any]) -> str:
+    rows = []
+    for loop in in_order(by_loop):
+        metrics = by_loop[loop]
+        cells = [name_of(loop), with_spread(metrics["rss_bytes"]), times(metrics["rss_bytes"])]
+        cells += [number(metrics[metric]["median"]) for metric in ("blocks", "idle_cpu_us_per_s")]
+        rows.append([f"**{cell}**" if loop == targets.CANDIDATE else cell for cell in cells])
+    head = ["", "bytes / connection", "to uvloop", "Python's blocks / connection", "CPU us / s, all idle"]
+    return markdown(head, rows)
+
+
 def target_rows(judged: Iterable[targets.Judged]) -> list[list[str]]:
     rows = []
     for entry in judged:
@@ -146,6 +157,8 @@ def page(results: Mapping[str, Any], plots: list[tuple[str, str]]) -> str:
     for case in cases:
         if isinstance(case, EchoCase):
             parts.append(f"## {case.title}\n\n{echo_table(summary[case.name])}")
+        elif isinstance(case, IdleCase):
+            parts.append(f"## {case.title}\n\n{idle_table(summary[case.name])}")
     apps = [case for case in cases if isinstance(case, AppCase)]
     if apps:
         parts.append(f"## Applications\n\n{app_table(apps, summary)}")

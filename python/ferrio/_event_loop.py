@@ -415,9 +415,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             except OSError as exc:
                 if exc.errno not in _OUT_OF_RESOURCES:
                     raise
-                accepting = (protocol_factory, sock, sslcontext, server, backlog)
-                accepting += (ssl_handshake_timeout, ssl_shutdown_timeout, context)
-                self._accept_later(exc, *accepting)
+                timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+                self._accept_later(exc, protocol_factory, sock, sslcontext, server, backlog, *timeouts, context)
                 return
             options: dict[str, Any] = {}
             if _CONNECTIONS_HAVE_CONTEXTS:
@@ -435,7 +434,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             self.create_task(accept, **options)
 
     def _accept_later(self, exhausted: OSError, *accepting: Any) -> None:
-        # Reported once, where asyncio reports it for each place in the backlog; the listener is left alone for a second.
+        # Reported once, where asyncio does for each place in the backlog; the listener is left alone for a second.
         sock = accepting[1]
         self.call_exception_handler(
             {
@@ -471,7 +470,10 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             connection = self._connect(host, port)
         if connection is None:
             made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(
-                protocol_factory, host, port, **options
+                protocol_factory,
+                host,  # type: ignore[arg-type]
+                port,  # type: ignore[arg-type]
+                **options,
             )
             return made
         future = self.create_future()
@@ -509,7 +511,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             type(self) is Loop
             and not self._debug
             and socket.socket is _SOCKET
-            and asyncio.base_events.socket is socket  # type: ignore[attr-defined]
+            and asyncio.base_events.socket is socket  # type: ignore[attr-defined, comparison-overlap]
             and "connect" not in _SOCKET.__dict__
             and _OVERRIDABLE.isdisjoint(self.__dict__)
             and (not options or (not any(options.values()) and options.keys() <= _NAMED_OPTIONS))
@@ -566,7 +568,7 @@ def report_callback_error(handle: asyncio.Handle, exception: BaseException) -> N
 
 
 def report_failed_welcome(loop: Loop, exception: BaseException, protocol: asyncio.BaseProtocol | None) -> None:
-    """Tell the loop's exception handler that an accepted connection has come to nothing, as asyncio does in debug mode."""
+    """Tell the loop's exception handler that an accepted connection came to nothing: asyncio does in debug mode."""
     context: dict[str, Any] = {
         "message": "Error on transport creation for incoming connection",
         "exception": exception,

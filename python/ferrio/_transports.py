@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Transports(MutableMapping[int, asyncio.BaseTransport]):
-    """Stream transports, which the native half knows, and those that asyncio's own classes enter. Holds none of them."""
+    """Stream transports, which the native half knows, and those that asyncio's classes enter. Holds none of them."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = weakref.ref(loop)

@@ -1,4 +1,4 @@
-"""Everything that a loop offers for streams and sockets, as coroutines that clean up after themselves as programs do."""
+"""What a loop offers for streams and sockets, as coroutines that clean up after themselves as programs do."""
 
 from __future__ import annotations
 

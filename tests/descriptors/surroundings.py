@@ -1,4 +1,4 @@
-"""What must stay untouched while something else is cancelled or closed: other connections, and the count of descriptors."""
+"""What must stay as it is while something else is cancelled or closed: other connections, the count of descriptors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def open_descriptors() -> int:
 class Decoys:
     """Connected sockets that take every number that has become free.
 
-    Whoever still uses a number that is no longer its own writes into one of them, reads from it, shuts it down or closes
-    it; :meth:`check` finds all four.
+    Whoever still uses a number that is no longer its own writes into one of them, reads from it, shuts it down or
+    closes it; :meth:`check` finds all four.
     """
 
     COUNT = 4

@@ -38,7 +38,7 @@ async def cancel_everywhere(name: str, moment: Moment, certificates: Certificate
             async def run(operation: CancelledAt = operation) -> Any:
                 return await operation
 
-            # The exception is kept, and with its traceback every frame: what these hold has to be closed, not only dropped.
+            # The exception is kept, and with it every frame: what these hold has to be closed, not only dropped.
             outcome = await asyncio.gather(asyncio.ensure_future(run()), return_exceptions=True)
             # They take the numbers that are free by now; what is closed too late, or twice, hits them.
             decoys = Decoys()

@@ -38,10 +38,21 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<(OwnedFd, SocketName)>>
 pub enum Connecting {
     /// It is there.
     Done(OwnedFd),
-    /// The socket becomes writable when the outcome is known: [`connect_error`] tells it.
+    /// The socket becomes writable when the outcome is known: [`connect_outcome`] tells it.
     Pending(OwnedFd),
     /// The peer, or the way to it, refused: the error of the connection, not of a call.
     Refused(Error),
+}
+
+/// The outcome of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not known yet.
+    Pending,
+    /// It is there.
+    Made,
+    /// It has failed.
+    Failed(Errno),
 }
 
 /// Starts a TCP connection.
@@ -57,31 +68,31 @@ pub fn connect(address: &SocketAddr) -> Result<Connecting> {
     match rustix::net::connect(&socket, address) {
         Ok(()) => Ok(Connecting::Done(socket)),
         // Interrupted, it goes on in the background all the same.
-        Err(Errno::INPROGRESS | Errno::INTR) => match connect_error(socket.as_fd()) {
-            Ok(Some(None)) => Ok(Connecting::Done(socket)),
-            Ok(Some(Some(errno))) => Ok(Connecting::Refused(Error::new("connect", errno))),
-            Ok(None) => Ok(Connecting::Pending(socket)),
+        Err(Errno::INPROGRESS | Errno::INTR) => match connect_outcome(socket.as_fd()) {
+            Ok(Outcome::Made) => Ok(Connecting::Done(socket)),
+            Ok(Outcome::Failed(errno)) => Ok(Connecting::Refused(Error::new("connect", errno))),
+            Ok(Outcome::Pending) => Ok(Connecting::Pending(socket)),
             Err(error) => Err(error),
         },
         Err(errno) => Err(Error::new("connect", errno)),
     }
 }
 
-/// The outcome of a connection under way: `None` while there is none, `Some(None)` for success.
+/// The outcome of a connection under way.
 ///
 /// # Errors
 /// `EBADF`, `ENOTSOCK`.
-pub fn connect_error(socket: BorrowedFd<'_>) -> Result<Option<Option<Errno>>> {
+pub fn connect_outcome(socket: BorrowedFd<'_>) -> Result<Outcome> {
     let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
     let ready = retry("poll", || poll(&mut asked, Some(&AT_ONCE)))?;
     if ready == 0 {
-        return Ok(None);
+        return Ok(Outcome::Pending);
     }
     if asked[0].revents() == PollFlags::OUT {
-        return Ok(Some(None));
+        return Ok(Outcome::Made);
     }
     let outcome = retry("getsockopt", || sockopt::socket_error(socket))?;
-    Ok(Some(outcome.err()))
+    Ok(outcome.map_or_else(Outcome::Failed, |()| Outcome::Made))
 }
 
 /// Whether something waits at a socket: a connection at a listening one. An error waits, too.
@@ -121,7 +132,7 @@ mod tests {
         };
         assert_eq!(super::super::socket_name::local(client.as_fd()), Ok(Some(peer)));
         assert_eq!(send_at_once(server.as_fd()), Ok(()));
-        assert_eq!(connect_error(client.as_fd()), Ok(Some(None)));
+        assert_eq!(connect_outcome(client.as_fd()), Ok(Outcome::Made));
     }
 
     #[test]
@@ -129,13 +140,14 @@ mod tests {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("an address");
         let outcome = match connect(&address) {
             Ok(Connecting::Pending(socket)) => loop {
-                if let Some(outcome) = connect_error(socket.as_fd()).expect("an open socket") {
-                    break outcome;
+                match connect_outcome(socket.as_fd()).expect("an open socket") {
+                    Outcome::Pending => {}
+                    outcome => break outcome,
                 }
             },
-            Ok(Connecting::Refused(error)) | Err(error) => Some(error.errno),
-            Ok(Connecting::Done(_)) => None,
+            Ok(Connecting::Refused(error)) | Err(error) => Outcome::Failed(error.errno),
+            Ok(Connecting::Done(_)) => Outcome::Made,
         };
-        assert_eq!(outcome, Some(Errno::CONNREFUSED));
+        assert_eq!(outcome, Outcome::Failed(Errno::CONNREFUSED));
     }
 }

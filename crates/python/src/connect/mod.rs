@@ -8,10 +8,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use ferrio_engine::sys::socket_name::SocketName;
-use ferrio_engine::sys::stream_socket::{self, Connecting};
+use ferrio_engine::sys::stream_socket::{self, Connecting, Outcome};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use rustix::io::Errno;
 
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
@@ -33,8 +32,8 @@ const IPPROTO_TCP: u16 = 6;
 pub(crate) struct Connection {
     descriptor: Guarded<Option<OwnedFd>>,
     address: SocketAddr,
-    /// The outcome, as soon as it is known; an inner `None` is success.
-    outcome: Guarded<Option<Option<Errno>>>,
+    /// The outcome, if it was known at once.
+    outcome: Guarded<Outcome>,
 }
 
 impl Connection {
@@ -42,13 +41,13 @@ impl Connection {
     fn is_made(&self, py: Python<'_>) -> PyResult<bool> {
         let known = self.outcome.with(py, |outcome| *outcome);
         let outcome = self.descriptor.with(py, |descriptor| match (known, descriptor) {
-            (None, Some(descriptor)) => stream_socket::connect_error(descriptor.as_fd()),
+            (Outcome::Pending, Some(descriptor)) => stream_socket::connect_outcome(descriptor.as_fd()),
             (known, _) => Ok(known),
         });
         match outcome.map_err(|error| os_error(py, error))? {
-            None => Ok(false),
-            Some(None) => Ok(true),
-            Some(Some(errno)) => Err(self.raise(errno.raw_os_error())),
+            Outcome::Pending => Ok(false),
+            Outcome::Made => Ok(true),
+            Outcome::Failed(errno) => Err(self.raise(errno.raw_os_error())),
         }
     }
 
@@ -134,15 +133,16 @@ impl LoopCore {
             IpAddr::V4(ip) => SocketAddr::from((ip, port)),
             IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0)),
         };
-        let connection = Connection { descriptor: Guarded::new(None), address, outcome: Guarded::new(None) };
+        let connection =
+            Connection { descriptor: Guarded::new(None), address, outcome: Guarded::new(Outcome::Pending) };
         let connection = Bound::new(py, connection)?;
         // A numeric address has no zero in it.
         let text = std::ffi::CString::new(host).unwrap_or_default();
         audit(py, &connection, &text)?;
         let (descriptor, outcome) = match stream_socket::connect(&address) {
-            Ok(Connecting::Done(descriptor)) => (Some(descriptor), Some(None)),
-            Ok(Connecting::Pending(descriptor)) => (Some(descriptor), None),
-            Ok(Connecting::Refused(error)) => (None, Some(Some(error.errno))),
+            Ok(Connecting::Done(descriptor)) => (Some(descriptor), Outcome::Made),
+            Ok(Connecting::Pending(descriptor)) => (Some(descriptor), Outcome::Pending),
+            Ok(Connecting::Refused(error)) => (None, Outcome::Failed(error.errno)),
             Err(error) => return Err(os_error(py, error)),
         };
         connection.get().descriptor.with(py, |place| *place = descriptor);
@@ -159,7 +159,7 @@ impl LoopCore {
         future: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let py = slf.py();
-        if connection.get().outcome.with(py, |outcome| outcome.is_none()) {
+        if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
             return Ok(false);
         }
         foresee(py, slf.as_ptr(), connection, &[future.as_ptr()])?;

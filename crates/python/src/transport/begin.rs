@@ -66,7 +66,7 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     set_protocol(py, state, parties.protocol.clone())?;
     if let Some(server) = &parties.server {
         if let Err(error) = server::attach(py, server, &transport) {
-            super::close::release(py, transport.as_ptr())?;
+            drop(super::close::release(py, transport.as_ptr()));
             return Err(error);
         }
         state.with(py, |inner| inner.server = Some(server.clone()));
@@ -104,7 +104,6 @@ pub(super) fn take(
     state.with(py, |inner| {
         inner.event_loop = Some(event_loop.clone());
         inner.descriptor = descriptor;
-        inner.was_opened = true;
         inner.fd = number;
         inner.context = context.cloned();
         inner.key = Some(key);

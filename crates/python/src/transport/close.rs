@@ -103,7 +103,7 @@ fn follow(
 }
 
 /// `_release()`: lets go of everything after `connection_lost`; `(socket, server)` come back, the socket to be closed.
-pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<(Option<Object>, Option<Object>)> {
+pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> (Option<Object>, Option<Object>) {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
     let socket = state.let_go(py, object);
@@ -113,7 +113,7 @@ pub(super) fn release(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<(O
         (inner.server.take(), dropped)
     });
     drop(dropped);
-    Ok((socket, server))
+    (socket, server)
 }
 
 /// `_call_connection_lost(exception)`: tells the protocol, closes the descriptor, leaves the server; in asyncio's order,
@@ -137,7 +137,7 @@ pub(super) fn call_connection_lost(
         }
         None => Ok(()),
     };
-    let (socket, server) = release(py, object)?;
+    let (socket, server) = release(py, object);
     let closed = socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop));
     let left = server.map_or(Ok(()), |server| server::detach(py, &server, object));
     let woken = match waiter {

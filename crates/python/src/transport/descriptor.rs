@@ -22,8 +22,10 @@ use crate::object::Object;
 /// See the module.
 #[derive(Default)]
 pub(super) enum Descriptor {
-    /// Not opened yet, or released.
+    /// Not opened yet.
     #[default]
+    None,
+    /// Released.
     Gone,
     /// Closed with the transport.
     Native(OwnedFd),
@@ -34,14 +36,14 @@ pub(super) enum Descriptor {
 impl Descriptor {
     /// Whether there is none.
     pub(super) const fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone)
+        matches!(self, Self::None | Self::Gone)
     }
 
     /// The Python socket, if there is one.
     pub(super) const fn socket(&self) -> Option<&Object> {
         match self {
             Self::Python(socket) => Some(socket),
-            Self::Gone | Self::Native(_) => None,
+            Self::None | Self::Gone | Self::Native(_) => None,
         }
     }
 
@@ -49,7 +51,7 @@ impl Descriptor {
     /// belongs to another file by now, and nothing is closed.
     pub(super) fn release(self, py: Python<'_>, is_own: bool) -> Option<Object> {
         match self {
-            Self::Gone => None,
+            Self::None | Self::Gone => None,
             Self::Native(descriptor) => {
                 if is_own {
                     drop(descriptor);

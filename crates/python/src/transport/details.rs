@@ -46,7 +46,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
         Number(i32, &'static str, u16),
     }
     let found = state.with(py, |inner| match &inner.descriptor {
-        Descriptor::Gone => Found::Gone,
+        Descriptor::None | Descriptor::Gone => Found::Gone,
         Descriptor::Python(socket) => Found::Socket(socket.clone()),
         Descriptor::Native(descriptor) => {
             let family = socket_name::family(&inner.local).or_else(|| socket_name::family(&inner.peer));
@@ -117,7 +117,7 @@ fn dictionary(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(object) };
     let details = PyDict::new(py);
-    if state.with(py, |inner| inner.was_opened) {
+    if state.with(py, |inner| !matches!(inner.descriptor, Descriptor::None)) {
         let socket = match socket(py, state)? {
             Some(socket) => socket,
             None => closed_socket(py, state)?,
@@ -167,18 +167,17 @@ pub(super) fn get_extra_info(py: Python<'_>, object: *mut ffi::PyObject, argumen
         // SAFETY: an instance of the type.
         let state = unsafe { State::of(object) };
         match name.cast::<PyString>().ok().and_then(|name| name.to_str().ok()) {
-            Some("peername") if state.with(py, |inner| inner.was_opened) => {
+            Some("peername") if state.with(py, |inner| !matches!(inner.descriptor, Descriptor::None)) => {
                 let peer = state.with(py, |inner| inner.peer.clone());
                 return socket_name::address(py, &peer);
             }
-            Some("sockname") if state.with(py, |inner| inner.was_opened) => {
+            Some("sockname") if state.with(py, |inner| !matches!(inner.descriptor, Descriptor::None)) => {
                 let local = state.with(py, |inner| inner.local.clone());
                 return socket_name::address(py, &local);
             }
-            Some("socket") => {}
+            // No text may be no key: the dictionary's business.
+            Some("socket") | None => {}
             Some(_) => return Ok(default),
-            // Perhaps not hashable: the dictionary's business.
-            None => {}
         }
     }
     let details = dictionary(py, object)?;

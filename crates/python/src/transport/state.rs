@@ -42,8 +42,6 @@ pub(super) struct Inner {
     pub(super) peer: SocketName,
     /// As `socket.proto` shows it.
     pub(super) proto: u16,
-    /// The transport has had a descriptor.
-    pub(super) was_opened: bool,
     /// The context given with the connection, for `connection_made` and `connection_lost` (3.15).
     pub(super) context: Option<Object>,
     /// The context in which the protocol hears of bytes.
@@ -156,7 +154,8 @@ impl State {
         // SAFETY: whoever stores a loop has checked its type.
         let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
         self.detach(py, core);
-        let (descriptor, number) = self.with(py, |inner| (core::mem::take(&mut inner.descriptor), inner.fd));
+        let (descriptor, number) =
+            self.with(py, |inner| (core::mem::replace(&mut inner.descriptor, Descriptor::Gone), inner.fd));
         if descriptor.is_gone() {
             return None;
         }
