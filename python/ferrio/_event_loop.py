@@ -17,6 +17,7 @@ import asyncio.format_helpers
 import asyncio.sslproto
 import asyncio.trsock
 import asyncio.unix_events
+import contextlib
 import contextvars
 import errno
 import functools
@@ -123,9 +124,13 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         """
         self._run_forever_setup()
         try:
+            self._let_signals_wake()
             self._run_until_stopped()
         finally:
-            self._run_forever_cleanup()
+            try:
+                self._let_signals_be()
+            finally:
+                self._run_forever_cleanup()
 
     if not _SETS_UP_RUNS:
 
@@ -173,20 +178,67 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
 
     # --- waking up and signals ------------------------------------------------------------------------------
 
-    # The core has a wake-up descriptor of its own; this pair is made for the first signal handler only.
+    # The core has a wake-up descriptor of its own; this pair is what a signal writes to. Loops of the main thread have one.
     _ssock: socket.socket | None = None
     _csock: socket.socket | None = None
+    # The pair is the process's wake-up descriptor for as long as the loop runs.
+    _lets_signals_wake = False
 
     def _make_self_pipe(self) -> None:
         self._internal_fds += 1
+        if threading.current_thread() is threading.main_thread():
+            # Out of descriptors: it is tried again when it is needed.
+            with contextlib.suppress(OSError):
+                self._signal_pair()
 
     def _close_self_pipe(self) -> None:
         if self._ssock is not None and self._csock is not None:
             self._remove_reader(self._ssock.fileno())
+            self._note_signal_pair(False, False)
             self._ssock.close()
             self._csock.close()
             self._ssock = self._csock = None
         self._internal_fds -= 1
+
+    def _signal_pair(self) -> socket.socket:
+        """The end that signals write to, of a pair that the loop watches."""
+        if self._csock is None:
+            self._check_closed()
+            self._ssock, self._csock = socket.socketpair()
+            self._ssock.setblocking(False)
+            self._csock.setblocking(False)
+            self._add_reader(self._ssock.fileno(), self._read_from_self)
+            self._note_signal_pair(True, False)
+        return self._csock
+
+    def _let_signals_wake(self) -> None:
+        """Let a signal end the loop's wait, whichever thread it comes to and however shortly before the wait.
+
+        Python's handlers run in the main thread, between two bytecodes. A signal that another thread gets, or this one
+        just before its system call, would be handled only after the next event. So its number is written to the pair,
+        unless the program has a wake-up descriptor of its own.
+        """
+        if self._signal_handlers or threading.current_thread() is not threading.main_thread():
+            return
+        try:
+            former = signal.set_wakeup_fd(self._signal_pair().fileno(), warn_on_full_buffer=False)
+        except (ValueError, OSError):
+            # Out of descriptors. It is a rare moment that is lost, and the loop can run.
+            return
+        if former == -1:
+            self._lets_signals_wake = True
+        else:
+            signal.set_wakeup_fd(former)
+
+    def _let_signals_be(self) -> None:
+        """Put back what ``_let_signals_wake`` has changed."""
+        if not self._lets_signals_wake:
+            return
+        self._lets_signals_wake = False
+        current = signal.set_wakeup_fd(-1)
+        is_ours = self._csock is not None and current == self._csock.fileno()
+        if current != -1 and (self._signal_handlers or not is_ours):
+            signal.set_wakeup_fd(current)
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Call ``callback(*args)`` on the loop when the process gets signal *sig*. Main thread only.
@@ -196,12 +248,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             ValueError: There is no such signal.
             RuntimeError: The signal cannot be caught, or this is not the main thread.
         """
-        if self._csock is None:
-            self._check_closed()
-            self._ssock, self._csock = socket.socketpair()
-            self._ssock.setblocking(False)
-            self._csock.setblocking(False)
-            self._add_reader(self._ssock.fileno(), self._read_from_self)
+        ours = self._signal_pair().fileno()
         had_handlers = bool(self._signal_handlers)
         outer = -1
         if not had_handlers and threading.current_thread() is threading.main_thread():
@@ -212,7 +259,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             if not had_handlers and outer != -1:
                 signal.set_wakeup_fd(outer)
             raise
-        if not had_handlers and outer != -1:
+        self._note_signal_pair(True, True)
+        if not had_handlers and outer not in (-1, ours):
             self._outer_wakeup_fd, self._outer_wakeup_file = outer, _file_behind(outer)
 
     def remove_signal_handler(self, sig: int) -> bool:
@@ -221,11 +269,15 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         With the last handler goes the wake-up descriptor, and the one that was set before comes back.
         """
         removed: bool = super().remove_signal_handler(sig)
-        if removed and not self._signal_handlers and self._outer_wakeup_fd != -1:
-            outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
-            if _file_behind(outer) != self._outer_wakeup_file:
-                # Its owner has closed it, and the number may be somebody else's by now.
-                return removed
+        if not removed or self._signal_handlers:
+            return removed
+        self._note_signal_pair(True, False)
+        outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
+        if outer == -1:
+            if self._lets_signals_wake and self._csock is not None:
+                signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
+        elif _file_behind(outer) == self._outer_wakeup_file:
+            # Otherwise its owner has closed it, and the number may be somebody else's by now.
             try:
                 signal.set_wakeup_fd(outer)
             except (ValueError, OSError):

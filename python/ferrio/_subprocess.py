@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["Children", "SubprocessTransport", "has_other_watcher"]
 
 _HAS_WATCHERS = sys.version_info < (3, 14)
+# asyncio's watcher of 3.11 says what it does in other words than the later one.
+_SPEAKS_AS_THREADS = sys.version_info < (3, 12)
 # What os.waitpid reports of a child that somebody else has waited for is not known; this is what asyncio says then.
 _UNKNOWN_STATUS = 255
+_STATUS_IS_UNKNOWN = (
+    "Unknown child process pid %d, will report returncode 255"
+    if _SPEAKS_AS_THREADS
+    else "child process pid %d exit status already read:  will report returncode 255"
+)
 
 
 class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type: ignore[name-defined,misc]
@@ -99,12 +106,14 @@ class Children:
             returncode = process.returncode
             if returncode is None:
                 returncode = _UNKNOWN_STATUS
-                logger.warning("child process pid %d exit status already read:  will report returncode 255", pid)
+                logger.warning(_STATUS_IS_UNKNOWN, pid)
         else:
             assert status is not None
             returncode = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
             # The number is free from here on.
             process.returncode = returncode
+            if _SPEAKS_AS_THREADS and self._loop.get_debug():
+                logger.debug("process %s exited with returncode %s", pid, returncode)
         finally:
             os.close(pidfd)
         self._loop._child_watcher_callback(pid, returncode, transport)
@@ -118,15 +127,22 @@ class Children:
 
 
 def has_other_watcher(loop: Loop) -> bool:
-    """Whether children are to be watched by an object of asyncio's or of the program's: one that the program has set or
-    asked for, up to Python 3.13, and asyncio's own where it has found that there are no pidfds, from 3.14 on."""
-    unix = asyncio.unix_events
+    """Whether children are to be watched by an object of asyncio's or of the program's.
+
+    Up to Python 3.13 that is a child watcher that the program has set. One of the kind that asyncio makes by itself, for
+    whoever asks or starts a subprocess on an asyncio loop, does not count. From 3.14 on it is asyncio's watcher with threads,
+    which a loop has where asyncio has found that there are no pidfds.
+    """
+    unix: Any = asyncio.unix_events
     if not _HAS_WATCHERS:
-        return not isinstance(loop._watcher, unix._PidfdChildWatcher)  # type: ignore[attr-defined]
+        return not isinstance(loop._watcher, unix._PidfdChildWatcher)
     policy = asyncio.events.get_event_loop_policy()
     getter = getattr(type(policy), "get_child_watcher", None)
     if getter is asyncio.events.AbstractEventLoopPolicy.get_child_watcher:
         # A policy without child watchers.
         return False
-    is_default = getter is unix._UnixDefaultEventLoopPolicy.get_child_watcher  # type: ignore[attr-defined]
-    return not is_default or getattr(policy, "_watcher", None) is not None
+    if getter is not unix._UnixDefaultEventLoopPolicy.get_child_watcher:
+        return True
+    watcher = getattr(policy, "_watcher", None)
+    usual = unix.ThreadedChildWatcher if _SPEAKS_AS_THREADS else unix.PidfdChildWatcher
+    return watcher is not None and type(watcher) is not usual

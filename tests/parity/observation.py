@@ -46,7 +46,9 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b\d+\.\d+ ?(seconds|ms)"), r"T \1"),
     (re.compile(r"\bwhen=\d+\.\d+"), "when=T"),
     (re.compile(r"\bpipe \d+"), "pipe N"),
+    (re.compile(r"\bprocess \d+"), "process N"),
     # Names cut short by reprlib.
+    (re.compile(r"(connection_made\()<.*?>\)"), r"\1TRANSPORT)"),
     (re.compile(r"<(?:_SelectorSoc|SocketTransp|_SelectorDat|DatagramSoc)\w*\.\.\."), "<TRANSPORT..."),
     (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
     (re.compile(r"('(?:127\.0\.0\.\d|::1|localhost)', )\d+"), r"\1PORT"),

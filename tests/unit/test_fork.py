@@ -580,9 +580,6 @@ def test_a_preexec_fn_does_not_disturb_the_loop(loop: Any, connected: tuple[Reco
         far.send(b"x")
         return await process.wait()
 
-    if sys.version_info < (3, 12):
-        policy = asyncio.get_event_loop_policy()
-        policy.get_child_watcher()
     assert run(loop, main()) == 0
     run_until(loop, lambda: protocol.received)
 

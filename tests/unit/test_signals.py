@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .loops import ferrio_only, run_until, turn
+from .loops import LIMIT_S, ferrio_only, new_loop, run_until, turn
 
 Loop = asyncio.AbstractEventLoop
 USR1, USR2 = signal.SIGUSR1, signal.SIGUSR2
@@ -329,3 +329,164 @@ def test_a_child_process_inherits_no_handler(loop: Loop) -> None:
 
     assert loop.run_until_complete(main()) == -signal.SIGTERM
     loop.remove_signal_handler(signal.SIGTERM)
+
+
+# --- signals that arrive beside the wait -----------------------------------------------------------------------
+
+
+def signal_from_another_thread(number: int) -> threading.Thread:
+    """A thread that signals the process; the main thread has blocked the signal, so it comes to this one.
+
+    To the main thread that is what a signal is that comes right before its wait: nothing interrupts the wait.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def work() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        # The loop sleeps by then, or is about to; both will do.
+        threading.Event().wait(0.02)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=work)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    return thread
+
+
+@ferrio_only
+def test_a_signal_that_does_not_interrupt_the_wait_is_handled_at_once(loop: Any) -> None:
+    handled: list[float] = []
+
+    def handle(*_: object) -> None:
+        handled.append(loop.time())
+        loop.stop()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = signal_from_another_thread(signal.SIGUSR1)
+    try:
+        limit = loop.call_later(LIMIT_S, loop.stop)
+        loop.call_soon(thread.start)
+        loop.run_forever()
+        assert len(handled) == 1
+        assert not limit.cancelled()
+        assert loop.time() < limit.when()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
+
+
+@ferrio_only
+def test_a_keyboard_interrupt_that_does_not_interrupt_the_wait_ends_the_run(loop: Any) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = signal_from_another_thread(signal.SIGINT)
+    try:
+        limit = loop.call_later(LIMIT_S, loop.stop)
+        loop.call_soon(thread.start)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert loop.time() < limit.when()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, before)
+        thread.join()
+
+
+@ferrio_only
+def test_the_wakeup_descriptor_is_the_loops_only_while_it_runs(loop: Any) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        number = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(number, warn_on_full_buffer=False)
+        seen.append(number)
+
+    loop.call_soon(look)
+    turn(loop)
+    assert seen == [loop._csock.fileno()]
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@ferrio_only
+def test_a_wakeup_descriptor_of_the_programs_stays_its_own(loop: Any) -> None:
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    with ends[0], ends[1]:
+        signal.set_wakeup_fd(ends[1].fileno())
+        turn(loop)
+        assert signal.set_wakeup_fd(-1) == ends[1].fileno()
+        # Set while the loop runs, it stays too.
+        loop.call_soon(lambda: signal.set_wakeup_fd(ends[1].fileno()))
+        turn(loop)
+        assert signal.set_wakeup_fd(-1) == ends[1].fileno()
+
+
+@ferrio_only
+def test_a_handler_added_and_removed_in_a_run_leaves_the_loop_hearing(loop: Any) -> None:
+    handled: list[str] = []
+
+    def swap() -> None:
+        loop.add_signal_handler(signal.SIGUSR2, handled.append, "loop's")
+        assert loop.remove_signal_handler(signal.SIGUSR2)
+        thread.start()
+
+    def handle(*_: object) -> None:
+        handled.append("program's")
+        loop.stop()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = signal_from_another_thread(signal.SIGUSR1)
+    try:
+        limit = loop.call_later(LIMIT_S, loop.stop)
+        loop.call_soon(swap)
+        loop.run_forever()
+        assert handled == ["program's"]
+        assert loop.time() < limit.when()
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
+
+
+@ferrio_only
+def test_handlers_outlive_a_run_and_are_heard_in_the_next(loop: Any) -> None:
+    handled: list[str] = []
+    loop.call_soon(loop.add_signal_handler, signal.SIGUSR1, handled.append, "loop's")
+    turn(loop)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    run_until(loop, lambda: handled)
+    assert loop.remove_signal_handler(signal.SIGUSR1)
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@ferrio_only
+def test_a_loop_that_never_sleeps_asks_the_kernel_nothing_for_its_signals(loop: Any) -> None:
+    before = loop.statistics().polls
+    for _ in range(10):
+        loop.call_soon(lambda: None)
+        turn(loop)
+    assert loop.statistics().polls == before
+    loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+    turn(loop)
+    assert loop.statistics().polls == before + 1
+    loop.remove_signal_handler(signal.SIGUSR1)
+    turn(loop)
+    assert loop.statistics().polls == before + 1
+
+
+@ferrio_only
+def test_a_loop_of_another_thread_leaves_the_wakeup_descriptor_alone() -> None:
+    seen: list[Any] = []
+
+    def work() -> None:
+        other = new_loop()
+        turn(other)
+        seen.append(other._csock)  # type: ignore[attr-defined]
+        other.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [None]
+    assert signal.set_wakeup_fd(-1) == -1

@@ -118,6 +118,10 @@ pub(super) struct Flags {
     pub(super) has_other_call_soon: Flag,
     /// The last large `sock_recv` brought much.
     receives_large: Flag,
+    /// The signals' socket pair is watched.
+    pub(super) has_signal_pair: Flag,
+    /// Nobody waits for what comes through it: it need not be asked for in a turn that does not sleep.
+    pub(super) is_signal_pair_idle: Flag,
 }
 
 impl LoopCore {

@@ -58,6 +58,12 @@ impl LoopCore {
         self.check_closed()
     }
 
+    /// Whether the signals' socket pair is watched, and whether the loop has handlers that hear of signals through it.
+    fn _note_signal_pair(&self, is_watched: bool, has_handlers: bool) {
+        self.flags.has_signal_pair.set(is_watched);
+        self.flags.is_signal_pair_idle.set(is_watched && !has_handlers);
+    }
+
     /// Ends a wait under way, from any thread.
     fn _write_to_self(&self, py: Python<'_>) {
         self.interrupt(py);

@@ -72,8 +72,8 @@ impl LoopCore {
             let timers = reactor.timers.len() - reactor.timers.cancelled_len();
             (reactor.ready.len(), timers, reactor.backend.registrations())
         });
-        // The loop's own wake-up descriptor is one of those that it watches, until it is closed.
-        let watched = watched.saturating_sub(1);
+        // The loop's own are among those that it watches, until it is closed.
+        let watched = watched.saturating_sub(1 + usize::from(self.flags.has_signal_pair.get()));
         let counters = &self.counters;
         [
             counters.turns.get(),

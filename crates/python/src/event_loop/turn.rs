@@ -77,11 +77,12 @@ impl LoopCore {
     }
 
     /// Asks the kernel without waiting; skipped while only the wake-up descriptor is registered, whose news is in the
-    /// inbox already.
+    /// inbox already, and the signals' pair, as long as it is there to end waits only.
     fn poll(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(mut poller) = self.with_reactor(py, |reactor| {
-            (reactor.backend.registrations() > OWN_REGISTRATIONS).then(|| reactor.start_wait())
-        }) else {
+        let own = OWN_REGISTRATIONS + usize::from(self.flags.is_signal_pair_idle.get());
+        let Some(mut poller) =
+            self.with_reactor(py, |reactor| (reactor.backend.registrations() > own).then(|| reactor.start_wait()))
+        else {
             return py.check_signals();
         };
         self.counters.polls.add(1);
