@@ -85,6 +85,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         _signal_handlers: dict[int, asyncio.Handle]
         _watcher: Any
         _task_factory: Callable[..., Any] | None
+        _child_watcher_callback: Callable[[int, int, Any], None]
 
         def _accept_connection2(self, *args: Any, **options: Any) -> Coroutine[Any, Any, None]: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
@@ -174,11 +175,12 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
         *counters, lag, max_lag = self._counters()
-        return Statistics(*counters, lag / 1e9, max_lag / 1e9)
+        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
 
     # --- waking up and signals ------------------------------------------------------------------------------
 
-    # The core has a wake-up descriptor of its own; this pair is what a signal writes to. Loops of the main thread have one.
+    # The core has a wake-up descriptor of its own; this pair is what a signal writes to. Loops of the main thread have
+    # one.
     _ssock: socket.socket | None = None
     _csock: socket.socket | None = None
     # The pair is the process's wake-up descriptor for as long as the loop runs.

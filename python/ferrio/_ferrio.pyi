@@ -33,6 +33,7 @@ __all__ = [
     "ThreadSafeHandle",
     "TimerHandle",
     "__version__",
+    "add_pipe_methods",
 ]
 
 __version__: Final[str]
@@ -53,7 +54,7 @@ class Task(asyncio.Task[_T]):
         eager_start: bool = False,
     ) -> None: ...
 
-def _add_pipe_methods(reading: type, writing: type, /) -> None: ...
+def add_pipe_methods(reading: type, writing: type, /) -> None: ...
 
 @final
 class Handle(events.Handle):

@@ -41,4 +41,4 @@ class WritePipeTransport(asyncio.unix_events._UnixWritePipeTransport):  # type: 
         self._fatal_error(OSError(errno.EBADF, os.strerror(errno.EBADF)), "Fatal write error on pipe transport")
 
 
-_ferrio._add_pipe_methods(ReadPipeTransport, WritePipeTransport)
+_ferrio.add_pipe_methods(ReadPipeTransport, WritePipeTransport)

@@ -29,14 +29,14 @@ class Statistics(NamedTuple):
     timers: int
     """Timers that are pending now."""
     watched: int
-    """Descriptors that are registered with the kernel now, without the loop's own. One that was paused a moment ago may
-    still be among them."""
+    """Descriptors that are registered with the kernel now, without the loop's own. One that was paused a moment ago
+    may still be among them."""
     received_bytes: int
     """Bytes that transports have received."""
     sent_bytes: int
     """Bytes of transports that the kernel has taken."""
     timer_lag: float
-    """Seconds between the deadline of the last timer that fired and the moment when the loop found it due. Of those that
-    were found together, the first one's."""
+    """Seconds between the deadline of the last timer that fired and the moment when the loop found it due. Of those
+    that were found together, the first one's."""
     max_timer_lag: float
     """The largest such lag so far, in seconds: the longest that callbacks have kept a timer waiting."""

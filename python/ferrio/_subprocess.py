@@ -1,12 +1,12 @@
 """Subprocesses: asyncio's own transport, and how the loop hears that a child has ended.
 
-A child is watched through a ``pidfd``, on every version of Python: no signal handler, no thread for each child, and from
-any thread that runs a loop. Where the kernel gives none (an old one, a sandbox, no descriptor left) asyncio's watcher with
-a thread for each child takes its place. A child watcher that the program has set itself (up to Python 3.13) is used as
-asyncio uses it.
+A child is watched through a ``pidfd``, on every version of Python: no signal handler, no thread for each child, and
+from any thread that runs a loop. Where the kernel gives none (an old one, a sandbox, no descriptor left) asyncio's
+watcher with a thread for each child takes its place. A child watcher that the program has set itself (up to Python
+3.13) is used as asyncio uses it.
 
-A pidfd names the process and not its number, so the status that is collected is the child's own, and after that no signal
-is sent to the number, which may be another process's by then.
+A pidfd names the process and not its number, so the status that is collected is the child's own, and after that no
+signal is sent to the number, which may be another process's by then.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ class Children:
 def has_other_watcher(loop: Loop) -> bool:
     """Whether children are to be watched by an object of asyncio's or of the program's.
 
-    Up to Python 3.13 that is a child watcher that the program has set. One of the kind that asyncio makes by itself, for
-    whoever asks or starts a subprocess on an asyncio loop, does not count. From 3.14 on it is asyncio's watcher with threads,
-    which a loop has where asyncio has found that there are no pidfds.
+    Up to Python 3.13 that is a child watcher that the program has set. One of the kind that asyncio makes by itself,
+    for whoever asks or starts a subprocess on an asyncio loop, does not count. From 3.14 on it is asyncio's watcher
+    with threads, which a loop has where asyncio has found that there are no pidfds.
     """
     unix: Any = asyncio.unix_events
     if not _HAS_WATCHERS:

@@ -77,7 +77,12 @@ def writer_of(loop: Any, file: Any) -> tuple[Any, Writer]:
 def piped() -> tuple[Any, Any]:
     """The two ends of a pipe, as files."""
     reading, writing = os.pipe()
-    return open(reading, "rb", 0), open(writing, "wb", 0)
+    return opened(reading, "rb"), opened(writing, "wb")
+
+
+def opened(file: int | Path, mode: str) -> Any:
+    """A file for a transport, which closes it."""
+    return open(file, mode, 0)
 
 
 def read_all(fd: int) -> bytes:
@@ -98,7 +103,7 @@ def read_all(fd: int) -> bytes:
 @pytest.mark.parametrize("size", [1, 100, 600, 4096, 20_000, 65_536])
 def test_a_block_is_read_as_it_was_written(loop: Any, size: int) -> None:
     reading, writing = piped()
-    transport, protocol = reader_of(loop, reading)
+    _, protocol = reader_of(loop, reading)
     data = os.urandom(size)
     with writing:
         for _ in range(3):
@@ -215,7 +220,7 @@ def test_an_exception_in_data_received_goes_to_the_handler_and_reading_goes_on(
     loop: Any, contexts: list[dict[str, Any]]
 ) -> None:
     reading, writing = piped()
-    transport, protocol = reader_of(loop, reading)
+    _, protocol = reader_of(loop, reading)
     received = protocol.data_received
 
     def fail(data: bytes) -> None:
@@ -250,7 +255,7 @@ def test_the_protocol_can_be_changed(loop: Any) -> None:
 def test_a_writer_that_comes_back_to_a_fifo_is_heard(loop: Any, tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    transport, protocol = reader_of(loop, open(path, "r+b", 0))
+    transport, protocol = reader_of(loop, opened(path, "r+b"))
     for number in range(3):
         with open(path, "wb", 0) as writing:
             writing.write(b"%d" % number)
@@ -446,8 +451,8 @@ def test_a_terminal_is_read_and_written(loop: Any) -> None:
     except OSError as error:
         pytest.skip(f"this system has no pseudo terminals: {error}")
     tty.setraw(following)
-    writer, _ = writer_of(loop, open(leading, "wb", 0))
-    reader, read = reader_of(loop, open(following, "rb", 0))
+    writer, _ = writer_of(loop, opened(leading, "wb"))
+    reader, read = reader_of(loop, opened(following, "rb"))
     for block in [b"typed", b"x" * 1000]:
         read.data = b""
         writer.write(block)
@@ -477,17 +482,16 @@ def test_a_regular_file_is_refused(loop: Any, tmp_path: Path, method: str, mode:
 
 def test_a_folder_is_refused(loop: Any, tmp_path: Path) -> None:
     number = os.open(tmp_path, os.O_RDONLY)
+
+    class Folder:
+        def fileno(self) -> int:
+            return number
+
+        def close(self) -> None:
+            pass
+
     try:
-        with socket.socket() as unused, pytest.raises(ValueError, match="Pipe transport is for"):
-
-            class Folder:
-                def fileno(self) -> int:
-                    return number
-
-                def close(self) -> None:
-                    pass
-
-            unused.close()
+        with pytest.raises(ValueError, match="Pipe transport is for"):
             run(loop, loop.connect_read_pipe(asyncio.Protocol, Folder()))
     finally:
         os.close(number)

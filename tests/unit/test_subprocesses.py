@@ -336,7 +336,7 @@ def test_a_status_that_a_stranger_collected_is_reported_as_255(loop: Any, caplog
     if sys.version_info < (3, 12) and not isinstance(loop, ferrio.Loop):
         pytest.skip("asyncio's thread waits for the child at the same time")
     assert run(loop, main()) == 255
-    assert [record.getMessage() for record in caplog.records][0].endswith("will report returncode 255")
+    assert caplog.records[0].getMessage().endswith("will report returncode 255")
 
 
 @ferrio_only

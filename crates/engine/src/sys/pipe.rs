@@ -88,7 +88,7 @@ mod tests {
             return;
         }
         assert_eq!(read_into::<8>(reading.as_fd()), Ok(Attempt::WouldBlock));
-        let block = [0; 1 << 16];
+        let block = [0; 4096];
         while write(writing.as_fd(), &block) != Ok(Attempt::WouldBlock) {}
         assert_eq!(read_into::<8>(reading.as_fd()), Ok(Attempt::Done(8)));
     }

@@ -188,7 +188,7 @@ fn call_asyncios(py: Python<'_>, transport: &Bound<'_, PyAny>, arguments: Argume
 /// Gives `ferrio._pipe`'s two classes their native methods.
 #[pyfunction]
 #[pyo3(signature = (reading, writing, /))]
-fn _add_pipe_methods(reading: &Bound<'_, PyType>, writing: &Bound<'_, PyType>) -> PyResult<()> {
+fn add_pipe_methods(reading: &Bound<'_, PyType>, writing: &Bound<'_, PyType>) -> PyResult<()> {
     add_method(reading, no_arguments_def(c"_read_ready", read_ready, c"Read one block and hand it to the protocol."))?;
     add_method(
         writing,
@@ -203,5 +203,5 @@ fn _add_pipe_methods(reading: &Bound<'_, PyType>, writing: &Bound<'_, PyType>) -
 
 /// Adds the function to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(_add_pipe_methods, module)?)
+    module.add_function(wrap_pyfunction!(add_pipe_methods, module)?)
 }
