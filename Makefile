@@ -67,6 +67,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stu
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
+	$(BIN)/python scripts/compatibility.py --check
 
 .PHONY: demo
 demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
@@ -77,6 +78,7 @@ soak: build $(STAMPS)/group-test  ## 200,000 connections opened and closed, then
 	$(BIN)/python tests/stress/soak.py --connections 200000
 
 .PHONY: docs
-docs: build $(STAMPS)/group-docs  ## Build the reference of the package and of the engine into build/docs
+docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the tables of docs/compatibility.md
+	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
 	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine
