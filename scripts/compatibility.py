@@ -170,24 +170,25 @@ def check(data: dict[str, Any], rows: list[Row]) -> Iterator[str]:
 def check_test(row: Row, test: str) -> Iterator[str]:
     if test.startswith(SUITE):
         if suite_is_there() and row.is_in(RUNNING):
-            source = suite_source(test.removeprefix(SUITE))
-            if source is None:
+            module = suite_module(test.removeprefix(SUITE))
+            if module is None:
                 yield f"{row.title}: CPython's suite has no {test.removeprefix(SUITE)}"
-            elif not mentions(source, row):
+            elif not mentions(module, row):
                 yield f"{row.title}: {test} does not mention it"
         return
     path, _, function = test.partition("::")
     file = TESTS / path
-    if not file.is_file() or function not in functions_of(file):
+    if not file.is_file() or function not in tests_of(file):
         yield f"{row.title}: there is no test {test}"
-    elif not mentions(file.read_text(), row) and row.parent is None:
+    elif not mentions(file, row) and row.parent is None:
         yield f"{row.title}: {path} does not mention it"
 
 
 @cache
-def functions_of(file: Path) -> frozenset[str]:
+def tests_of(file: Path) -> frozenset[str]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return frozenset(node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds))
+    names = (node.name for node in ast.parse(file.read_text()).body if isinstance(node, kinds))
+    return frozenset(name for name in names if name.startswith("test_"))
 
 
 @cache
@@ -199,23 +200,26 @@ def suite_is_there() -> bool:
 
 
 @cache
-def suite_source(module: str) -> str | None:
-    """The source of a module of CPython's asyncio suite, without importing it."""
-    if not suite_is_there():
-        return None
+def suite_module(module: str) -> Path | None:
+    """The file of a module of CPython's asyncio suite."""
     package = importlib.util.find_spec("test.test_asyncio")
     assert package is not None
     for folder in package.submodule_search_locations or ():
         file = Path(folder) / f"{module}.py"
         if file.is_file():
-            return file.read_text()
+            return file
     return None
 
 
-def mentions(source: str, row: Row) -> bool:
-    """Whether *source* has the name; for a class, one of its methods will do."""
-    words = [row.word, *(child.word for child in row.children if not row.owner)]
-    return any(re.search(rf"\b{re.escape(word)}\b", source) for word in words)
+@cache
+def words_of(file: Path) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", file.read_text()))
+
+
+def mentions(file: Path, row: Row) -> bool:
+    """Whether *file* has the name; for a class, one of its methods will do."""
+    names = [row.word, *(child.word for child in row.children if not row.owner)]
+    return not words_of(file).isdisjoint(names)
 
 
 def check_names(rows: list[Row]) -> Iterator[str]:
