@@ -3,8 +3,10 @@
 The process gets its end signal too when the process of the tests dies, so none outlives them.
 """
 
+import errno
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -38,9 +40,15 @@ def give_to_server(path: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(16_384, 32_768)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 def run_to_end(command: Sequence[str | Path], folder: Path) -> None:
