@@ -8,6 +8,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 
+#[cfg(Py_3_14)]
+use super::thread_state;
 use crate::object::Object;
 
 /// Looked up once.
@@ -122,12 +124,20 @@ impl Asyncio {
     /// `task` is the one that runs now.
     #[inline]
     pub(super) fn enter(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<()> {
+        #[cfg(Py_3_14)]
+        if thread_state::enter(event_loop.as_ptr(), task) {
+            return Ok(());
+        }
         call(py, &self.enter_task, [event_loop.as_ptr(), task]).map(drop)
     }
 
     /// `task` no longer runs.
     #[inline]
     pub(super) fn leave(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<()> {
+        #[cfg(Py_3_14)]
+        if thread_state::leave(event_loop.as_ptr(), task) {
+            return Ok(());
+        }
         call(py, &self.leave_task, [event_loop.as_ptr(), task]).map(drop)
     }
 
@@ -140,6 +150,10 @@ impl Asyncio {
     /// Enters `task` into `all_tasks()`.
     #[inline]
     pub(super) fn register(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
+        #[cfg(Py_3_14)]
+        if thread_state::register(task) {
+            return Ok(());
+        }
         call(py, &self.register_task, [task]).map(drop)
     }
 
@@ -147,6 +161,9 @@ impl Asyncio {
     #[cfg(Py_3_14)]
     #[inline]
     pub(super) fn unregister(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
+        if thread_state::unregister(task) {
+            return Ok(());
+        }
         call(py, &self.unregister_task, [task]).map(drop)
     }
 

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::layout::{Fields, Flag, Slot, State};
+#[cfg(Py_3_14)]
+use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
 use crate::convert::arguments::unexpected_keyword;
 use crate::heap_type::{self, fast, getter, one_argument};
@@ -45,15 +47,26 @@ pub(super) fn is_ours(object: *mut ffi::PyObject) -> bool {
 /// A pending `ferrio.Future` of the loop `event_loop`.
 #[inline]
 pub(crate) fn create(py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<Object> {
-    // SAFETY: a ready type without variable-sized part.
-    let object = unsafe { ffi::PyType_GenericAlloc(FUTURE.load(Ordering::Relaxed), 0) };
-    // SAFETY: a new reference, or null with an exception.
-    let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
-    // SAFETY: an instance of the type, zeroed: pending, with empty slots.
+    let object = allocate(py)?;
+    // SAFETY: a new instance of the type: pending, with empty slots.
     let fields = unsafe { Fields::of(object.as_ptr()) };
     // SAFETY: the caller's loop.
     drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
     Ok(object)
+}
+
+#[cfg(Py_3_14)]
+#[inline]
+fn allocate(py: Python<'_>) -> PyResult<Object> {
+    memory::allocate(py, memory::Kind::Future)
+}
+
+#[cfg(not(Py_3_14))]
+fn allocate(py: Python<'_>) -> PyResult<Object> {
+    // SAFETY: a ready type without variable-sized part.
+    let object = unsafe { ffi::PyType_GenericAlloc(FUTURE.load(Ordering::Relaxed), 0) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
 }
 
 /// [`create`] in debug mode: remembers where.
@@ -255,6 +268,9 @@ fast!(cancel_method, |py, object, arguments| {
 getter!(get_callbacks, |py, object| {
     // SAFETY: an attribute of futures and tasks.
     let fields = unsafe { Fields::of(object) };
+    if fields.peek(Slot::Loop).is_null() {
+        return Err(scheduling::uninitialized());
+    }
     let first = fields.get(Slot::Callback0);
     let others = fields.get(Slot::Callbacks);
     let Some(first) = first else { return Ok(others.unwrap_or_else(|| trampoline::none(py))) };
@@ -274,7 +290,7 @@ pub(super) const CALLBACKS_GETTER: heap_type::Getter = get_callbacks;
 pub(super) fn make_type<'py>(py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
     #[cfg(Py_3_14)]
     BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
-    let class = heap_type::Builder::new(c"ferrio.Future", c"A future of a Ferrio loop; see asyncio.Future.")
+    let builder = heap_type::Builder::new(c"ferrio.Future", c"A future of a Ferrio loop; see asyncio.Future.")
         .method(heap_type::one_argument_def(
             c"set_result",
             set_result_method,
@@ -290,8 +306,16 @@ pub(super) fn make_type<'py>(py: Python<'py>, base: &Bound<'py, PyType>) -> PyRe
         ))
         .attribute(c"_callbacks", get_callbacks, None)
         .collected_as_base()
-        .subclassable()
-        .build(py, base, 0)?;
+        .subclassable();
+    #[cfg(Py_3_14)]
+    let builder = if memory::is_used() {
+        builder.slots([(ffi::Py_tp_dealloc, memory::deallocate_future as *mut core::ffi::c_void)])
+    } else {
+        builder
+    };
+    let class = builder.build(py, base, 0)?;
+    #[cfg(Py_3_14)]
+    memory::keep(memory::Kind::Future, &class);
     FUTURE.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
     Ok(class)
 }

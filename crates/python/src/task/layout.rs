@@ -109,6 +109,12 @@ struct TaskObject {
     node: [*mut c_void; 2],
 }
 
+/// Bytes of a task, and where in it is the link of the list of all tasks.
+#[cfg(Py_3_14)]
+pub(super) const TASK_BYTES: usize = size_of::<TaskObject>();
+#[cfg(Py_3_14)]
+pub(super) const NODE_OFFSET: usize = offset_of!(TaskObject, node);
+
 /// An object slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -309,6 +315,18 @@ impl Fields<'_> {
         let place: *mut c_int = self.at(offset_of!(TaskObject, cancels_requested));
         // SAFETY: a field of the object.
         unsafe { place.write(0) };
+    }
+
+    /// Makes the fields those of a new future or task; the slots are empty already.
+    #[cfg(Py_3_14)]
+    #[inline]
+    pub(crate) fn reset(self, is_task: bool) {
+        self.set_state(State::Pending);
+        // SAFETY: a field of the object.
+        unsafe { self.bits().write(0) };
+        if is_task {
+            self.reset_cancels();
+        }
     }
 
     fn cancels(self) -> c_int {

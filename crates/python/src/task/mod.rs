@@ -32,9 +32,13 @@ mod asyncio;
 mod callback;
 pub(crate) mod future;
 mod layout;
+#[cfg(Py_3_14)]
+mod memory;
 mod scheduling;
 mod step;
 mod task_type;
+#[cfg(Py_3_14)]
+mod thread_state;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -57,6 +61,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     };
     task_type::keep_numbers_for_names(names_are_numbers);
     asyncio::load(py)?;
+    #[cfg(Py_3_14)]
+    thread_state::find(py);
     let future = future::make_type(py, &future_base)?;
     module.add("Task", task_type::make_type(py, &task_base, &future)?)?;
     module.add("Future", future)

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::layout::{Fields, Flag, Slot};
+#[cfg(Py_3_14)]
+use super::memory;
 use super::{asyncio, future, scheduling, step};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::LoopCore;
@@ -81,11 +83,8 @@ pub(crate) fn create_task(
             _ => return Ok(None),
         }
     }
-    // SAFETY: a ready type without variable-sized part.
-    let task = unsafe { ffi::PyType_GenericAlloc(TASK.load(Ordering::Relaxed), 0) };
-    // SAFETY: a new reference, or null with an exception.
-    let Some(task) = (unsafe { Object::from_owned(task) }) else { return Err(PyErr::fetch(py)) };
-    // SAFETY: an instance of the type, zeroed: pending, with empty slots.
+    let task = allocate(py)?;
+    // SAFETY: a new instance of the type: pending, with empty slots.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // SAFETY: the loop whose method is running.
     drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
@@ -95,6 +94,20 @@ pub(crate) fn create_task(
     }
     fill(py, &task, fields, coroutine, given)?;
     Ok(Some(task))
+}
+
+#[cfg(Py_3_14)]
+#[inline]
+fn allocate(py: Python<'_>) -> PyResult<Object> {
+    memory::allocate(py, memory::Kind::Task)
+}
+
+#[cfg(not(Py_3_14))]
+fn allocate(py: Python<'_>) -> PyResult<Object> {
+    // SAFETY: a ready type without variable-sized part.
+    let object = unsafe { ffi::PyType_GenericAlloc(TASK.load(Ordering::Relaxed), 0) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
 }
 
 /// Completes a task whose future part has been made, and starts it.
@@ -257,7 +270,7 @@ pub(super) fn make_type<'py>(
 ) -> PyResult<Bound<'py, PyType>> {
     #[cfg(Py_3_14)]
     BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
-    let class = heap_type::Builder::new(
+    let builder = heap_type::Builder::new(
         c"ferrio.Task",
         c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
           A coroutine that a Ferrio loop runs; see asyncio.Task.",
@@ -265,8 +278,16 @@ pub(super) fn make_type<'py>(
     .attribute(c"_callbacks", future::CALLBACKS_GETTER, None)
     .slots([(ffi::Py_tp_init, init as *mut core::ffi::c_void)])
     .collected_as_base()
-    .subclassable()
-    .build_over(py, base, core::slice::from_ref(future), 0)?;
+    .subclassable();
+    #[cfg(Py_3_14)]
+    let builder = if memory::is_used() {
+        builder.slots([(ffi::Py_tp_dealloc, memory::deallocate_task as *mut core::ffi::c_void)])
+    } else {
+        builder
+    };
+    let class = builder.build_over(py, base, core::slice::from_ref(future), 0)?;
+    #[cfg(Py_3_14)]
+    memory::keep(memory::Kind::Task, &class);
     TASK.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
     Ok(class)
 }
