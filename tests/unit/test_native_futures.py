@@ -78,13 +78,13 @@ def test_a_future_has_the_states_words_and_errors_of_asyncios(loop: asyncio.Abst
         "FINISHED",
         "CANCELLED",
     ]
-    with pytest.raises(asyncio.InvalidStateError, match="^Result is not set.$"):
+    with pytest.raises(asyncio.InvalidStateError, match=r"^Result is not set.$"):
         pending.result()
-    with pytest.raises(asyncio.InvalidStateError, match="^invalid state$"):
+    with pytest.raises(asyncio.InvalidStateError, match=r"^invalid state$"):
         done.set_result(2)
-    with pytest.raises(asyncio.InvalidStateError, match="^invalid state$"):
+    with pytest.raises(asyncio.InvalidStateError, match=r"^invalid state$"):
         cancelled.set_exception(ValueError)
-    with pytest.raises(asyncio.CancelledError, match="^why$"):
+    with pytest.raises(asyncio.CancelledError, match=r"^why$"):
         cancelled.result()
     assert isinstance(failed.exception(), ValueError)
     pending.cancel()

@@ -61,7 +61,7 @@ def test_the_type_can_be_derived_from(loop: asyncio.AbstractEventLoop) -> None:
         task = Own(asyncio.sleep(10, 1), loop=loop, name="own")
         await asyncio.sleep(0)
         task.cancel("enough")
-        with pytest.raises(asyncio.CancelledError, match="^enough$"):
+        with pytest.raises(asyncio.CancelledError, match=r"^enough$"):
             await task
         assert (task.asked, task.get_name()) == (1, "own")
 
@@ -175,7 +175,9 @@ def test_tasks_go_through_a_call_soon_that_a_program_has_put_there(place: str) -
         task = loop.create_task(main(future))
         loop.call_later(0.001, future.set_result, 3)
         assert loop.run_until_complete(task) == 3
-        assert [getattr(callback, "__name__", "") for callback in called if getattr(callback, "__self__", None) is task] == [
+        assert [
+            getattr(callback, "__name__", "") for callback in called if getattr(callback, "__self__", None) is task
+        ] == [
             "task_step",
             "task_step",
             "task_wakeup",
@@ -383,11 +385,11 @@ def test_cancelling_reaches_what_the_task_waits_for(loop: asyncio.AbstractEventL
         assert await task == "cancelled: enough"
         early = asyncio.create_task(stubborn())
         early.cancel("early")
-        with pytest.raises(asyncio.CancelledError, match="^early$"):
+        with pytest.raises(asyncio.CancelledError, match=r"^early$"):
             await early
         assert early.cancelled()
         itself = asyncio.create_task(cancel_itself())
-        with pytest.raises(asyncio.CancelledError, match="^by itself$"):
+        with pytest.raises(asyncio.CancelledError, match=r"^by itself$"):
             await itself
 
     async def cancel_itself() -> None:
@@ -484,7 +486,7 @@ def test_a_task_that_is_dropped_while_it_waits_is_reported(
     loop: asyncio.AbstractEventLoop, contexts: list[dict[str, Any]]
 ) -> None:
     async def lose() -> None:
-        asyncio.create_task(wait_for(loop.create_future()))
+        loop.create_task(wait_for(loop.create_future()))
         await asyncio.sleep(0)
 
     loop.run_until_complete(lose())
@@ -618,7 +620,7 @@ def test_cycles_of_task_future_and_coroutine_are_collected(
 
     async def main() -> weakref.ref[Marked]:
         marked = Marked()
-        asyncio.create_task(hold(marked, []))
+        loop.create_task(hold(marked, []))
         reference = weakref.ref(marked)
         del marked
         await asyncio.sleep(0)
@@ -654,7 +656,7 @@ def test_a_task_may_be_cancelled_from_another_thread_through_the_loop(loop: asyn
         await asyncio.sleep(0)
         thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(task.cancel, "from a thread"))
         thread.start()
-        with pytest.raises(asyncio.CancelledError, match="^from a thread$"):
+        with pytest.raises(asyncio.CancelledError, match=r"^from a thread$"):
             await task
         thread.join(LIMIT_S)
 

@@ -1,6 +1,7 @@
 """CPython's `test_futures` over `ferrio.Future`."""
 
 import unittest
+
 from test.test_asyncio import test_futures
 from test.test_asyncio import utils as test_utils
 
@@ -20,9 +21,9 @@ class FerrioFutureTests(test_futures.BaseFutureTests, test_utils.TestCase):
 
     def test_future_del_segfault(self):
         fut = self._new_future(loop=self.loop)
-        with self.assertRaises(AttributeError):
+        with self.assertRaises(AttributeError):  # noqa: PT027 - a unittest suite
             del fut._asyncio_future_blocking
-        with self.assertRaises(AttributeError):
+        with self.assertRaises(AttributeError):  # noqa: PT027 - a unittest suite
             del fut._log_traceback
 
 

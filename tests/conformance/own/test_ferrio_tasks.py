@@ -1,4 +1,4 @@
-"""CPython's `test_tasks`, `test_futures2`, `test_eager_task_factory` and `test_graph` over `ferrio.Task` and `ferrio.Future`.
+"""CPython's `test_tasks` and its relatives over `ferrio.Task` and `ferrio.Future`.
 
 The suites are written to be run over several classes. They make loops of their own, most of them not Ferrio's.
 """
@@ -7,6 +7,7 @@ import asyncio
 import sys
 import unittest
 from asyncio import futures, tasks
+
 from test.test_asyncio import test_futures2, test_tasks
 from test.test_asyncio import utils as test_utils
 
@@ -34,7 +35,7 @@ class FerrioTask_FerrioFuture_Tests(
 
         task = self.new_task(self.loop, coro())
         self.loop.run_until_complete(task)
-        with self.assertRaises(AttributeError):
+        with self.assertRaises(AttributeError):  # noqa: PT027 - a unittest suite
             del task._log_destroy_pending
 
 
@@ -64,7 +65,7 @@ class PyTask_FerrioFuture_Tests(test_tasks.BaseTaskTests, test_utils.TestCase):
     Future = ferrio.Future
     # Since 3.14 the two implementations keep the running task and all tasks apart.
     all_tasks = staticmethod(getattr(tasks, "_py_all_tasks", tasks.all_tasks))
-    current_task = staticmethod(tasks._py_current_task)
+    current_task = staticmethod(getattr(tasks, "_py_current_task", tasks.current_task))
 
 
 @test_tasks.add_subclass_tests

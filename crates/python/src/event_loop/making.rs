@@ -19,19 +19,19 @@ use crate::task;
 struct Inherited {
     create_task: Object,
     create_future: Object,
-    task: Name,
-    future: Name,
+    task: Place,
+    future: Place,
 }
 
 /// A name of a module, and what asyncio's C module has put there.
-struct Name {
+struct Place {
     module: Object,
     name: Object,
     value: Object,
 }
 
-impl Name {
-    fn of<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Self> {
+impl Place {
+    fn of(py: Python<'_>, module: &str, name: &str) -> PyResult<Self> {
         let value = py.import("_asyncio")?.getattr(name)?;
         let module = py.import(module)?.getattr("__dict__")?;
         Ok(Self {
@@ -58,8 +58,8 @@ fn inherited(py: Python<'_>) -> PyResult<&'static Inherited> {
         Ok(Inherited {
             create_task: Object::new(class.getattr("create_task")?),
             create_future: Object::new(class.getattr("create_future")?),
-            task: Name::of(py, "asyncio.tasks", "Task")?,
-            future: Name::of(py, "asyncio.futures", "Future")?,
+            task: Place::of(py, "asyncio.tasks", "Task")?,
+            future: Place::of(py, "asyncio.futures", "Future")?,
         })
     })
 }

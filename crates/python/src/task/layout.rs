@@ -362,12 +362,19 @@ impl Fields<'_> {
     }
 }
 
-/// Compares this file with futures and tasks that asyncio has made. Tells whether a generated name is kept as its number
-/// until somebody asks for the name.
+/// What differs between releases of one version.
+pub(super) struct Habits {
+    /// A generated name is kept as its number until somebody asks for the name.
+    pub(super) keeps_numbers_for_names: bool,
+    /// A task's context has to be a `contextvars.Context`.
+    pub(super) refuses_other_contexts: bool,
+}
+
+/// Compares this file with futures and tasks that asyncio has made.
 ///
 /// # Errors
 /// `ImportError` that names what is elsewhere; any other error means that the types do not behave as known.
-pub(super) fn check(py: Python<'_>, future: &Bound<'_, PyType>, task: &Bound<'_, PyType>) -> PyResult<bool> {
+pub(super) fn check(py: Python<'_>, future: &Bound<'_, PyType>, task: &Bound<'_, PyType>) -> PyResult<Habits> {
     let size = |class: &Bound<'_, PyType>| class.getattr("__basicsize__")?.extract::<usize>();
     demand("size of Future", size(future)? == size_of::<FutureObject>())?;
     demand("size of Task", size(task)? == size_of::<TaskObject>())?;
@@ -380,7 +387,10 @@ pub(super) fn check(py: Python<'_>, future: &Bound<'_, PyType>, task: &Bound<'_,
     samples.check_tasks()?;
     // SAFETY: the slot was just found to hold names.
     let name = unsafe { Bound::from_borrowed_ptr(py, samples.fields("unnamed")?.peek(Slot::Name)) };
-    Ok(name.is_exact_instance_of::<PyInt>())
+    Ok(Habits {
+        keeps_numbers_for_names: name.is_exact_instance_of::<PyInt>(),
+        refuses_other_contexts: samples.get("refused")?.is_truthy()?,
+    })
 }
 
 fn demand(what: &str, holds: bool) -> PyResult<()> {
@@ -434,6 +444,11 @@ doomed.cancel(message)
 for each in (task, unnamed, doomed):
     each._log_destroy_pending = False
 logging = Task(other, loop=loop)
+try:
+    Task(other, loop=loop, context=value)._log_destroy_pending = False
+    refused = False
+except TypeError:
+    refused = True
 body.close()
 other.close()
 ";

@@ -55,11 +55,11 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let task_base = native.getattr("Task")?.cast_into::<PyType>()?;
     let known = layout::check(py, &future_base, &task_base);
     module.add("HAS_NATIVE_TASKS", known.is_ok())?;
-    let Ok(names_are_numbers) = known else {
+    let Ok(habits) = known else {
         module.add("Future", future_base)?;
         return module.add("Task", task_base);
     };
-    task_type::keep_numbers_for_names(names_are_numbers);
+    task_type::adopt(&habits);
     asyncio::load(py)?;
     #[cfg(Py_3_14)]
     thread_state::find(py);

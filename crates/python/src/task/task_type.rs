@@ -9,10 +9,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::layout::{Fields, Flag, Slot};
+use super::layout::{Fields, Flag, Habits, Slot};
 #[cfg(Py_3_14)]
 use super::memory;
-use super::{asyncio, future, scheduling, step};
+#[cfg(Py_3_12)]
+use super::step;
+use super::{asyncio, future, scheduling};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::LoopCore;
 use crate::handle::context;
@@ -26,6 +28,9 @@ static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// Whether the interpreter's tasks keep the number of a generated name, and make the text when somebody asks for it.
 static NUMBERS_FOR_NAMES: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interpreter's tasks refuse a context that is no `contextvars.Context`.
+static REFUSES_OTHER_CONTEXTS: AtomicBool = AtomicBool::new(false);
 
 /// Number of the last generated name.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -129,6 +134,13 @@ fn fill(
     }
     let context = match given.context {
         None => context::copy_current(py)?,
+        Some(context) if REFUSES_OTHER_CONTEXTS.load(Ordering::Relaxed) && !context::is_context(context) => {
+            fields.set_flag(Flag::LogDestroyPending, false);
+            // SAFETY: an argument of the call under way.
+            let context = unsafe { Bound::from_borrowed_ptr(py, context) };
+            let kind = context.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("a contextvars.Context was expected, got {kind}")));
+        }
         // SAFETY: an argument of the call under way.
         Some(context) => unsafe { Object::from_borrowed(context) },
     };
@@ -176,7 +188,7 @@ fn is_running(py: Python<'_>, fields: Fields<'_>) -> PyResult<bool> {
 fn start_eagerly(py: Python<'_>, asyncio: &asyncio::Asyncio, task: &Object, fields: Fields<'_>) -> PyResult<()> {
     let (Some(event_loop), Some(context)) = (fields.get(Slot::Loop), fields.get(Slot::Context)) else { return Ok(()) };
     if !context::is_context(context.as_ptr()) {
-        return Err(PyTypeError::new_err("a Context is required here"));
+        return Err(PyTypeError::new_err("an instance of Context was expected"));
     }
     let around = asyncio.swap(py, &event_loop, task.as_ptr())?;
     let started = asyncio
@@ -292,7 +304,8 @@ pub(super) fn make_type<'py>(
     Ok(class)
 }
 
-/// Remembers in which form the interpreter keeps generated names.
-pub(super) fn keep_numbers_for_names(keep: bool) {
-    NUMBERS_FOR_NAMES.store(keep, Ordering::Relaxed);
+/// Does as the interpreter's own tasks do.
+pub(super) fn adopt(habits: &Habits) {
+    NUMBERS_FOR_NAMES.store(habits.keeps_numbers_for_names, Ordering::Relaxed);
+    REFUSES_OTHER_CONTEXTS.store(habits.refuses_other_contexts, Ordering::Relaxed);
 }
