@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import subprocess
 import sys
 import threading
 import types
@@ -674,3 +675,20 @@ def test_reinitializing_a_task_leaks_nothing_and_runs_again(loop: asyncio.Abstra
         assert await task == 2
 
     run(loop, main())
+
+
+def test_importing_ferrio_leaves_no_tasks_and_uses_no_numbers() -> None:
+    program = """
+import asyncio, gc
+gc.disable()
+import ferrio
+from _asyncio import Task
+assert not [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
+async def main():
+    return asyncio.current_task().get_name()
+print(asyncio.run(main()), ferrio.run(main()))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S * 4, check=True
+    )
+    assert (out.stdout, out.stderr) == ("Task-1 Task-1\n", "")

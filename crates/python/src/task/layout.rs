@@ -16,7 +16,7 @@ use core::mem::offset_of;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 use crate::handle::slot_at;
 use crate::object::Object;
@@ -383,14 +383,10 @@ pub(super) fn check(py: Python<'_>, future: &Bound<'_, PyType>, task: &Bound<'_,
     names.set_item("Task", task)?;
     py.run(SAMPLES, Some(&names), None)?;
     let samples = Samples(names);
-    samples.check_futures()?;
-    samples.check_tasks()?;
-    // SAFETY: the slot was just found to hold names.
-    let name = unsafe { Bound::from_borrowed_ptr(py, samples.fields("unnamed")?.peek(Slot::Name)) };
-    Ok(Habits {
-        keeps_numbers_for_names: name.is_exact_instance_of::<PyInt>(),
-        refuses_other_contexts: samples.get("refused")?.is_truthy()?,
-    })
+    let found = samples.check_futures().and_then(|()| samples.check_tasks()).and_then(|()| samples.habits());
+    // The samples are in a cycle, and the tasks would stay in `all_tasks()` until that is collected.
+    samples.0.clear();
+    found
 }
 
 fn demand(what: &str, holds: bool) -> PyResult<()> {
@@ -438,14 +434,13 @@ cancelled.cancel(message)
 name = 'name of a task'
 body, other = coroutine(), coroutine()
 task = Task(body, loop=loop, name=name, context=context)
-unnamed = Task(other, loop=loop)
-doomed = Task(other, loop=loop, context=context)
+doomed = Task(other, loop=loop, name=name, context=context)
 doomed.cancel(message)
-for each in (task, unnamed, doomed):
+for each in (task, doomed):
     each._log_destroy_pending = False
-logging = Task(other, loop=loop)
+logging = Task(other, loop=loop, name=name)
 try:
-    Task(other, loop=loop, context=value)._log_destroy_pending = False
+    Task(other, loop=loop, name=name, context=value)._log_destroy_pending = False
     refused = False
 except TypeError:
     refused = True
@@ -530,6 +525,18 @@ impl<'py> Samples<'py> {
         #[cfg(Py_3_14)]
         self.check_awaited_by()?;
         Ok(())
+    }
+
+    fn habits(&self) -> PyResult<Habits> {
+        // A number in the place of a name reads as a name, or as what it is.
+        let number = Object::new(0_i32.into_pyobject(self.0.py())?);
+        let name = self.fields("task")?.replace(Slot::Name, Some(number));
+        let shown = self.get("task")?.call_method0("get_name")?;
+        drop(self.fields("task")?.replace(Slot::Name, name));
+        Ok(Habits {
+            keeps_numbers_for_names: shown.is_exact_instance_of::<PyString>(),
+            refuses_other_contexts: self.get("refused")?.is_truthy()?,
+        })
     }
 
     #[cfg(Py_3_14)]

@@ -195,6 +195,13 @@ fn try_out(py: Python<'_>, found: &Published) -> PyResult<()> {
     let names = PyDict::new(py);
     names.set_item("Task", asyncio.getattr("Task")?)?;
     py.run(SAMPLE, Some(&names), None)?;
+    let outcome = try_sample(py, &asyncio, &names);
+    // The sample is in a cycle, and the task would stay in `all_tasks()` until that is collected.
+    names.clear();
+    outcome
+}
+
+fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, PyDict>) -> PyResult<()> {
     let (event_loop, task) = (names.as_any().get_item("loop")?, names.as_any().get_item("task")?);
     asyncio.call_method1("_set_running_loop", (&event_loop,))?;
     let entered = asyncio.call_method1("_enter_task", (&event_loop, &task));
@@ -218,7 +225,7 @@ async def coroutine(): pass
 
 loop = Loop()
 body = coroutine()
-task = Task(body, loop=loop)
+task = Task(body, loop=loop, name='sample')
 task._log_destroy_pending = False
 body.close()
 ";
