@@ -1,7 +1,7 @@
 //! The type `Coroutine`: a coroutine without a frame.
 //!
 //! A [`Plan`] says what it does: how it begins, and how it goes on when what it waits for has ended. Between the two it
-//! holds the iterator of a future's `__await__`, or nothing, which stands for a bare `yield`.
+//! holds a `ferrio.Future`, or the iterator of another awaitable, or nothing, which stands for a bare `yield`.
 //!
 //! | phase | `send`, `throw` | `close` | freed |
 //! | --- | --- | --- | --- |
@@ -30,6 +30,7 @@ use super::cell::{Plain, Slot};
 use crate::guarded::Guarded;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::object::Object;
+use crate::task::future;
 use crate::trampoline::{self, none};
 
 /// What a step leads to.
@@ -67,7 +68,7 @@ pub(super) struct State {
     pub(super) item: Slot,
     /// The future it waits for.
     pub(super) future: Slot,
-    /// The iterator of that.
+    /// The iterator of that; none for a `ferrio.Future`, which is asked itself.
     iterator: Slot,
 }
 
@@ -105,6 +106,12 @@ impl State {
 
     /// Begins to wait for `future`.
     pub(super) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
+        if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
+            // What its iterator would do.
+            future::set_blocking(&future);
+            self.future.set(future.clone());
+            return Ok(Step::Yield(future));
+        }
         let iterator = awaited(py, &future)?;
         self.future.set(future);
         self.iterator.set(iterator);
@@ -115,7 +122,7 @@ impl State {
     fn advance(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
         let Some(iterator) = self.iterator.get() else {
             let outcome = match input {
-                Input::Send => Ok(none(py)),
+                Input::Send => self.result(py),
                 Input::Throw(error) => Err(error),
                 Input::Close => Err(PyGeneratorExit::new_err(())),
             };
@@ -153,6 +160,15 @@ impl State {
         drop(iterator);
         drop(self.iterator.take());
         (self.plan.resume)(py, self, outcome)
+    }
+
+    /// What the future that it waits for has come to; `None` after a bare `yield`.
+    fn result(&self, py: Python<'_>) -> PyResult<Object> {
+        let Some(future) = self.future.get() else { return Ok(none(py)) };
+        if future::is_pending(&future) {
+            return Err(PyRuntimeError::new_err("await wasn't used with future"));
+        }
+        future.bind(py).call_method0(intern!(py, "result")).map(Object::new)
     }
 
     /// One step.

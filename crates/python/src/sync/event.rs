@@ -45,9 +45,9 @@ impl EventCore {
         }
         let yes = PyBool::new(py, true);
         for waiter in waiters.bind(py).try_iter()? {
-            let waiter = waiter?;
+            let waiter = Object::new(waiter?);
             if !waiting::is_done(py, &waiter)? {
-                waiting::set_result(py, &waiter, &yes)?;
+                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
             }
         }
         Ok(())

@@ -92,12 +92,12 @@ impl LockCore {
         if waiters.bind(py).is_none() || waiting::length(py, &waiters)? == 0 {
             return Ok(());
         }
-        let first = waiters.bind(py).get_item(0)?;
+        let first = Object::new(waiters.bind(py).get_item(0)?);
         if waiting::is_done(py, &first)? {
             // It is about to run.
             return Ok(());
         }
-        waiting::set_result(py, &first, &PyBool::new(py, true))
+        waiting::set_result(py, &first, Object::new(PyBool::new(py, true).to_owned()))
     }
 
     /// Takes the lock or joins the waiters; whether it has taken it.

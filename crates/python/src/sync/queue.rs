@@ -193,9 +193,8 @@ fn wake_next(py: Python<'_>, waiters: &Slot) -> PyResult<()> {
     let Some(waiters) = waiters.get() else { return Ok(()) };
     while waiting::length(py, &waiters)? > 0 {
         let waiter = waiting::pop_left(py, &waiters)?;
-        let waiter = waiter.bind(py);
-        if !waiting::is_done(py, waiter)? {
-            return waiting::set_result(py, waiter, none(py).bind(py));
+        if !waiting::is_done(py, &waiter)? {
+            return waiting::set_result(py, &waiter, none(py));
         }
     }
     Ok(())

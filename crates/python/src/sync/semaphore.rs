@@ -112,10 +112,10 @@ impl SemaphoreCore {
             return Ok(false);
         }
         for waiter in waiters.bind(py).try_iter()? {
-            let waiter = waiter?;
+            let waiter = Object::new(waiter?);
             if !waiting::is_done(py, &waiter)? {
                 self.add(-1);
-                waiting::set_result(py, &waiter, &PyBool::new(py, true))?;
+                waiting::set_result(py, &waiter, Object::new(PyBool::new(py, true).to_owned()))?;
                 return Ok(true);
             }
         }
@@ -166,9 +166,8 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool)
         let future = state.future.get();
         waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
         if let (Err(error), Some(future)) = (&outcome, &future) {
-            let future = future.bind(py);
             let cancelled = waiting::is_cancellation(py, error)?;
-            if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future)? {
+            if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future.bind(py))? {
                 // It had got a place, and is not going to use it.
                 semaphore.add(1);
             }

@@ -8,6 +8,7 @@ use pyo3::{ffi, intern};
 
 use super::cell::Slot;
 use crate::object::Object;
+use crate::task::future;
 
 fn imported<'py>(
     py: Python<'py>,
@@ -112,8 +113,11 @@ pub(super) fn pop_left(py: Python<'_>, deque: &Object) -> PyResult<Object> {
 
 /// `future.done()`.
 #[inline]
-pub(super) fn is_done(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future.call_method0(intern!(py, "done"))?.is_truthy()
+pub(super) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
+    if future::is_exact(future.as_ptr()) {
+        return Ok(!future::is_pending(future));
+    }
+    future.bind(py).call_method0(intern!(py, "done"))?.is_truthy()
 }
 
 /// `future.cancelled()`.
@@ -123,8 +127,11 @@ pub(super) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResul
 
 /// `future.set_result(result)`.
 #[inline]
-pub(super) fn set_result(py: Python<'_>, future: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
-    future.call_method1(intern!(py, "set_result"), (result,)).map(drop)
+pub(super) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
+    if future::is_exact(future.as_ptr()) {
+        return future::set_result(py, future, result);
+    }
+    call_one(py, future, intern!(py, "set_result"), &result).map(drop)
 }
 
 /// Whether nobody waits: there are no waiters, or all of them are cancelled.

@@ -24,7 +24,7 @@ static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// Whether `object` is a `ferrio.Future` and nothing derived.
 #[inline]
-pub(super) fn is_exact(object: *mut ffi::PyObject) -> bool {
+pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
     let class = unsafe { ffi::Py_TYPE(object) };
     class == FUTURE.load(Ordering::Relaxed)
