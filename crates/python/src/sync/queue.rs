@@ -157,8 +157,12 @@ impl QueueCore {
             return Err(waiting::queue_error(py, "QueueFull"));
         }
         waiting::append(py, &self.items(py), item)?;
-        self.unfinished.set(self.unfinished.get().saturating_add(1));
-        self.clear_finished(py)?;
+        let before = self.unfinished.get();
+        self.unfinished.set(before.saturating_add(1));
+        if before == 0 {
+            // It was set when the last task was done; since then it is down.
+            self.clear_finished(py)?;
+        }
         wake_next(py, &self.getters)
     }
 

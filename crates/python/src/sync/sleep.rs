@@ -12,9 +12,26 @@ use pyo3::types::{PyFloat, PyInt};
 use pyo3::{ffi, intern};
 
 use super::coroutine::{self, Plan, State, Step};
+use super::waiting;
 use crate::convert::arguments::Arguments;
 use crate::object::Object;
+use crate::task::future;
 use crate::trampoline::none;
+
+/// What the timer of a `sleep` calls; asyncio's function of that name.
+#[pyfunction]
+#[pyo3(signature = (future, result, /))]
+fn _set_result_unless_cancelled(future: Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let future = Object::new(future);
+    if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
+        return future::set_result(py, &future, Object::new(result));
+    }
+    if waiting::is_cancelled(py, future.bind(py))? {
+        return Ok(());
+    }
+    waiting::set_result(py, &future, Object::new(result))
+}
 
 static SLEEP: Plan = Plan { qualified_name: "sleep", start, resume };
 
@@ -83,9 +100,8 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
     check_number(py, delay.bind(py))?;
     let running =
         RUNNING.get_or_try_init(py, || py.import("_asyncio")?.getattr("get_running_loop").map(Object::new))?;
-    let wake = WAKE.get_or_try_init(py, || {
-        py.import("asyncio.futures")?.getattr("_set_result_unless_cancelled").map(Object::new)
-    })?;
+    let wake =
+        WAKE.get_or_try_init(py, || Ok::<_, PyErr>(Object::new(wrap_pyfunction!(_set_result_unless_cancelled, py)?)))?;
     let event_loop = running.bind(py).call0()?;
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let result = state.item.get().unwrap_or_else(|| none(py));
