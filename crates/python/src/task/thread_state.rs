@@ -32,45 +32,68 @@ static RUNNING_LOOP: AtomicUsize = AtomicUsize::new(0);
 static RUNNING_TASK: AtomicUsize = AtomicUsize::new(0);
 static TASKS_HEAD: AtomicUsize = AtomicUsize::new(0);
 
-/// The place at `offset` of this thread's state.
-#[inline]
-fn place<T>(offset: &AtomicUsize) -> *mut T {
-    // SAFETY: the thread is attached.
-    let state = unsafe { ffi::PyThreadState_Get() };
-    // SAFETY: callers have checked `KNOWN`, so the offset is one of the struct's.
-    unsafe { state.byte_add(offset.load(Ordering::Relaxed)) }.cast()
+/// This thread's state.
+#[derive(Clone, Copy)]
+struct State(*mut ffi::PyThreadState);
+
+impl State {
+    #[inline]
+    fn current() -> Self {
+        // SAFETY: the thread is attached.
+        Self(unsafe { ffi::PyThreadState_Get() })
+    }
+
+    /// The place at `offset`.
+    #[inline]
+    fn place<T>(self, offset: &AtomicUsize) -> *mut T {
+        // SAFETY: the offset is that of a field of the struct, or 0 until the offsets are known.
+        unsafe { self.0.byte_add(offset.load(Ordering::Relaxed)) }.cast()
+    }
+
+    /// The object at `offset`.
+    #[inline]
+    fn object(self, offset: &AtomicUsize) -> *mut ffi::PyObject {
+        // SAFETY: a field of the state.
+        unsafe { self.place::<*mut ffi::PyObject>(offset).read() }
+    }
+
+    /// Whether `task` of `event_loop` is the running one.
+    #[inline]
+    fn runs(self, event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
+        self.object(&RUNNING_LOOP) == event_loop && self.object(&RUNNING_TASK) == task
+    }
+
+    #[inline]
+    fn set_running_task(self, task: *mut ffi::PyObject) {
+        // SAFETY: a field of the state.
+        unsafe { self.place::<*mut ffi::PyObject>(&RUNNING_TASK).write(task) };
+    }
 }
 
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
 #[inline]
 pub(super) fn enter(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
-    if !KNOWN.load(Ordering::Relaxed) || running(&RUNNING_LOOP) != event_loop || !running(&RUNNING_TASK).is_null() {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, null_mut()) {
         return false;
     }
-    // SAFETY: a live task; the place takes the reference over.
+    // SAFETY: a live task; the state takes the reference over.
     unsafe { ffi::Py_INCREF(task) };
-    // SAFETY: a field of this thread's state, null until now.
-    unsafe { place::<*mut ffi::PyObject>(&RUNNING_TASK).write(task) };
+    state.set_running_task(task);
     true
 }
 
 /// The running task `task` pauses or ends. False: as for [`enter`].
 #[inline]
 pub(super) fn leave(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
-    if !KNOWN.load(Ordering::Relaxed) || running(&RUNNING_LOOP) != event_loop || running(&RUNNING_TASK) != task {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, task) {
         return false;
     }
-    // SAFETY: a field of this thread's state.
-    unsafe { place::<*mut ffi::PyObject>(&RUNNING_TASK).write(null_mut()) };
-    // SAFETY: the reference that the place owned (invariant 1); the caller has another.
+    state.set_running_task(null_mut());
+    // SAFETY: the reference that the state owned (invariant 1); the caller has another.
     unsafe { ffi::Py_DECREF(task) };
     true
-}
-
-#[inline]
-fn running(offset: &AtomicUsize) -> *mut ffi::PyObject {
-    // SAFETY: a field of this thread's state.
-    unsafe { place::<*mut ffi::PyObject>(offset).read() }
 }
 
 /// Enters a task into this thread's list. False: `_asyncio` is to be asked.
@@ -83,7 +106,7 @@ pub(super) fn register(task: *mut ffi::PyObject) -> bool {
     if !next_of(node).is_null() {
         return true;
     }
-    let head: *mut Node = place(&TASKS_HEAD);
+    let head: *mut Node = State::current().place(&TASKS_HEAD);
     let last = prev_of(head);
     // SAFETY: the task's own node.
     unsafe { node.write(Node { next: head, prev: last }) };
@@ -186,10 +209,10 @@ fn try_out(py: Python<'_>, found: &Published) -> PyResult<()> {
     let around = asyncio.call_method0("_get_running_loop")?;
     if !around.is_none() {
         // Imported within a running loop: its thread's state is not to be touched.
-        KNOWN.store(running(&RUNNING_LOOP) == around.as_ptr(), Ordering::Relaxed);
+        KNOWN.store(State::current().object(&RUNNING_LOOP) == around.as_ptr(), Ordering::Relaxed);
         return Ok(());
     }
-    if !running(&RUNNING_LOOP).is_null() || !running(&RUNNING_TASK).is_null() {
+    if !State::current().runs(null_mut(), null_mut()) {
         return Ok(());
     }
     let names = PyDict::new(py);
@@ -205,14 +228,13 @@ fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, P
     let (event_loop, task) = (names.as_any().get_item("loop")?, names.as_any().get_item("task")?);
     asyncio.call_method1("_set_running_loop", (&event_loop,))?;
     let entered = asyncio.call_method1("_enter_task", (&event_loop, &task));
-    let shown = (running(&RUNNING_LOOP), running(&RUNNING_TASK));
+    let shown = State::current().runs(event_loop.as_ptr(), task.as_ptr());
     let left = entered.and_then(|_| asyncio.call_method1("_leave_task", (&event_loop, &task)));
     asyncio.call_method1("_set_running_loop", (py.None(),))?;
     left?;
     // The newest task is the last of the list.
-    let last = prev_of(place(&TASKS_HEAD));
-    let known = shown == (event_loop.as_ptr(), task.as_ptr()) && last == node_of(task.as_ptr());
-    KNOWN.store(known, Ordering::Relaxed);
+    let last = prev_of(State::current().place(&TASKS_HEAD));
+    KNOWN.store(shown && last == node_of(task.as_ptr()), Ordering::Relaxed);
     Ok(())
 }
 
