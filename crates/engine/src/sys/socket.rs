@@ -88,3 +88,35 @@ pub fn shut_down_sending(fd: BorrowedFd<'_>) -> Result<()> {
 pub fn is_tcp(fd: BorrowedFd<'_>) -> bool {
     sockopt::socket_protocol(fd) == Ok(Some(ipproto::TCP))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn nowait_does_not_wait_on_a_blocking_socket() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let mut buffer = [MaybeUninit::uninit(); 8];
+        assert_eq!(receive_nowait(ours.as_fd(), &mut buffer), Ok(None));
+        assert_eq!(send_nowait(theirs.as_fd(), b"abc"), Ok(Some(3)));
+        assert_eq!(receive_nowait(ours.as_fd(), &mut buffer), Ok(Some(3)));
+        while send_nowait(ours.as_fd(), &[0; 4096]).expect("the peer lives").is_some() {}
+        drop(theirs);
+        assert_eq!(send_nowait(ours.as_fd(), b"abc").map_err(|error| error.errno), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn a_socket_keeps_its_identity_and_shares_it_with_nobody_but_its_duplicates() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let duplicate = ours.try_clone().expect("a duplicate");
+        let own = identity(ours.as_fd()).expect("a socket");
+        assert_eq!(identity(ours.as_fd()), Ok(own));
+        assert_eq!(identity(duplicate.as_fd()), Ok(own));
+        assert_ne!(identity(theirs.as_fd()), Ok(own));
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        assert_eq!(identity(file.as_fd()).map_err(|error| error.errno), Err(Errno::NOTSOCK));
+    }
+}
