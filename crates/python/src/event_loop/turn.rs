@@ -1,6 +1,6 @@
 //! Turning: wait, collect, run. The order is the engine's `reactor` contract.
 
-use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller};
+use ferrio_engine::backend::{Announcement, Backend, Poller};
 use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::clock;
 use ferrio_engine::time::{Nanos, SleepBudget};
@@ -18,8 +18,11 @@ use crate::{datagram, sock, task, transport};
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
 
-/// Runs a transport of some kind whose descriptor can make progress.
-type OnReady = fn(Python<'_>, &LoopCore, &Object, Key, Interest) -> PyResult<()>;
+/// The transport behind a key.
+enum Found {
+    Stream(Object),
+    Datagrams(Object),
+}
 
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
@@ -172,16 +175,14 @@ impl LoopCore {
             Entry::Wake(waiter) => transport::wake(py, self, &waiter),
             Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
-                let transport: Option<(Object, OnReady)> = self.with_reactor(py, |reactor| {
-                    let (transport, on_ready): (_, OnReady) = match reactor.sources.get(key)? {
-                        Source::Transport(transport) => (transport, transport::on_ready),
-                        Source::Datagram(transport) => (transport, datagram::on_ready),
-                        _ => return None,
-                    };
-                    transport.clone().map(|transport| (transport, on_ready))
+                let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
+                    Some(Source::Transport(transport)) => transport.clone().map(Found::Stream),
+                    Some(Source::Datagram(transport)) => transport.clone().map(Found::Datagrams),
+                    _ => None,
                 });
-                match transport {
-                    Some((transport, on_ready)) => on_ready(py, self, &transport, key, ready),
+                match found {
+                    Some(Found::Stream(transport)) => transport::on_ready(py, self, &transport, key, ready),
+                    Some(Found::Datagrams(transport)) => datagram::on_ready(py, self, &transport, key, ready),
                     None => Ok(()),
                 }
             }
