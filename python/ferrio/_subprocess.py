@@ -133,12 +133,13 @@ def has_other_watcher(loop: Loop) -> bool:
     for whoever asks or starts a subprocess on an asyncio loop, does not count. From 3.14 on it is asyncio's watcher
     with threads, which a loop has where asyncio has found that there are no pidfds.
     """
+    events: Any = asyncio.events
     unix: Any = asyncio.unix_events
     if not _HAS_WATCHERS:
         return not isinstance(loop._watcher, unix._PidfdChildWatcher)
-    policy = asyncio.events.get_event_loop_policy()
+    policy = events.get_event_loop_policy()
     getter = getattr(type(policy), "get_child_watcher", None)
-    if getter is asyncio.events.AbstractEventLoopPolicy.get_child_watcher:
+    if getter is events.AbstractEventLoopPolicy.get_child_watcher:
         # A policy without child watchers.
         return False
     if getter is not unix._UnixDefaultEventLoopPolicy.get_child_watcher:

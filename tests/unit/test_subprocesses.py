@@ -234,8 +234,10 @@ def test_what_asyncio_does_not_support_is_refused_in_its_words(
 @pytest.mark.parametrize(("script", "returncode"), [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", -9)])
 def test_the_status_is_the_exit_code_or_the_signal(loop: Any, script: str, returncode: int) -> None:
     async def main() -> tuple[int, int | None]:
-        process = await asyncio.create_subprocess_shell(script)
+        process = await asyncio.create_subprocess_shell(f"read line; {script}", stdin=PIPE)
         assert process.returncode is None
+        assert process.stdin is not None
+        process.stdin.close()
         return await process.wait(), process.returncode
 
     assert run(loop, main()) == (returncode, returncode)
@@ -337,6 +339,31 @@ def test_a_status_that_a_stranger_collected_is_reported_as_255(loop: Any, caplog
         pytest.skip("asyncio's thread waits for the child at the same time")
     assert run(loop, main()) == 255
     assert caplog.records[0].getMessage().endswith("will report returncode 255")
+
+
+@ferrio_only
+def test_a_status_that_cannot_be_had_leaves_no_descriptor(
+    loop: Any, monkeypatch: pytest.MonkeyPatch, contexts: list[dict[str, Any]]
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError("unexpected")
+
+    async def main() -> int:
+        before = set(open_descriptors())
+        process = await asyncio.create_subprocess_exec("cat", stdin=PIPE)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "waitid", fail)
+            process.kill()
+            while not contexts:
+                await asyncio.sleep(0.001)
+        os.waitpid(process.pid, 0)
+        process._transport._process_exited(0)  # type: ignore[attr-defined]
+        await process.wait()
+        assert set(open_descriptors()) <= before
+        return len(contexts)
+
+    assert run(loop, main()) == 1
+    assert str(contexts[0]["exception"]) == "unexpected"
 
 
 @ferrio_only
