@@ -52,6 +52,8 @@ _SETS_UP_RUNS = hasattr(asyncio.base_events.BaseEventLoop, "_run_forever_setup")
 _CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
 # Whether `create_task` hands keywords that it does not know on to the task.
 _TAKES_EAGER_START = "kwargs" in inspect.signature(asyncio.base_events.BaseEventLoop.create_task).parameters
+# Earlier, create_connection() leaves the socket of a factory that fails to its destructor, which warns.
+_CLOSES_AFTER_A_FAILED_FACTORY = sys.version_info >= (3, 14)
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
@@ -548,7 +550,10 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         try:
             protocol = protocol_factory()
         except BaseException:
-            connection.abandon()
+            if _CLOSES_AFTER_A_FAILED_FACTORY:
+                connection.close()
+            else:
+                connection.abandon()
             raise
         waiter = self.create_future()
         transport = self._begin(SocketTransport, connection, protocol, waiter)

@@ -384,15 +384,15 @@ def test_a_connection_that_nobody_answers_is_cancelled_and_closed(loop: Loop) ->
             filler.close()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_factory_that_fails_closes_the_new_connection(loop: Loop) -> None:
     def factory() -> asyncio.Protocol:
         raise LookupError("no protocol")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.warns(ResourceWarning, match="unclosed <socket"):
-            with pytest.raises(LookupError):
-                run(loop, loop.create_connection(factory, *listener.getsockname()))
-            gc.collect()
+        with pytest.raises(LookupError):
+            run(loop, loop.create_connection(factory, *listener.getsockname()))
+        gc.collect()
         peer, _ = listener.accept()
         with peer:
             peer.settimeout(5)
