@@ -19,7 +19,7 @@
 //!
 //! # From Rust
 //! A native awaitable that wants a task to wait for it:
-//! - [`future::create`]: a pending `ferrio.Future` of a loop (about 50 ns; no Python is run unless in debug mode);
+//! - [`future::create`]: a pending `ferrio.Future` of a loop (no Python is run unless in debug mode);
 //! - give it to the task: return it from `am_send`/`tp_iternext` as `PYGEN_NEXT` after [`future::set_blocking`], or
 //!   return its own iterator (`tp_as_async.am_await`, inherited);
 //! - [`future::set_result`], [`future::cancel`]: complete it; the waiting task becomes one ready entry, without a handle,
