@@ -692,3 +692,29 @@ print(asyncio.run(main()), ferrio.run(main()))
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S * 4, check=True
     )
     assert (out.stdout, out.stderr) == ("Task-1 Task-1\n", "")
+
+
+def test_an_interpreter_with_unknown_fields_keeps_its_own_tasks() -> None:
+    program = """
+import _asyncio, asyncio
+known = _asyncio.Task
+class Longer(known):
+    __slots__ = ("another",)
+_asyncio.Task = Longer
+import ferrio
+assert ferrio.Task is Longer and ferrio.Future is asyncio.Future
+async def child():
+    await asyncio.sleep(0)
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, 5)
+    return await future
+async def main():
+    task = asyncio.create_task(child())
+    assert type(task) is known
+    return await task
+print(ferrio.run(main()), ferrio.run(main(), debug=True))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S * 4, check=True
+    )
+    assert (out.stdout, out.stderr) == ("5 5\n", "")
