@@ -206,11 +206,14 @@ def test_a_signal_interrupts_no_system_call_of_the_loop(loop: Loop) -> None:
     # A Python handler without a wake-up descriptor: only EINTR tells the loop.
     got: list[int] = []
     before = signal.signal(USR1, lambda *_: got.append(1))
+    sender = threading.Timer(0.003, send, (USR1,))
+    sender.start()
     try:
-        threading.Timer(0.003, send, (USR1,)).start()
         loop.call_later(0.01, loop.stop)
         loop.run_forever()
     finally:
+        # A signal that comes when the handler has gone would end the process.
+        sender.join()
         signal.signal(USR1, before)
     assert got == [1]
 
