@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
@@ -67,7 +67,7 @@ pub(crate) struct LoopCore {
     /// Handles of `call_soon_threadsafe` that are being run.
     pub(crate) running: RunningGate,
     /// Transports with queued bytes, to be flushed when the entry under way has run.
-    pub(crate) corked: Guarded<Vec<Object>>,
+    pub(crate) corked: Guarded<VecDeque<Object>>,
     /// The buffer that small receives go through; taken out while in use.
     scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
     /// The last received `bytes`, to be used again.
@@ -317,7 +317,20 @@ impl LoopCore {
     /// Notes a transport whose bytes are to be flushed when the entry under way has run.
     pub(crate) fn cork(&self, py: Python<'_>, transport: Object) {
         self.flags.has_corked.set(true);
-        self.corked.with(py, |corked| corked.push(transport));
+        self.corked.with(py, |corked| corked.push_back(transport));
+    }
+
+    /// Takes the first of these off their list.
+    #[inline]
+    pub(super) fn next_corked(&self, py: Python<'_>) -> Option<Object> {
+        if !self.flags.has_corked.get() {
+            return None;
+        }
+        self.corked.with(py, |corked| {
+            let first = corked.pop_front();
+            self.flags.has_corked.set(!corked.is_empty());
+            first
+        })
     }
 }
 

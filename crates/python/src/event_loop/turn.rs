@@ -198,19 +198,10 @@ impl LoopCore {
     /// Sends what the entry that has just run has written.
     pub(super) fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
         let mut outcome = Ok(());
-        while self.flags.has_corked.get() {
-            self.flags.has_corked.set(false);
-            // A failed flush calls the protocol, which may write elsewhere: hence the loop.
-            let mut corked = self.corked.with(py, core::mem::take);
-            for transport in corked.drain(..) {
-                let flushed = transport::flush_corked(py, self, &transport);
-                outcome = outcome.and(flushed);
-            }
-            self.corked.with(py, |place| {
-                if place.is_empty() {
-                    *place = corked;
-                }
-            });
+        // A failed flush calls the protocol, which may write elsewhere: what it corks comes behind the others.
+        while let Some(transport) = self.next_corked(py) {
+            let flushed = transport::flush_corked(py, self, &transport);
+            outcome = outcome.and(flushed);
         }
         outcome
     }

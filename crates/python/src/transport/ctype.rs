@@ -317,6 +317,17 @@ fn only_argument(py: Python<'_>, function: &str, name: &str, arguments: Argument
     if let ([value], true) = (arguments.positional(), arguments.has_no_keywords()) {
         return Ok(*value);
     }
+    unusual_argument(py, function, name, arguments)
+}
+
+#[cold]
+#[inline(never)]
+fn unusual_argument(
+    py: Python<'_>,
+    function: &str,
+    name: &str,
+    arguments: Arguments<'_>,
+) -> PyResult<*mut ffi::PyObject> {
     let mut keywords = arguments.keywords(py);
     match (arguments.positional(), keywords.next(), keywords.next()) {
         ([], Some((given, value)), None) if given.to_string() == name => Ok(value),
