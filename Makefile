@@ -55,7 +55,8 @@ test: build  ## Run every test: the engine's, then the package's on PYTHON
 
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore tests/frameworks
+	$(BIN)/python -m pytest -q tests/frameworks
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: lint
