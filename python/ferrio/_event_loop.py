@@ -62,9 +62,14 @@ _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._forma
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 # A program that replaces one of these on its loop, or the class of sockets, gets asyncio's own steps.
 _SOCKET = socket.socket
-_OVERRIDABLE = frozenset(
-    {"sock_connect", "getaddrinfo", "create_task", "_make_socket_transport", "_accept_connection2"}
-)
+_WATCHING = frozenset({"_add_reader", "_add_writer"})
+_OVERRIDABLE = _WATCHING | {
+    "sock_connect",
+    "getaddrinfo",
+    "create_task",
+    "_make_socket_transport",
+    "_accept_connection2",
+}
 _NAMED_OPTIONS = frozenset(asyncio.base_events.BaseEventLoop.create_connection.__kwdefaults__ or ())
 
 
@@ -353,7 +358,14 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         extra: dict[str, Any] | None = None,
         server: asyncio.AbstractServer | None = None,
         context: contextvars.Context | None = None,
-    ) -> SocketTransport:
+    ) -> asyncio.Transport:
+        if not _WATCHING.isdisjoint(self.__dict__):
+            # A program that watches descriptors itself has asyncio's transport, which asks it to.
+            given = {"extra": extra, "server": server} | ({"context": context} if _CONNECTIONS_HAVE_CONTEXTS else {})
+            watched: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
+                sock, protocol, waiter, **given
+            )
+            return watched
         self._ensure_fd_no_transport(sock)
         return SocketTransport(self, sock, protocol, waiter, extra, server, context)
 
