@@ -151,6 +151,8 @@ impl LoopCore {
         }
     }
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it has one caller, for every entry")]
     fn run_entry(&self, py: Python<'_>, entry: Entry) -> PyResult<()> {
         let around = self.flags.in_entry.get();
         self.flags.in_entry.set(true);
