@@ -139,6 +139,10 @@ pub trait Backend: Sized {
     /// this may be said.
     fn refused(&mut self, key: Key);
 
+    /// A receive of the caller's own has just brought bytes, and fewer than there was room for; for [`Usage::Attempts`].
+    /// Whether that shows that nothing is left: the next read would find nothing, and what comes after it is announced.
+    fn received_short(&mut self, key: Key) -> bool;
+
     /// Takes received bytes into `buffer`, which must not be empty.
     ///
     /// # Errors

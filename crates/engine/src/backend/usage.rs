@@ -9,7 +9,8 @@ pub enum Usage {
     /// Only [`Backend::receive`](super::Backend::receive) takes bytes.
     Stream,
     /// The caller, by system calls of its own; each time one of them finds nothing there, it says so by
-    /// [`Backend::refused`](super::Backend::refused), before it watches. Watching and no longer watching
+    /// [`Backend::refused`](super::Backend::refused), before it watches; of a receive that brought less than there was room
+    /// for it may say so by [`Backend::received_short`](super::Backend::received_short). Watching and no longer watching
     /// [`Interest::READ`](super::Interest::READ) are then cheap enough to be done around every wait.
     Attempts,
     /// Anybody, without a word.

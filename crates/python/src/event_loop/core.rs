@@ -116,6 +116,8 @@ pub(super) struct Flags {
     pub(super) starts_eagerly: Flag,
     /// A program has replaced `call_soon`: tasks are to be scheduled through it.
     pub(super) has_other_call_soon: Flag,
+    /// Waits of `sock_recv` are to be confirmed before the loop sleeps.
+    pub(super) has_unconfirmed: Flag,
     /// The last large `sock_recv` brought much.
     receives_large: Flag,
     /// The signals' socket pair is watched.
@@ -303,6 +305,16 @@ impl LoopCore {
     pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Box<[MaybeUninit<u8>]>) {
         let surplus = self.scratch.with(py, |scratch| scratch.replace(buffer));
         drop(surplus);
+    }
+
+    /// The number of the turn under way.
+    pub(crate) fn turn(&self) -> u64 {
+        self.counters.turns.get()
+    }
+
+    /// Waits of `sock_recv` have begun that are to be confirmed ([`crate::sock::confirm_waits`]).
+    pub(crate) fn set_has_unconfirmed(&self) {
+        self.flags.has_unconfirmed.set(true);
     }
 
     /// Whether the last `sock_recv` for much brought much.

@@ -18,6 +18,9 @@ use crate::{datagram, sock, task, transport};
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
 
+/// Turns after which waits that began without asking the kernel are confirmed in any case.
+const TURNS_UNCONFIRMED: u64 = 512;
+
 /// The transport behind a key.
 enum Found {
     Stream(Object),
@@ -54,10 +57,12 @@ impl LoopCore {
                 budget = SleepBudget::None;
             }
         }
-        match budget {
-            SleepBudget::None => self.poll(py)?,
-            SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
-            SleepBudget::Forever => self.sleep(py, None)?,
+        if !(self.flags.has_unconfirmed.get() && self.look_before_sleep(py, budget)?) {
+            match budget {
+                SleepBudget::None => self.poll(py)?,
+                SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
+                SleepBudget::Forever => self.sleep(py, None)?,
+            }
         }
         self.take_foreseen(py);
         self.take_inbox(py);
@@ -77,6 +82,26 @@ impl LoopCore {
             self.run_entry(py, entry)?;
         }
         Ok(())
+    }
+
+    /// Asks the kernel without waiting before a sleep, and confirms the waits of raw sockets if there is no news; after many
+    /// turns without such a moment it confirms them in any case. Whether there is something to run now, and the kernel has
+    /// been asked.
+    #[inline(never)]
+    fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget) -> PyResult<bool> {
+        let may_sleep = budget != SleepBudget::None;
+        let is_idle = || {
+            let is_empty = self.with_reactor(py, |reactor| reactor.ready.is_empty()) && self.inbox.is_empty();
+            is_empty && !self.flags.has_foreseen.get() && !self.flags.stopping.get()
+        };
+        if may_sleep {
+            self.poll(py)?;
+        }
+        if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_UNCONFIRMED == 0 {
+            self.flags.has_unconfirmed.set(false);
+            sock::confirm_waits(py, self)?;
+        }
+        Ok(may_sleep && !is_idle())
     }
 
     /// Asks the kernel without waiting; skipped while only the wake-up descriptor is registered, whose news is in the

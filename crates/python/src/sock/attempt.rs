@@ -60,6 +60,8 @@ pub(super) enum Method {
 pub(super) enum Outcome {
     /// The operation's result.
     Done(Object),
+    /// The same, of a receive that brought something, and less than there was room for.
+    Short(Object),
     /// Refused (`EAGAIN`): to be tried again when the descriptor can make progress.
     NotYet(Direction),
 }
@@ -81,18 +83,24 @@ impl Call {
         }
     }
 
-    /// Tries on the socket whose number is `fd`.
+    /// Whether it takes bytes of a stream.
+    pub(super) const fn takes_stream(&self) -> bool {
+        matches!(self, Self::Receive { .. } | Self::ReceiveInto { .. })
+    }
+
+    /// Tries on the socket whose number is `fd`. If it `is_emptied`, nothing is there to be received, and it is not asked.
     pub(super) fn attempt(
         &mut self,
         py: Python<'_>,
         core: &LoopCore,
         socket: &Bound<'_, PyAny>,
         fd: RawFd,
+        is_emptied: bool,
     ) -> PyResult<Outcome> {
         match self {
             Self::Ended => Ok(Outcome::Done(none(py))),
             Self::Receive { size } => {
-                let received = receive(py, core, fd, size.bind(py))?;
+                let received = receive(py, core, fd, size.bind(py), is_emptied)?;
                 done_or(py, received, Direction::Read, socket, |socket| socket.call_method1("recv", (size.bind(py),)))
             }
             Self::ReceiveInto { buffer } => {
@@ -100,11 +108,14 @@ impl Call {
                 // As `socket.recv_into`: no room, no system call.
                 let received = if view.is_empty() {
                     Some(0)
+                } else if is_emptied {
+                    None
                 } else {
                     receive_nowait(borrow(fd), view.uninit()).map_err(|error| os_error(py, error))?
                 };
+                let room = view.len();
                 drop(view);
-                let received = received.map(|count| Object::new(PyInt::new(py, count)));
+                let received = received.map(|count| Received::of(Object::new(PyInt::new(py, count)), count, room));
                 done_or(py, received, Direction::Read, socket, |socket| {
                     socket.call_method1("recv_into", (buffer.bind(py),))
                 })
@@ -128,16 +139,30 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
+/// What a receive has brought.
+struct Received {
+    data: Object,
+    is_short: bool,
+}
+
+impl Received {
+    /// `count` bytes where there was `room` for so many.
+    fn of(data: Object, count: usize, room: usize) -> Self {
+        Self { data, is_short: 0 < count && count < room }
+    }
+}
+
 /// The result if there is one. A socket that blocks, or has a timeout, does so in its own method, as in asyncio.
 fn done_or<'py>(
     py: Python<'py>,
-    result: Option<Object>,
+    received: Option<Received>,
     direction: Direction,
     socket: &Bound<'py, PyAny>,
     blocking: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<Outcome> {
-    match result {
-        Some(result) => Ok(Outcome::Done(result)),
+    match received {
+        Some(Received { data, is_short: true }) => Ok(Outcome::Short(data)),
+        Some(Received { data, .. }) => Ok(Outcome::Done(data)),
         None if is_blocking(socket)? => match not_yet(py, blocking(socket))? {
             Some(result) => Ok(Outcome::Done(Object::new(result))),
             None => Ok(Outcome::NotYet(direction)),
@@ -160,11 +185,20 @@ fn not_yet<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
 }
 
 /// Receives at most `size` bytes; `None` for "not yet".
-fn receive(py: Python<'_>, core: &LoopCore, fd: RawFd, size: &Bound<'_, PyAny>) -> PyResult<Option<Object>> {
+fn receive(
+    py: Python<'_>,
+    core: &LoopCore,
+    fd: RawFd,
+    size: &Bound<'_, PyAny>,
+    is_emptied: bool,
+) -> PyResult<Option<Received>> {
     let size = byte_count(py, size)?;
     if size == 0 {
         // As `socket.recv`: no room, no system call.
-        return Ok(Some(Object::new(pyo3::types::PyBytes::new(py, &[]))));
+        return Ok(Some(Received::of(Object::new(pyo3::types::PyBytes::new(py, &[])), 0, 0)));
+    }
+    if is_emptied {
+        return Ok(None);
     }
     let is_large = size > RECEIVE_BYTES || (size > SMALL_RECEIVE_BYTES && core.receives_large());
     let received = if is_large { receive_large(py, fd, size)? } else { receive_small(py, core, fd, size) };
@@ -174,7 +208,7 @@ fn receive(py: Python<'_>, core: &LoopCore, fd: RawFd, size: &Bound<'_, PyAny>) 
             core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
         }
     }
-    Ok(received.map(|(data, _)| data))
+    Ok(received.map(|(data, count)| Received::of(data, count, size)))
 }
 
 type Bytes = Option<(Object, usize)>;

@@ -22,7 +22,7 @@ mod operation;
 mod registration;
 mod waiter;
 
-pub(crate) use registration::{Registration, Sockets, behind_handle, on_ready, orphan, release};
+pub(crate) use registration::{Registration, Sockets, behind_handle, confirm_waits, on_ready, orphan, release};
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;

@@ -18,6 +18,7 @@ use core::ffi::{CStr, c_void};
 use core::ptr::null_mut;
 use std::os::fd::RawFd;
 
+use ferrio_engine::backend::Key;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -61,11 +62,18 @@ struct Wait {
     fd: RawFd,
     /// What the kernel called the socket when it began.
     identity: u64,
+    /// The registration, if the number had one.
+    key: Option<Key>,
 }
 
 impl Wait {
     fn leave(&self, py: Python<'_>, core: &LoopCore) -> PyResult<()> {
         registration::leave(py, core, self.fd, self.direction, &self.waiter)
+    }
+
+    /// The registration, if the number has had no other since the wait began.
+    fn lasting(&self, py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Key> {
+        self.key.filter(|&key| fd == self.fd && registration::is_current(py, core, fd, key))
     }
 }
 
@@ -197,20 +205,34 @@ impl Work {
             return Err(PyValueError::new_err("the socket must be non-blocking"));
         }
         let fd = number(socket)?;
+        let mut awaited = None;
         if let Some(before) = self.wait.take() {
             before.leave(py, core)?;
             if registration::identity_of(fd) != Ok(before.identity) {
                 return Err(bad_descriptor(py));
             }
+            awaited = before.lasting(py, core, fd);
         }
         if registration::is_stale(py, core, socket, fd) {
             return Err(bad_descriptor(py));
         }
-        match self.call.attempt(py, core, socket, fd)? {
+        let emptied = if is_first && self.call.takes_stream() {
+            registration::find(py, core, socket, fd).filter(|&key| registration::is_emptied(py, core, key))
+        } else {
+            None
+        };
+        match self.call.attempt(py, core, socket, fd, emptied.is_some())? {
             Outcome::Done(result) => Ok(Step::Return(result)),
+            Outcome::Short(result) => {
+                if let Some(key) = awaited {
+                    registration::received_short(py, core, key);
+                }
+                Ok(Step::Return(result))
+            }
             Outcome::NotYet(direction) => {
-                let (waiter, identity) = registration::wait(py, event_loop, socket, fd, direction)?;
-                self.wait = Some(Wait { waiter: waiter.clone(), direction, fd, identity });
+                let registration::Begun { waiter, identity, key } =
+                    registration::wait(py, event_loop, socket, fd, direction, emptied)?;
+                self.wait = Some(Wait { waiter: waiter.clone(), direction, fd, identity, key });
                 Ok(Step::Yield(waiter))
             }
         }

@@ -6,7 +6,7 @@
 //!
 //! # Who a number belongs to
 //! A registration names its socket by the object (weakly: its end is told by a callback) and by the kernel's identity of the
-//! open socket, which is asked for at every wait. So these are told apart:
+//! open socket, which is asked for when a wait begins. So these are told apart:
 //!
 //! | the wait is of | the number names | then |
 //! | --- | --- | --- |
@@ -18,6 +18,14 @@
 //! A wait that has ended asks the kernel once more: an operation whose number has changed hands meanwhile fails with `EBADF`
 //! instead of using it.
 //!
+//! # Receiving again
+//! A server that answers each message receives again at once, and in nearly every case finds nothing. Where the kernel has
+//! just reported an arrival at a TCP socket, and the receive that followed has brought less than there was room for, nothing
+//! is left (see the epoll backend): until the turn ends the next receive waits without trying, and its wait does not ask for
+//! the identity, which was asked for a moment ago. Such a wait is *unconfirmed*: the question is asked when the loop finds
+//! nothing else to do and is about to sleep, and at the latest a few hundred turns later. Should the number have been given
+//! away in between, the wait ends with `EBADF`.
+//!
 //! # Waiters
 //! One for each direction, as with `add_reader`: a second wait takes the place of the first, which is then woken by nobody,
 //! as in asyncio. While `add_reader` or `add_writer` watch the number, waiters wait behind handles there, so that either
@@ -27,11 +35,12 @@
 //! 1. A number in `by_number` leads to a key whose source is a [`Registration`] of that number.
 //! 2. `by_weak` has the weak reference of every registration and of every stale socket, and nothing else.
 //! 3. A registration holds no reference to its socket.
+//! 4. A registration whose `is_listed` is set is in `unconfirmed`, once, and the loop knows that there are such.
 
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Key, Usage};
+use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket::identity;
 use pyo3::exceptions::PyValueError;
@@ -52,6 +61,10 @@ pub(crate) struct Registration {
     weak: Object,
     /// What the kernel calls the open socket.
     identity: u64,
+    /// The turn in which a receive after a wait was the last there was to receive.
+    emptied_in: Option<u64>,
+    /// In the list of waits to be confirmed.
+    is_listed: bool,
     reader: Option<Object>,
     writer: Option<Object>,
 }
@@ -88,6 +101,8 @@ pub(crate) struct Sockets {
     /// Sockets that believe to have a number which another file has got, by address: their weak reference, and what the
     /// kernel called them.
     stale: HashMap<usize, (Object, u64)>,
+    /// Registrations with a wait that is to be confirmed.
+    unconfirmed: Vec<(RawFd, Key)>,
     /// The dictionary of those of the loop's `_transports` that the native half does not know.
     entered: Option<Object>,
 }
@@ -137,17 +152,62 @@ pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny
     known.is_some_and(|known| identity_of(fd) != Ok(known))
 }
 
-/// Waits until `socket` can make progress: a waiter for the operation to yield, and what the kernel calls the socket that it
-/// waits for.
+/// The registration of `socket` under its number.
+pub(super) fn find(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> Option<Key> {
+    let key = key_of(py, core, fd)?;
+    core.with_reactor(py, |reactor| {
+        matches!(reactor.sources.get(key), Some(Source::Socket(registration))
+            if registration.socket == address(socket))
+        .then_some(key)
+    })
+}
+
+/// Whether the registration `key` is still that of the number.
+pub(super) fn is_current(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) -> bool {
+    key_of(py, core, fd) == Some(key)
+}
+
+/// The socket of `key`, for which an operation has waited, has received less than there was room for.
+pub(super) fn received_short(py: Python<'_>, core: &LoopCore, key: Key) {
+    let turn = core.turn();
+    core.with_reactor(py, |reactor| {
+        let is_empty = reactor.backend.received_short(key);
+        if let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) {
+            registration.emptied_in = is_empty.then_some(turn);
+        }
+    });
+}
+
+/// Whether nothing is left to receive at the socket of `key`, found out in this turn.
+pub(super) fn is_emptied(py: Python<'_>, core: &LoopCore, key: Key) -> bool {
+    let turn = core.turn();
+    core.with_reactor(py, |reactor| {
+        matches!(reactor.sources.get(key), Some(Source::Socket(registration)) if registration.emptied_in == Some(turn))
+    })
+}
+
+/// A wait that has begun.
+pub(super) struct Begun {
+    /// For the operation to yield.
+    pub(super) waiter: Object,
+    /// What the kernel calls the socket that is waited for.
+    pub(super) identity: u64,
+    /// Its registration; none while `add_reader` or `add_writer` watch the number.
+    pub(super) key: Option<Key>,
+}
+
+/// Waits until `socket` can make progress.
 ///
-/// The caller's attempt has just been refused (`EAGAIN`).
+/// The caller's attempt has just been refused (`EAGAIN`), or it has not tried since `emptied`, the socket's registration,
+/// has been found to have nothing left ([`is_emptied`]).
 pub(super) fn wait(
     py: Python<'_>,
     event_loop: &Object,
     socket: &Bound<'_, PyAny>,
     fd: RawFd,
     direction: Direction,
-) -> PyResult<(Object, u64)> {
+    emptied: Option<Key>,
+) -> PyResult<Begun> {
     // SAFETY: operations are made for loops.
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     ensure_no_transport(py, core, event_loop.bind(py), fd)?;
@@ -155,11 +215,17 @@ pub(super) fn wait(
     if fd < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
     }
+    if let Some(key) = emptied {
+        let waiter = waiter::make(py, event_loop)?;
+        if let Some(identity) = enter_unconfirmed(py, core, fd, key, &waiter).map_err(|error| os_error(py, error))? {
+            return Ok(Begun { waiter, identity, key: Some(key) });
+        }
+    }
     let identity = identity_of(fd).map_err(|error| os_error(py, error))?;
     let waiter = waiter::make(py, event_loop)?;
     if is_number_watched(py, core, fd) {
         behind_handle(py, event_loop, core, fd, direction, &waiter)?;
-        return Ok((waiter, identity));
+        return Ok(Begun { waiter, identity, key: None });
     }
     let known = key_of(py, core, fd);
     let current = core.with_reactor(py, |reactor| {
@@ -174,7 +240,77 @@ pub(super) fn wait(
     };
     let displaced = enter(py, core, key, direction, &waiter).map_err(|error| os_error(py, error))?;
     drop(displaced);
-    Ok((waiter, identity))
+    Ok(Begun { waiter, identity, key: Some(key) })
+}
+
+/// Begins a wait for reading at a socket that has nothing left, and lists it as unconfirmed; what the kernel called the
+/// socket when that was asked last. Nothing happens, and there is no answer, for a registration that has ended.
+fn enter_unconfirmed(
+    py: Python<'_>,
+    core: &LoopCore,
+    fd: RawFd,
+    key: Key,
+    waiter: &Object,
+) -> Result<Option<u64>, Error> {
+    let entered = core.with_reactor(py, |reactor| {
+        let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) else { return Ok(None) };
+        let interest = reactor.backend.watched(key) | Interest::READ;
+        reactor.backend.watch(key, interest)?;
+        let displaced = registration.reader.replace(waiter.clone());
+        let was_listed = core::mem::replace(&mut registration.is_listed, true);
+        Ok(Some((displaced, was_listed, registration.identity)))
+    })?;
+    let Some((displaced, was_listed, identity)) = entered else { return Ok(None) };
+    drop(displaced);
+    if !was_listed {
+        core.sockets.with(py, |sockets| sockets.unconfirmed.push((fd, key)));
+        core.set_has_unconfirmed();
+    }
+    Ok(Some(identity))
+}
+
+/// Confirms the waits that have begun without asking who has the number: those whose number has been given away end.
+///
+/// # Errors
+/// What must leave the loop.
+pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> PyResult<()> {
+    let mut listed = core.sockets.with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
+    for (fd, key) in listed.drain(..) {
+        let waited_for = core.with_reactor(py, |reactor| {
+            let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) else { return None };
+            registration.is_listed = false;
+            registration.reader.is_some().then_some(registration.identity)
+        });
+        let Some(identity) = waited_for else { continue };
+        if identity_of(fd) == Ok(identity) {
+            continue;
+        }
+        let Some(registration) = take_out(py, core, fd) else { continue };
+        let Registration { weak, reader, writer, .. } = registration;
+        core.sockets.with(py, |sockets| sockets.by_weak.remove(&weak.as_ptr().addr()));
+        for waiter in reader.iter().chain(&writer) {
+            // It finds out for itself.
+            waiter::wake(py, waiter)?;
+        }
+    }
+    core.sockets.with(py, |sockets| {
+        if sockets.unconfirmed.is_empty() {
+            // The memory stays for the next turns.
+            sockets.unconfirmed = listed;
+        }
+    });
+    Ok(())
+}
+
+/// Ends the registration of a number: the kernel's, and the table's.
+fn take_out(py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Registration> {
+    let key = core.sockets.with(py, |sockets| sockets.take_key(fd))?;
+    let (chain, source) = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
+    drop(chain);
+    match source {
+        Some(Source::Socket(registration)) => Some(registration),
+        _ => None,
+    }
 }
 
 /// Puts a waiter into a registration; the one that it takes the place of comes back.
@@ -211,7 +347,15 @@ fn register(
     let forget = event_loop.bind(py).getattr(pyo3::intern!(py, "_forget_socket"))?;
     let weak = Object::new(PyWeakrefReference::new_with(socket, forget)?);
     let weak_address = weak.as_ptr().addr();
-    let registration = Registration { socket: address(socket), weak, identity, reader: None, writer: None };
+    let registration = Registration {
+        socket: address(socket),
+        weak,
+        identity,
+        emptied_in: None,
+        is_listed: false,
+        reader: None,
+        writer: None,
+    };
     let attached = core.with_reactor(py, |reactor| {
         let key = reactor.sources.insert(Source::Socket(registration));
         // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
@@ -255,11 +399,8 @@ pub(crate) fn release(
     fd: RawFd,
     taker: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<(Direction, Object)>> {
-    let Some(key) = core.sockets.with(py, |sockets| sockets.take_key(fd)) else { return Ok(Vec::new()) };
-    let (chain, source) = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
-    drop(chain);
-    let Some(Source::Socket(registration)) = source else { return Ok(Vec::new()) };
-    let Registration { socket, weak, identity, reader, writer } = registration;
+    let Some(registration) = take_out(py, core, fd) else { return Ok(Vec::new()) };
+    let Registration { socket, weak, identity, reader, writer, .. } = registration;
     let is_same_object = taker.is_some_and(|taker| address(taker) == socket);
     let is_replaced = !is_same_object && identity_of(fd) != Ok(identity);
     let weak_address = weak.as_ptr().addr();

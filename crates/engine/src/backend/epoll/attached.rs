@@ -68,9 +68,9 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn new(key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Self {
         let spent = match usage {
-            Usage::Attempts => Spent::ByRefusal,
-            Usage::Stream if socket::is_tcp(fd) => Spent::ByShortReceive,
+            Usage::Attempts | Usage::Stream if socket::is_tcp(fd) => Spent::ByShortReceive,
             // Among them Unix sockets: these keep messages apart, so that a short receive says nothing.
+            Usage::Attempts => Spent::ByRefusal,
             Usage::Stream | Usage::Watched => Spent::Unknown,
         };
         Self {
@@ -134,10 +134,13 @@ impl Attached {
         self.has_arrival = false;
     }
 
-    /// A receive has brought less than there was room for.
-    pub(super) fn received_short(&mut self) {
-        if self.spent == Spent::ByShortReceive && !self.is_uncertain {
+    /// A receive has brought less than there was room for; whether that shows that nothing is left.
+    pub(super) fn received_short(&mut self) -> bool {
+        let is_shown = self.spent == Spent::ByShortReceive && !self.is_uncertain;
+        if is_shown {
             self.has_arrival = false;
         }
+        // Without a registration for arrivals nobody would hear of the next one.
+        is_shown && self.registered == Registration::Arrivals
     }
 }

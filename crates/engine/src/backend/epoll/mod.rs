@@ -11,8 +11,9 @@
 //!
 //! That needs a reader who tells ([`Usage::Stream`], [`Usage::Attempts`]), and a sign that nothing is left:
 //! - a read that finds nothing (`EAGAIN`);
-//! - over TCP also a receive of less than there was room for, unless an end, an error or urgent data has ever been
-//!   reported: the end has no arrival of its own when it came with the last bytes, and a receive stops short of urgent data.
+//! - over TCP also a receive (the backend's own, or one that the reader tells of) of less than there was room for, unless an
+//!   end, an error or urgent data has ever been reported: the end has no arrival of its own when it came with the last
+//!   bytes, and a receive stops short of urgent data.
 //!
 //! Such a registration outlives the wish to read: pausing, and each wait of a caller who tries first, cost no system call.
 //! The second arrival that nobody wants ends it, so that a paused connection costs one report and not one for each segment.
@@ -289,6 +290,10 @@ impl Backend for EpollBackend {
         if let Some(attached) = find(&mut self.places, key) {
             attached.refused();
         }
+    }
+
+    fn received_short(&mut self, key: Key) -> bool {
+        find(&mut self.places, key).is_some_and(Attached::received_short)
     }
 
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {

@@ -194,6 +194,10 @@ impl Backend for SimBackend {
 
     fn refused(&mut self, _key: Key) {}
 
+    fn received_short(&mut self, _key: Key) -> bool {
+        false
+    }
+
     /// # Panics
     /// If `buffer` is empty.
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
