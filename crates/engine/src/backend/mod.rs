@@ -143,6 +143,10 @@ pub trait Backend: Sized {
     /// Whether that shows that nothing is left: the next read would find nothing, and what comes after it is announced.
     fn received_short(&mut self, key: Key) -> bool;
 
+    /// Whether the descriptor's number still names the file that is being watched under `key`, or was until just now; `None`
+    /// where the backend cannot tell.
+    fn names_watched_file(&mut self, key: Key) -> Option<bool>;
+
     /// Takes received bytes into `buffer`, which must not be empty.
     ///
     /// # Errors

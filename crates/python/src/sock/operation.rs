@@ -208,10 +208,10 @@ impl Work {
         let mut awaited = None;
         if let Some(before) = self.wait.take() {
             before.leave(py, core)?;
-            if registration::identity_of(fd) != Ok(before.identity) {
+            awaited = before.lasting(py, core, fd);
+            if !registration::names(py, core, awaited, fd, before.identity) {
                 return Err(bad_descriptor(py));
             }
-            awaited = before.lasting(py, core, fd);
         }
         if registration::is_stale(py, core, socket, fd) {
             return Err(bad_descriptor(py));

@@ -144,6 +144,12 @@ pub(super) fn identity_of(fd: RawFd) -> Result<u64, Error> {
     identity(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// Whether the number names the socket that `key`, its registration, is about, which the kernel once called `identity`.
+pub(super) fn names(py: Python<'_>, core: &LoopCore, key: Option<Key>, fd: RawFd, identity: u64) -> bool {
+    let answer = key.and_then(|key| core.with_reactor(py, |reactor| reactor.backend.names_watched_file(key)));
+    answer.unwrap_or_else(|| identity_of(fd) == Ok(identity))
+}
+
 /// Whether `socket` believes to have a number which another file has got since it last waited: it must not use it.
 pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> bool {
     let known = core.sockets.with(py, |sockets| {

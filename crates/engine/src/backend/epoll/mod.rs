@@ -296,6 +296,19 @@ impl Backend for EpollBackend {
         find(&mut self.places, key).is_some_and(Attached::received_short)
     }
 
+    fn names_watched_file(&mut self, key: Key) -> Option<bool> {
+        self.revive();
+        let place = self.places.get(key.slot())?;
+        let attached = place.attached.as_ref().filter(|attached| attached.key == key && attached.is_registered())?;
+        let fd = borrow(attached.fd);
+        // What is registered cannot be added: the cheapest question that the kernel answers about a number and a file.
+        let outcome = self.epoll.add(fd, data(key.slot(), place.serial), attached.registered().flags());
+        if outcome.is_ok() {
+            let _ = self.epoll.delete(fd);
+        }
+        Some(matches!(outcome, Err(Error { errno: Errno::EXIST, .. })))
+    }
+
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
         debug_assert!(!buffer.is_empty(), "no bytes would look like the end of the stream");
         let Some(attached) = find(&mut self.places, key) else { return Ok(Received::Nothing) };
@@ -315,12 +328,18 @@ impl Backend for EpollBackend {
         })
     }
 
-    fn send(&mut self, key: Key, chain: Chain) -> Result<Sent> {
-        let Some(attached) = find(&mut self.places, key) else { return Err(Error::new("sendmsg", Errno::BADF)) };
+    fn send(&mut self, key: Key, mut chain: Chain) -> Result<Sent> {
+        let Some(attached) = self.get(key) else { return Err(Error::new("sendmsg", Errno::BADF)) };
         debug_assert!(attached.outgoing.is_empty(), "one send at a time");
-        attached.outgoing = chain;
-        let sent = self.write_outgoing(key)?;
+        let (number, numbers) = (attached.fd, &self.numbers);
+        let sent = write_chain(&mut chain, &mut self.released, |slices| {
+            numbers.check(number, key, "sendmsg")?;
+            socket::send(borrow(number), slices)
+        })?;
         if let Sent::Some { .. } = sent {
+            if let Some(attached) = find(&mut self.places, key) {
+                attached.outgoing = chain;
+            }
             if let Err(error) = self.apply(key) {
                 if let Some(attached) = find(&mut self.places, key) {
                     attached.outgoing = Chain::new();

@@ -198,6 +198,10 @@ impl Backend for SimBackend {
         false
     }
 
+    fn names_watched_file(&mut self, _key: Key) -> Option<bool> {
+        None
+    }
+
     /// # Panics
     /// If `buffer` is empty.
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
