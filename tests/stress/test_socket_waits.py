@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,6 +29,20 @@ def pair() -> Pair:
     return ends
 
 
+def connection() -> Pair:
+    """A pair over TCP, where a short receive shows that nothing is left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    for end in (ours, theirs):
+        end.setblocking(False)
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
+each_kind = pytest.mark.parametrize("make_pair", [pair, connection])
+
+
 def run(loop: Loop, main: Any) -> Any:
     async def limited() -> Any:
         async with asyncio.timeout(4 * LIMIT_S):
@@ -41,12 +56,13 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
+@each_kind
 @pytest.mark.parametrize("seed", range(4))
-def test_a_stream_received_by_cancelled_receives_is_complete(seed: int) -> None:
+def test_a_stream_received_by_cancelled_receives_is_complete(seed: int, make_pair: Callable[[], Pair]) -> None:
     choose = random.Random(seed)
     content = choose.randbytes(400_000)
     loop = new_loop_under_test()
-    ours, theirs = pair()
+    ours, theirs = make_pair()
     received = bytearray()
 
     async def send() -> None:
@@ -166,8 +182,45 @@ def test_thousands_of_sockets_are_forgotten() -> None:
     loop.close()
 
 
+def test_hundreds_of_questions_are_answered_over_a_few_connections() -> None:
+    """Each end receives again at once after what it has sent, in nearly every case before the answer is there."""
+    loop = new_loop_under_test()
+    choose = random.Random(1)
+
+    async def answer(sock: socket.socket) -> None:
+        buffer = bytearray(4096)
+        while size := await loop.sock_recv_into(sock, buffer):
+            if choose.random() < 0.2:
+                await turns(choose.randrange(3))
+            await loop.sock_sendall(sock, buffer[:size])
+        sock.close()
+
+    async def ask(sock: socket.socket) -> None:
+        for _ in range(400):
+            question = choose.randbytes(choose.randrange(1, 9000))
+            await loop.sock_sendall(sock, question)
+            received = b""
+            while len(received) < len(question):
+                # At times there is exactly as much room as something takes.
+                room = choose.choice([1, 7, len(question) - len(received), 100_000])
+                received += await loop.sock_recv(sock, room)
+            assert received == question
+        sock.close()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                ours, theirs = connection()
+                group.create_task(ask(ours))
+                group.create_task(answer(theirs))
+
+    run(loop, main())
+    loop.close()
+
+
+@each_kind
 @pytest.mark.parametrize("seed", range(6))
-def test_numbers_that_change_hands_never_mix_bytes(seed: int) -> None:
+def test_numbers_that_change_hands_never_mix_bytes(seed: int, make_pair: Callable[[], Pair]) -> None:
     """Sockets are closed by every means while something waits for them; the next sockets get their numbers at once.
 
     Each pair has a byte of its own. Whatever is received on a pair is that byte. Left out is what a socket object
@@ -178,7 +231,7 @@ def test_numbers_that_change_hands_never_mix_bytes(seed: int) -> None:
     loop = new_loop_under_test()
 
     async def converse(mark: bytes) -> None:
-        ours, theirs = pair()
+        ours, theirs = make_pair()
         readers = [asyncio.ensure_future(watch(ours, mark)) for _ in range(choose.randrange(1, 3))]
         writer = asyncio.ensure_future(send(theirs, mark * choose.randrange(1, 300_000)))
         await turns(2 + choose.randrange(6))
@@ -191,7 +244,7 @@ def test_numbers_that_change_hands_never_mix_bytes(seed: int) -> None:
         elif end == "detach":
             os.close(ours.detach())
         elif end == "dup2":
-            other, far = pair()
+            other, far = make_pair()
             os.dup2(other.fileno(), ours.fileno())
             other.close()
             far.send(mark)
@@ -200,7 +253,7 @@ def test_numbers_that_change_hands_never_mix_bytes(seed: int) -> None:
         elif end == "shutdown":
             ours.shutdown(socket.SHUT_RDWR)
         # Whoever comes next gets the number.
-        following = [pair() for _ in range(2)]
+        following = [make_pair() for _ in range(2)]
         marks = bytes([255 - mark[0]])
         waits = [asyncio.ensure_future(watch(each[0], marks)) for each in following]
         for each in following:

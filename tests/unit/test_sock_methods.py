@@ -935,6 +935,88 @@ def test_a_file_put_under_the_number_of_a_socket_is_heard_of(loop: Loop, begin: 
         assert run(loop, _ended(task)) == b"def"
 
 
+@ferrio_only
+def test_a_number_given_away_between_two_receives_of_one_step_ends_the_second(loop: Loop) -> None:
+    ours, theirs = tcp_pair()
+    mine, other = tcp_pair()
+    with ours, theirs, mine, other:
+        for end in (ours, mine):
+            end.setblocking(False)
+
+        async def main() -> None:
+            assert await loop.sock_recv(ours, 10) == b"abc"
+            os.dup2(mine.fileno(), ours.fileno())
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                await loop.sock_recv(ours, 10)
+            # What begins after that is about the file that has the number now.
+            other.send(b"def")
+            assert await loop.sock_recv(ours, 10) == b"def"
+
+        task = waiting(loop, main())
+        theirs.send(b"abc")
+        run(loop, _ended(task))
+
+
+@ferrio_only
+def test_a_receive_after_a_short_one_asks_in_the_next_turn(loop: Loop) -> None:
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        ours.setblocking(False)
+        seen: list[Any] = []
+
+        async def main() -> None:
+            seen.append(await loop.sock_recv(ours, 10))
+            theirs.send(b"def")
+            loop.call_soon(seen.append, "a turn")
+            seen.append(await loop.sock_recv(ours, 10))
+
+        task = waiting(loop, main())
+        theirs.send(b"abc")
+        run(loop, _ended(task))
+        assert seen == [b"abc", "a turn", b"def"]
+
+
+def test_a_receive_after_a_full_one_finds_the_rest_at_once(loop: Loop) -> None:
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        ours.setblocking(False)
+        seen: list[Any] = []
+
+        async def main() -> None:
+            for _ in range(2):
+                seen.append(await loop.sock_recv(ours, 3))
+                loop.call_soon(seen.append, "a turn")
+
+        task = waiting(loop, main())
+        theirs.send(b"abcdef")
+        run(loop, _ended(task))
+        turn(loop, 1)
+        assert seen == [b"abc", b"def", "a turn", "a turn"]
+
+
+@ferrio_only
+def test_a_busy_loop_confirms_its_waits(loop: Loop) -> None:
+    ours, theirs = tcp_pair()
+    mine, other = tcp_pair()
+    with ours, theirs, mine, other:
+        for end in (ours, mine):
+            end.setblocking(False)
+
+        async def main() -> None:
+            assert await loop.sock_recv(ours, 10) == b"abc"
+            os.dup2(mine.fileno(), ours.fileno())
+            await loop.sock_recv(ours, 10)
+
+        async def spin() -> None:
+            while not task.done():
+                await asyncio.sleep(0)
+
+        task = waiting(loop, main())
+        theirs.send(b"abc")
+        run(loop, spin())
+        assert isinstance(task.exception(), OSError)
+
+
 def test_a_detached_number_goes_on_under_another_object(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -9,7 +9,7 @@ use ferrio_engine::backend::{Backend, Interest, Key, Received, Slots, Usage};
 use proptest::prelude::*;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
 
-use crate::epoll_rig::{EpollRig, Kind, SocketRig, Stream, Tcp, TcpRig};
+use crate::epoll_rig::{EpollRig, Kind, Socket, SocketRig, Stream, Tcp, TcpRig};
 use crate::event_loop::{LIMIT, Loop, readable};
 use crate::rig::{Connected, Rig};
 
@@ -27,6 +27,19 @@ impl Kind for TriedFirst {
 impl Stream for TriedFirst {}
 
 type TriedRig = EpollRig<TriedFirst>;
+
+/// A Unix socket, read by the test's own system calls.
+struct TriedSocket;
+
+impl Kind for TriedSocket {
+    const USAGE: Usage = Usage::Attempts;
+
+    fn open() -> (OwnedFd, OwnedFd) {
+        Socket::open()
+    }
+}
+
+impl Stream for TriedSocket {}
 
 /// Receives into a buffer of that size; how many bytes came.
 fn receive<R: Rig>(event_loop: &mut Loop<R>, key: Key, room: usize) -> Received {
@@ -196,6 +209,73 @@ fn a_caller_that_is_refused_is_not_told_of_what_it_has_taken() {
     assert!(!read(&mut event_loop, key, &near));
     event_loop.watch(key, Interest::READ);
     event_loop.assert_sleeps();
+}
+
+#[test]
+fn a_short_receive_of_the_callers_own_shows_that_nothing_is_left() {
+    let mut event_loop = Loop::<TriedRig>::new();
+    let (near, far) = event_loop.rig.open();
+    let key = event_loop.watched(&near, Interest::READ);
+    for _ in 0..3 {
+        event_loop.rig.far_sends(&far, b"x");
+        assert_eq!(event_loop.poll(), [readable(key)]);
+        event_loop.watch(key, Interest::NONE);
+        assert_eq!(recv(&near, &mut [0_u8; 100][..], RecvFlags::empty()).map(|(_, count)| count), Ok(1));
+        assert!(event_loop.rig.backend().received_short(key));
+        event_loop.watch(key, Interest::READ);
+        event_loop.assert_sleeps();
+    }
+}
+
+#[test]
+fn beside_the_end_of_the_stream_a_short_receive_shows_nothing() {
+    let mut event_loop = Loop::<TriedRig>::new();
+    let (near, far) = event_loop.rig.open();
+    let key = event_loop.watched(&near, Interest::READ);
+    event_loop.rig.far_sends(&far, b"x");
+    event_loop.rig.far_ends(&far);
+    assert_eq!(event_loop.poll(), [readable(key)]);
+    assert!(read(&mut event_loop, key, &near));
+    assert!(!event_loop.rig.backend().received_short(key));
+    assert_eq!(event_loop.poll(), [readable(key)]);
+}
+
+#[test]
+fn a_short_receive_from_messages_shows_nothing() {
+    let mut event_loop = Loop::<EpollRig<TriedSocket>>::new();
+    let (near, far) = event_loop.rig.open();
+    let key = event_loop.watched(&near, Interest::READ);
+    event_loop.rig.far_sends(&far, b"x");
+    assert_eq!(event_loop.poll(), [readable(key)]);
+    assert_eq!(recv(&near, &mut [0_u8; 100][..], RecvFlags::empty()).map(|(_, count)| count), Ok(1));
+    assert!(!event_loop.rig.backend().received_short(key));
+}
+
+#[test]
+fn a_short_receive_without_a_registration_for_arrivals_shows_nothing() {
+    let mut event_loop = Loop::<TriedRig>::new();
+    let (near, far) = event_loop.rig.open();
+    let key = event_loop.watched(&near, Interest::BOTH);
+    event_loop.rig.far_sends(&far, b"x");
+    assert_eq!(recv(&near, &mut [0_u8; 100][..], RecvFlags::empty()).map(|(_, count)| count), Ok(1));
+    assert!(!event_loop.rig.backend().received_short(key));
+}
+
+#[test]
+fn the_number_of_a_watched_file_is_told_from_that_of_another() {
+    let mut event_loop = Loop::<TriedRig>::new();
+    let (mut near, far) = event_loop.rig.open();
+    let (other, other_far) = event_loop.rig.open();
+    let key = event_loop.attach(&near);
+    assert_eq!(event_loop.rig.backend().names_watched_file(key), None);
+    event_loop.watch(key, Interest::READ);
+    assert_eq!(event_loop.rig.backend().names_watched_file(key), Some(true));
+    event_loop.rig.put_under(&other, &mut near);
+    assert_eq!(event_loop.rig.backend().names_watched_file(key), Some(false));
+    // The question has left no registration behind.
+    event_loop.rig.far_sends(&other_far, b"x");
+    event_loop.rig.far_sends(&far, b"x");
+    event_loop.assert_silent();
 }
 
 #[test]
