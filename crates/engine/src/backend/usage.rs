@@ -8,6 +8,8 @@
 pub enum Usage {
     /// Only [`Backend::receive`](super::Backend::receive) takes bytes.
     Stream,
+    /// As [`Usage::Stream`], and the caller knows that it is a TCP socket: that need not be asked.
+    TcpStream,
     /// The caller, by system calls of its own; each time one of them finds nothing there, it says so by
     /// [`Backend::refused`](super::Backend::refused), before it watches; of a receive that brought less than there was room
     /// for it may say so by [`Backend::received_short`](super::Backend::received_short). Watching and no longer watching

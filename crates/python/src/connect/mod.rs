@@ -17,15 +17,12 @@ use crate::convert::names::names;
 use crate::event_loop::{LoopCore, foresee};
 use crate::guarded::Guarded;
 use crate::object::Object;
-use crate::transport::{Opened, Parties, abandon, begin};
+use crate::transport::{IPPROTO_TCP, Opened, Parties, abandon, begin};
 
 unsafe extern "C" {
     // Public in `sysmodule.h`; pyo3-ffi leaves it out.
     fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
 }
-
-/// As `socket.proto` shows it.
-const IPPROTO_TCP: u16 = 6;
 
 /// A TCP connection that is not a transport yet. Closed when it is dropped.
 #[pyclass(frozen, module = "ferrio._ferrio")]

@@ -21,6 +21,9 @@ use crate::event_loop::{Entry, LoopCore, Source, schedule};
 use crate::handle::context;
 use crate::object::Object;
 
+/// TCP, as `socket.proto` shows it.
+pub(crate) const IPPROTO_TCP: u16 = 6;
+
 /// A connection that the loop has opened itself.
 pub(crate) struct Opened {
     pub(crate) descriptor: OwnedFd,
@@ -49,9 +52,10 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     let Opened { descriptor, peer, proto } = opened;
     let local = socket_name::local(descriptor.as_fd()).ok().flatten().unwrap_or_default();
     // As asyncio does; a socket that is no TCP socket answers with an error.
-    if matches!(local, SocketName::V4(_) | SocketName::V6(_)) {
-        let _ = stream_socket::send_at_once(descriptor.as_fd());
-    }
+    let takes_option = matches!(local, SocketName::V4(_) | SocketName::V6(_))
+        && stream_socket::send_at_once(descriptor.as_fd()).is_ok();
+    // Python says what `proto` is, the kernel what it takes: together they need not be checked.
+    let usage = if takes_option && proto == IPPROTO_TCP { Usage::TcpStream } else { Usage::Stream };
     let class = parties.class.bind(py).cast::<PyType>()?;
     let transport = ctype::make(py, class)?;
     // SAFETY: a new instance of the type.
@@ -62,7 +66,7 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
         inner.proto = proto;
     });
     let number = descriptor.as_raw_fd();
-    take(py, event_loop, &transport, number, Descriptor::Native(descriptor), parties.context.as_ref())?;
+    take(py, event_loop, &transport, (number, usage), Descriptor::Native(descriptor), parties.context.as_ref())?;
     set_protocol(py, state, parties.protocol.clone())?;
     if let Some(server) = &parties.server {
         if let Err(error) = server::attach(py, server, &transport) {
@@ -75,12 +79,12 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     Ok(transport)
 }
 
-/// Attaches a descriptor and stores it with its loop.
+/// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop.
 pub(super) fn take(
     py: Python<'_>,
     event_loop: &Object,
     transport: &Object,
-    number: RawFd,
+    (number, usage): (RawFd, Usage),
     descriptor: Descriptor,
     context: Option<&Object>,
 ) -> PyResult<()> {
@@ -95,7 +99,7 @@ pub(super) fn take(
         let key = reactor.sources.insert(Source::Transport(None));
         // SAFETY: its owner is stored below, and keeps it open until the key is detached.
         let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-        reactor.backend.attach(key, borrowed, Usage::Stream).map(|()| key)
+        reactor.backend.attach(key, borrowed, usage).map(|()| key)
     });
     let key = key.map_err(|error| os_error(py, error))?;
     core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));

@@ -4,6 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
+use ferrio_engine::backend::Usage;
 use ferrio_engine::flow::Interest as ReadChange;
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -198,7 +199,7 @@ fast!(open, |py, object, arguments| {
     let (server, context) = (given(server), given(context));
     // SAFETY: the object of the method call.
     let transport = unsafe { Object::from_borrowed(object) };
-    begin::take(py, &event_loop, &transport, number, Descriptor::Python(socket), context.as_ref())?;
+    begin::take(py, &event_loop, &transport, (number, Usage::Stream), Descriptor::Python(socket), context.as_ref())?;
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     state.with(py, |inner| inner.server = server);

@@ -68,6 +68,7 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn new(key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Self {
         let spent = match usage {
+            Usage::TcpStream => Spent::ByShortReceive,
             Usage::Attempts | Usage::Stream if socket::is_tcp(fd) => Spent::ByShortReceive,
             // Among them Unix sockets: these keep messages apart, so that a short receive says nothing.
             Usage::Attempts => Spent::ByRefusal,
