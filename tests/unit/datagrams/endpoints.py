@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .loops import LIMIT_S, run, run_until
+from ..loops import LIMIT_S, run, run_until
 
 
 class Recorder(asyncio.DatagramProtocol):
