@@ -178,6 +178,75 @@ async def queue_of_one(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return process_time_ns() - begin
 
 
+@benchmark("one put and one get of a LifoQueue of 100 items", per_round=100)
+async def lifo_queue(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    return await fill_and_empty(namespace.LifoQueue(), rounds)
+
+
+@benchmark("one put and one get of a PriorityQueue of 100 items", per_round=100)
+async def priority_queue(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    return await fill_and_empty(namespace.PriorityQueue(), rounds)
+
+
+async def fill_and_empty(items: asyncio.Queue[int], rounds: int) -> int:
+    numbers = [number * 37 % 100 for number in range(100)]
+    begin = process_time_ns()
+    for _ in repeat(None, rounds):
+        for number in numbers:
+            await items.put(number)
+        for _ in repeat(None, 100):
+            await items.get()
+    return process_time_ns() - begin
+
+
+@benchmark("one task done and joined with, of 100 items in a Queue", per_round=100)
+async def queue_join(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    items = namespace.Queue()
+    begin = process_time_ns()
+    for _ in repeat(None, rounds):
+        for number in range(100):
+            items.put_nowait(number)
+        for _ in repeat(None, 100):
+            items.get_nowait()
+            items.task_done()
+        await items.join()
+    return process_time_ns() - begin
+
+
+@benchmark("one wait of a Condition that another task notifies")
+async def condition(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    changed, turn = namespace.Condition(), 0
+
+    async def play(mine: int) -> None:
+        nonlocal turn
+        for _ in repeat(None, rounds):
+            async with changed:
+                while turn != mine:
+                    await changed.wait()
+                turn = 1 - mine
+                changed.notify()
+
+    begin = process_time_ns()
+    task = loop.create_task(play(1))
+    await play(0)
+    await task
+    # Each of the two waits once in a round.
+    return (process_time_ns() - begin) // 2
+
+
+@benchmark("one wait of a Barrier for 10 tasks", per_round=10)
+async def barrier(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    meeting = namespace.Barrier(10)
+
+    async def meet() -> None:
+        for _ in repeat(None, rounds):
+            await meeting.wait()
+
+    begin = process_time_ns()
+    await namespace.gather(*(meet() for _ in range(10)))
+    return process_time_ns() - begin
+
+
 @benchmark("one sleep(0.001) of 20,000 at a time", per_round=20_000)
 async def sleep_20k(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     sleep, gather = namespace.sleep, namespace.gather
