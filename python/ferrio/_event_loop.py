@@ -113,6 +113,10 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self._native_tasks = native_tasks and _ferrio.HAS_NATIVE_TASKS
         self._starts_eagerly = _TAKES_EAGER_START
         self._has_other_call_soon = type(self).call_soon is not _ferrio.LoopCore.call_soon
+        self._has_other_waits = any(
+            getattr(type(self), name) is not getattr(_ferrio.LoopCore, name)
+            for name in ("create_future", "call_later", "call_at")
+        )
         self._given_selector = selector
         self._pid = os.getpid()
         # The signal handlers' wake-up descriptor that was set before ours.

@@ -118,6 +118,8 @@ pub(super) struct Flags {
     pub(super) has_other_call_soon: Flag,
     /// Waits of `sock_recv` are to be confirmed before the loop sleeps.
     pub(super) has_unconfirmed: Flag,
+    /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
+    pub(super) has_other_waits: Flag,
     /// The last large `sock_recv` brought much.
     receives_large: Flag,
     /// The signals' socket pair is watched.
@@ -166,6 +168,12 @@ impl LoopCore {
     #[inline]
     pub(crate) fn takes_task_entries(&self) -> bool {
         !self.flags.debug.get() && !self.flags.has_other_call_soon.get()
+    }
+
+    /// Whether native code may make futures and timers without calling the loop's methods.
+    #[inline]
+    pub(crate) fn waits_natively(&self) -> bool {
+        !self.flags.has_other_waits.get()
     }
 
     /// Whether `create_task` knows `eager_start`.

@@ -226,9 +226,22 @@ impl LoopCore {
         self.flags.has_other_call_soon.set(other);
     }
 
+    /// Whether a program has replaced one of the methods with which waiting begins.
+    #[getter]
+    fn _has_other_waits(&self) -> bool {
+        self.flags.has_other_waits.get()
+    }
+
+    #[setter(_has_other_waits)]
+    fn set_has_other_waits(&self, other: bool) {
+        self.flags.has_other_waits.set(other);
+    }
+
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if name == "call_soon" {
             slf.get().flags.has_other_call_soon.set(true);
+        } else if name == "create_future" || name == "call_later" || name == "call_at" {
+            slf.get().flags.has_other_waits.set(true);
         }
         // SAFETY: live objects, the name a string.
         let outcome = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), value.as_ptr()) };

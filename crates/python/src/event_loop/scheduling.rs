@@ -215,7 +215,7 @@ fn seconds(py: Python<'_>, value: Option<*mut ffi::PyObject>, none: &'static str
     value.extract()
 }
 
-fast!(call_later, |py, object, arguments| {
+fast!(call_later_method, |py, object, arguments| {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
     let delay = seconds(py, call.time, "delay must not be None")?;
     schedule_at(py, object, now_s() + delay, None, &call)
@@ -266,6 +266,18 @@ impl LoopCore {
         self.push_ready(py, Entry::Handle(handle));
         Ok(())
     }
+}
+
+/// `loop.call_later(delay, callback, *args)` from Rust.
+pub(crate) fn call_later(
+    py: Python<'_>,
+    event_loop: *mut ffi::PyObject,
+    delay: *mut ffi::PyObject,
+    callback: *mut ffi::PyObject,
+    args: &[*mut ffi::PyObject],
+) -> PyResult<Object> {
+    let delay = seconds(py, Some(delay), "delay must not be None")?;
+    schedule_at(py, event_loop, now_s() + delay, None, &Call { time: None, callback, args, context: None })
 }
 
 /// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.
@@ -320,7 +332,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         class,
         fast_def(
             c"call_later",
-            call_later,
+            call_later_method,
             c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
               Run callback(*args) once, no sooner than delay seconds from now.\n\n\
               Args:\n    delay: Seconds, may be fractional; 0 or less means the next turn. Counted in nanoseconds, \

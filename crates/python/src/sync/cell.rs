@@ -36,11 +36,25 @@ impl Slot {
     /// A new reference to what is in it.
     #[inline]
     pub(super) fn get(&self) -> Option<Object> {
-        let object = self.0.take();
-        // Counting a reference runs no Python: nobody sees the slot empty.
-        let copy = object.clone();
-        self.0.set(object);
-        copy
+        // SAFETY: counting a reference runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.cloned()
+    }
+
+    /// What is in it, without a reference of its own.
+    ///
+    /// # Safety
+    /// Nobody puts anything in or takes it out while the result is used.
+    #[inline]
+    pub(super) unsafe fn peek(&self) -> Option<&Object> {
+        // SAFETY: as the caller says, nobody changes what the result shows.
+        let content = unsafe { &*self.0.as_ptr() };
+        content.as_ref()
+    }
+
+    /// Whether there is nothing in it.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.as_ptr().is_null()
     }
 
     /// Moves the reference out.
@@ -58,10 +72,8 @@ impl Slot {
     /// The address of what is in it; null for nothing.
     #[inline]
     pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
-        let object = self.0.take();
-        let address = object.as_ref().map_or(core::ptr::null_mut(), Object::as_ptr);
-        self.0.set(object);
-        address
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.map_or(core::ptr::null_mut(), Object::as_ptr)
     }
 
     /// Shows what is in it to the collector.

@@ -27,6 +27,7 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
 use super::cell::{Plain, Slot};
+use super::receiver::{self, Core};
 use crate::guarded::Guarded;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::object::Object;
@@ -62,9 +63,13 @@ enum Phase {
 pub(super) struct State {
     plan: &'static Plan,
     phase: Plain<Phase>,
+    /// The collector or a drop has finalized it.
+    is_finalized: Plain<bool>,
+    /// How far the plan has come; 0 at first. The plan alone uses it.
+    pub(super) stage: Plain<u8>,
     /// Whose method it is; the delay, later the timer, of `sleep`.
     pub(super) owner: Slot,
-    /// An argument.
+    /// An argument, or what the plan keeps over a wait.
     pub(super) item: Slot,
     /// The future it waits for.
     pub(super) future: Slot,
@@ -104,6 +109,17 @@ impl State {
         unsafe { &*Self::place(object) }
     }
 
+    /// The native half of the object whose method it is, for a plan's function.
+    #[inline]
+    pub(super) fn receiver<'a, T: Core>(&'a self, py: Python<'a>) -> PyResult<&'a T> {
+        // SAFETY: only `end` and plans that keep something else there empty the slot, and a step ends after its plan's
+        // function has returned.
+        match unsafe { self.owner.peek() } {
+            Some(owner) => receiver::core_of(py, owner),
+            None => Err(PyRuntimeError::new_err("the coroutine has no object any more")),
+        }
+    }
+
     /// Begins to wait for `future`.
     pub(super) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
         if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
@@ -112,10 +128,15 @@ impl State {
             self.future.set(future.clone());
             return Ok(Step::Yield(future));
         }
-        let iterator = awaited(py, &future)?;
+        let iterator = awaited(py, &future);
         self.future.set(future);
-        self.iterator.set(iterator);
-        self.advance(py, Input::Send)
+        match iterator {
+            Ok(iterator) => {
+                self.iterator.set(iterator);
+                self.advance(py, Input::Send)
+            }
+            Err(error) => (self.plan.resume)(py, self, Err(error)),
+        }
     }
 
     /// Moves what it waits for on; when that has ended, goes on by the plan.
@@ -168,7 +189,7 @@ impl State {
         if future::is_pending(&future) {
             return Err(PyRuntimeError::new_err("await wasn't used with future"));
         }
-        future.bind(py).call_method0(intern!(py, "result")).map(Object::new)
+        future::result(py, &future)
     }
 
     /// One step.
@@ -209,8 +230,12 @@ impl State {
     #[inline]
     fn end(&self) {
         self.phase.set(Phase::Done);
-        let held = [self.owner.take(), self.item.take(), self.future.take(), self.iterator.take()];
-        drop(held);
+        // All are out before one is dropped: a drop may come back here.
+        let owner = self.owner.take();
+        if !(self.item.is_empty() && self.future.is_empty() && self.iterator.is_empty()) {
+            drop((self.item.take(), self.future.take(), self.iterator.take()));
+        }
+        drop(owner);
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -278,6 +303,8 @@ pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Opt
     let state = State {
         plan,
         phase: Plain::new(Phase::Created),
+        is_finalized: Plain::new(false),
+        stage: Plain::new(0),
         owner: Slot::default(),
         item: Slot::default(),
         future: Slot::default(),
@@ -480,6 +507,7 @@ unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
     let py = unsafe { Python::assume_attached() };
     // SAFETY: the slot belongs to the type.
     let state = unsafe { State::of(object) };
+    state.is_finalized.set(true);
     if !matches!(state.phase.get(), Phase::Created | Phase::Suspended) {
         return;
     }
@@ -519,15 +547,17 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     }
     // SAFETY: a tracked object.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
-    // SAFETY: the state that `make` put there, ended once.
-    unsafe { State::place(object).drop_in_place() };
+    // A finalized one must not look so to the interpreter when it is used again.
+    let is_plain = !state.is_finalized.get();
+    // It holds nothing when it has ended.
+    if state.phase.get() != Phase::Done {
+        state.end();
+    }
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
-    // SAFETY: a live object. A finalized one must not look so when it is used again.
-    let plain = unsafe { ffi::PyObject_GC_IsFinalized(object) } == 0;
-    let keeps = plain
+    let keeps = is_plain
         && FREED.with(py, |freed| {
             let room = freed.len() < KEPT;
             if room {

@@ -6,7 +6,8 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
 use super::coroutine::{self, Plan, State, Step};
-use super::waiting;
+use super::receiver::{self, impl_core};
+use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
@@ -40,10 +41,18 @@ impl EventCore {
         }
         self.value.set(true);
         let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        if waiting::length(py, &waiters)? == 0 {
+        if deque::length(py, &waiters)? == 0 {
             return Ok(());
         }
         let yes = PyBool::new(py, true);
+        if deque::length(py, &waiters)? == 1 {
+            // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
+            let waiter = deque::first(py, &waiters)?;
+            if !waiting::is_done(py, &waiter)? {
+                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
+            }
+            return Ok(());
+        }
         for waiter in waiters.bind(py).try_iter()? {
             let waiter = Object::new(waiter?);
             if !waiting::is_done(py, &waiter)? {
@@ -99,6 +108,8 @@ impl EventCore {
     }
 }
 
+impl_core!(EventCore);
+
 static WAIT: Plan = Plan { qualified_name: "Event.wait", start, resume };
 
 fn yes(py: Python<'_>) -> Step {
@@ -106,18 +117,17 @@ fn yes(py: Python<'_>) -> Step {
 }
 
 fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let event = owner.bind(py).cast::<EventCore>()?.get();
+    let event = state.receiver::<EventCore>(py)?;
     if event.value.get() {
         return Ok(yes(py));
     }
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
     let future = waiting::join_waiters(py, &owner, &event.event_loop, &event.waiters)?;
     state.wait_for(py, future)
 }
 
 fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let event = owner.bind(py).cast::<EventCore>()?.get();
+    let event = state.receiver::<EventCore>(py)?;
     waiting::leave_waiters(py, &event.waiters, state.future.get().as_ref())?;
     outcome.map(|_| yes(py))
 }
@@ -126,6 +136,6 @@ pub(super) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
     let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
-    owner.bind(py).cast::<EventCore>()?;
+    receiver::core_of::<EventCore>(py, &owner)?;
     coroutine::make(py, &WAIT, owner, None).map(Some)
 }

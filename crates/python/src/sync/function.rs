@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::cell::Slot;
+use super::order::{FirstIn, LastIn, Smallest};
 use super::{event, lock, queue, semaphore, sleep};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
@@ -39,10 +40,20 @@ const NATIVE: &[(&str, Native)] = &[
     ("Semaphore.release", semaphore::release),
     ("Semaphore.__aenter__", semaphore::enter),
     ("Semaphore.__aexit__", semaphore::exit),
-    ("Queue.put", queue::put),
-    ("Queue.get", queue::get),
-    ("Queue.put_nowait", queue::put_nowait),
-    ("Queue.get_nowait", queue::get_nowait),
+    ("Queue.put", queue::put::<FirstIn>),
+    ("Queue.get", queue::get::<FirstIn>),
+    ("Queue.put_nowait", queue::put_nowait::<FirstIn>),
+    ("Queue.get_nowait", queue::get_nowait::<FirstIn>),
+    ("LifoQueue.put", queue::put::<LastIn>),
+    ("LifoQueue.get", queue::get::<LastIn>),
+    ("LifoQueue.put_nowait", queue::put_nowait::<LastIn>),
+    ("LifoQueue.get_nowait", queue::get_nowait::<LastIn>),
+    ("PriorityQueue.put", queue::put::<Smallest>),
+    ("PriorityQueue.get", queue::get::<Smallest>),
+    ("PriorityQueue.put_nowait", queue::put_nowait::<Smallest>),
+    ("PriorityQueue.get_nowait", queue::get_nowait::<Smallest>),
+    ("Queue.task_done", queue::task_done),
+    ("Queue.join", queue::join),
 ];
 
 unsafe extern "C" {

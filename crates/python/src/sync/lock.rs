@@ -10,7 +10,8 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
 use super::coroutine::{self, Plan, State, Step};
-use super::waiting;
+use super::receiver::{self, impl_core};
+use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
@@ -78,8 +79,10 @@ impl LockCore {
     }
 }
 
+impl_core!(LockCore);
+
 impl LockCore {
-    fn unlock(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn unlock(&self, py: Python<'_>) -> PyResult<()> {
         if !self.locked.get() {
             return Err(PyRuntimeError::new_err("Lock is not acquired."));
         }
@@ -88,11 +91,14 @@ impl LockCore {
     }
 
     fn wake_first(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        if waiters.bind(py).is_none() || waiting::length(py, &waiters)? == 0 {
+        if self.waiters.is_empty() {
             return Ok(());
         }
-        let first = Object::new(waiters.bind(py).get_item(0)?);
+        let Some(waiters) = self.waiters.get() else { return Ok(()) };
+        if waiters.bind(py).is_none() || deque::length(py, &waiters)? == 0 {
+            return Ok(());
+        }
+        let first = deque::first(py, &waiters)?;
         if waiting::is_done(py, &first)? {
             // It is about to run.
             return Ok(());
@@ -100,9 +106,31 @@ impl LockCore {
         waiting::set_result(py, &first, Object::new(PyBool::new(py, true).to_owned()))
     }
 
-    /// Takes the lock or joins the waiters; whether it has taken it.
-    fn try_lock(&self, py: Python<'_>) -> PyResult<bool> {
-        let free = !self.locked.get() && waiting::all_cancelled(py, self.waiters.get().as_ref())?;
+    /// Joins the waiters; `object` is the lock.
+    pub(super) fn begin_to_wait(&self, py: Python<'_>, object: &Object, state: &State) -> PyResult<Step> {
+        let future = waiting::join_waiters(py, object, &self.event_loop, &self.waiters)?;
+        // The future is in the queue: whatever happens from here on takes it out again.
+        state.wait_for(py, future)
+    }
+
+    /// Leaves the waiters and takes the lock, unless the wait ended badly.
+    pub(super) fn end_wait(&self, py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<()> {
+        waiting::leave_waiters(py, &self.waiters, state.future.get().as_ref())?;
+        if let Err(error) = outcome {
+            if waiting::is_cancellation(py, &error)? && !self.locked.get() {
+                // Whoever is the first now is not woken by anybody else.
+                self.wake_first(py)?;
+            }
+            return Err(error);
+        }
+        self.locked.set(true);
+        Ok(())
+    }
+
+    /// Takes the lock if nobody has it or waits for it; whether it has.
+    #[inline]
+    pub(super) fn try_lock(&self, py: Python<'_>) -> PyResult<bool> {
+        let free = !self.locked.get() && waiting::all_cancelled(py, &self.waiters)?;
         if free {
             self.locked.set(true);
         }
@@ -122,45 +150,27 @@ static ENTER: Plan = Plan {
 };
 static EXIT: Plan = Plan {
     qualified_name: "Lock.__aexit__",
-    start: |py, state| owned(py, state, |lock, _| lock.unlock(py)).map(|()| Step::Return(none(py))),
+    start: |py, state| state.receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(none(py))),
     resume: |_, _, outcome| outcome.map(Step::Return),
 };
-
-/// Runs `body` with the lock whose method a coroutine is.
-fn owned<R>(py: Python<'_>, state: &State, body: impl FnOnce(&LockCore, &Object) -> PyResult<R>) -> PyResult<R> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let lock = owner.bind(py).cast::<LockCore>()?;
-    body(lock.get(), &owner)
-}
 
 fn taken(py: Python<'_>, tells: bool) -> Step {
     Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
 }
 
+#[inline]
 fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
-    owned(py, state, |lock, object| {
-        if lock.try_lock(py)? {
-            return Ok(taken(py, tells));
-        }
-        let future = waiting::join_waiters(py, object, &lock.event_loop, &lock.waiters)?;
-        // The future is in the queue: whatever happens from here on takes it out again.
-        state.wait_for(py, future)
-    })
+    let lock = state.receiver::<LockCore>(py)?;
+    if lock.try_lock(py)? {
+        return Ok(taken(py, tells));
+    }
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    lock.begin_to_wait(py, &owner, state)
 }
 
 fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
-    owned(py, state, |lock, _| {
-        waiting::leave_waiters(py, &lock.waiters, state.future.get().as_ref())?;
-        if let Err(error) = outcome {
-            if waiting::is_cancellation(py, &error)? && !lock.locked.get() {
-                // Whoever is the first now is not woken by anybody else.
-                lock.wake_first(py)?;
-            }
-            return Err(error);
-        }
-        lock.locked.set(true);
-        Ok(taken(py, tells))
-    })
+    let lock = state.receiver::<LockCore>(py)?;
+    lock.end_wait(py, state, outcome).map(|()| taken(py, tells))
 }
 
 /// A coroutine for a method that takes `count` arguments besides the lock.
@@ -171,7 +181,7 @@ fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: 
     }
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(given[0]) };
-    owner.bind(py).cast::<LockCore>()?;
+    receiver::core_of::<LockCore>(py, &owner)?;
     coroutine::make(py, plan, owner, None).map(Some)
 }
 
@@ -190,7 +200,7 @@ pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
-    let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
-    owner.cast::<LockCore>()?.get().unlock(py)?;
+    let owner = unsafe { Object::from_borrowed(owner) };
+    receiver::core_of::<LockCore>(py, &owner)?.unlock(py)?;
     Ok(Some(none(py)))
 }

@@ -10,10 +10,13 @@
 
 mod cell;
 mod coroutine;
+mod deque;
 mod event;
 mod function;
 mod lock;
+mod order;
 mod queue;
+mod receiver;
 mod semaphore;
 mod sleep;
 mod waiting;

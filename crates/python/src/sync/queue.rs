@@ -1,8 +1,10 @@
-//! `Queue`: items in a `deque`, and who waits to put and to get.
+//! `Queue`, `LifoQueue`, `PriorityQueue`: items, and who waits to put and to get.
 //!
-//! The native code is for a plain `Queue` with a plain limit, whose items are in an exact `deque`. Its subclasses keep
-//! theirs as they like (`_init`, `_put`, `_get`), so for them asyncio's own code runs, over the same attributes.
+//! The native code is for exactly these classes with a plain limit, whose items are in an exact `deque` or list; they differ
+//! in their [`Order`]. Other subclasses keep their items as they like (`_init`, `_put`, `_get`), so for them asyncio's own
+//! code runs, over the same attributes.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 use pyo3::{PyTraverseError, PyVisit, intern};
@@ -10,7 +12,9 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::cell::{Plain, Slot};
 use super::coroutine::{self, Plan, State, Step};
 use super::event::EventCore;
-use super::waiting;
+use super::order::{Items, Order};
+use super::receiver::{self, impl_core};
+use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
@@ -24,8 +28,8 @@ pub(crate) struct QueueCore {
     maxsize: Slot,
     limit: Plain<Option<i64>>,
     items: Slot,
-    /// Whether `items` is exactly a `deque`.
-    is_plain: Plain<bool>,
+    /// What `items` is.
+    kind: Plain<Items>,
     getters: Slot,
     putters: Slot,
     unfinished: Plain<i64>,
@@ -88,7 +92,7 @@ impl QueueCore {
     #[setter(_queue)]
     fn set_queue(&self, py: Python<'_>, value: Bound<'_, PyAny>) -> PyResult<()> {
         let value = Object::new(value);
-        self.is_plain.set(waiting::is_deque(py, &value)?);
+        self.kind.set(Items::of(py, &value)?);
         self.items.set(value);
         Ok(())
     }
@@ -123,15 +127,17 @@ impl QueueCore {
     }
 }
 
+impl_core!(QueueCore);
+
 impl QueueCore {
     fn slots(&self) -> [&Slot; 6] {
         [&self.event_loop, &self.maxsize, &self.items, &self.getters, &self.putters, &self.finished]
     }
 
-    /// Whether the native code may run.
+    /// Whether the native code for this order may run.
     #[inline]
-    fn is_native(&self) -> bool {
-        self.is_plain.get() && self.limit.get().is_some()
+    fn is_native<O: Order>(&self) -> bool {
+        self.kind.get() == O::ITEMS && self.limit.get().is_some()
     }
 
     #[inline]
@@ -139,24 +145,27 @@ impl QueueCore {
         self.items.get().unwrap_or_else(|| none(py))
     }
 
-    fn is_full(&self, py: Python<'_>) -> PyResult<bool> {
-        let limit = self.limit.get().unwrap_or(0);
-        let Ok(limit) = usize::try_from(limit) else { return Ok(false) };
-        Ok(limit > 0 && waiting::length(py, &self.items(py))? >= limit)
+    #[inline]
+    fn is_full<O: Order>(&self, py: Python<'_>) -> PyResult<bool> {
+        match usize::try_from(self.limit.get().unwrap_or(0)) {
+            Err(_) | Ok(0) => Ok(false),
+            Ok(limit) => Ok(O::length(py, &self.items(py))? >= limit),
+        }
     }
 
-    fn is_empty(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(waiting::length(py, &self.items(py))? == 0)
+    #[inline]
+    fn is_empty<O: Order>(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(O::length(py, &self.items(py))? == 0)
     }
 
-    fn put_now(&self, py: Python<'_>, item: &Object) -> PyResult<()> {
+    fn put_now<O: Order>(&self, py: Python<'_>, item: &Object) -> PyResult<()> {
         if self.is_shut_down.get() {
-            return Err(waiting::queue_error(py, "QueueShutDown"));
+            return Err(waiting::queue_shut_down(py));
         }
-        if self.is_full(py)? {
-            return Err(waiting::queue_error(py, "QueueFull"));
+        if self.is_full::<O>(py)? {
+            return Err(waiting::queue_full(py));
         }
-        waiting::append(py, &self.items(py), item)?;
+        O::put(py, &self.items(py), item)?;
         let before = self.unfinished.get();
         self.unfinished.set(before.saturating_add(1));
         if before == 0 {
@@ -175,28 +184,55 @@ impl QueueCore {
         Ok(())
     }
 
-    fn get_now(&self, py: Python<'_>) -> PyResult<Object> {
-        if self.is_empty(py)? {
-            return Err(waiting::queue_error(py, if self.is_shut_down.get() { "QueueShutDown" } else { "QueueEmpty" }));
+    fn get_now<O: Order>(&self, py: Python<'_>) -> PyResult<Object> {
+        if self.is_empty::<O>(py)? {
+            return Err(if self.is_shut_down.get() { waiting::queue_shut_down(py) } else { waiting::queue_empty(py) });
         }
-        let item = waiting::pop_left(py, &self.items(py))?;
+        let item = O::take(py, &self.items(py))?;
         wake_next(py, &self.putters)?;
         Ok(item)
     }
 
-    /// A future at the end of one of the two queues of waiters.
-    fn join(&self, py: Python<'_>, object: &Object, waiters: &Slot) -> PyResult<Object> {
-        let future = waiting::new_future(py, object, &self.event_loop)?;
-        waiting::append(py, &waiters.get().unwrap_or_else(|| none(py)), &future)?;
-        Ok(future)
+    fn finish_one(&self, py: Python<'_>) -> PyResult<()> {
+        let left = self.unfinished.get();
+        if left <= 0 {
+            return Err(PyValueError::new_err("task_done() called too many times"));
+        }
+        self.unfinished.set(left - 1);
+        if left > 1 {
+            return Ok(());
+        }
+        let Some(finished) = self.finished.get() else { return Ok(()) };
+        match finished.bind(py).cast::<EventCore>() {
+            Ok(event) => event.get().set(py),
+            Err(_) => finished.bind(py).call_method0(intern!(py, "set")).map(drop),
+        }
+    }
+
+    /// Waits at the end of one of the two queues of waiters.
+    fn begin_to_wait(&self, py: Python<'_>, state: &State, waiters: &Slot) -> PyResult<Step> {
+        let owner = state.owner.get().unwrap_or_else(|| none(py));
+        let future = waiting::new_future(py, &owner, &self.event_loop)?;
+        deque::append(py, &waiters.get().unwrap_or_else(|| none(py)), &future)?;
+        state.wait_for(py, future)
     }
 }
 
 /// Wakes the first waiter that is not done, and drops those before it.
+#[inline]
 fn wake_next(py: Python<'_>, waiters: &Slot) -> PyResult<()> {
+    // SAFETY: a length runs no Python.
+    let Some(queue) = (unsafe { waiters.peek() }) else { return Ok(()) };
+    if deque::is_exact(py, queue)? && deque::length(py, queue)? == 0 {
+        return Ok(());
+    }
+    wake_first_pending(py, waiters)
+}
+
+fn wake_first_pending(py: Python<'_>, waiters: &Slot) -> PyResult<()> {
     let Some(waiters) = waiters.get() else { return Ok(()) };
-    while waiting::length(py, &waiters)? > 0 {
-        let waiter = waiting::pop_left(py, &waiters)?;
+    while deque::length(py, &waiters)? > 0 {
+        let waiter = deque::pop_left(py, &waiters)?;
         if !waiting::is_done(py, &waiter)? {
             return waiting::set_result(py, &waiter, none(py));
         }
@@ -211,99 +247,134 @@ fn give_up(
     waiter: Option<&Object>,
     may_go_on: impl FnOnce() -> PyResult<bool>,
 ) -> PyResult<()> {
-    let (Some(waiter), Some(deque)) = (waiter, waiters.get()) else { return Ok(()) };
+    let (Some(waiter), Some(queue)) = (waiter, waiters.get()) else { return Ok(()) };
     // It may not be done yet.
     waiter.bind(py).call_method0(intern!(py, "cancel"))?;
     // Who was woken is no longer in the queue.
-    waiting::remove(py, &deque, waiter)?;
+    deque::remove(py, &queue, waiter)?;
     if may_go_on()? && !waiting::is_cancelled(py, waiter.bind(py))? {
         wake_next(py, waiters)?;
     }
     Ok(())
 }
 
-static PUT: Plan = Plan { qualified_name: "Queue.put", start: start_put, resume: resume_put };
-static GET: Plan = Plan { qualified_name: "Queue.get", start: start_get, resume: resume_get };
+pub(super) const fn put_plan<O: Order>() -> Plan {
+    Plan { qualified_name: "Queue.put", start: start_put::<O>, resume: resume_put::<O> }
+}
 
-fn start_put(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let queue = owner.bind(py).cast::<QueueCore>()?.get();
-    if !queue.is_full(py)? {
+pub(super) const fn get_plan<O: Order>() -> Plan {
+    Plan { qualified_name: "Queue.get", start: start_get::<O>, resume: resume_get::<O> }
+}
+
+static JOIN: Plan = Plan {
+    qualified_name: "Queue.join",
+    start: start_join,
+    resume: |py, _, outcome| outcome.map(|_| Step::Return(none(py))),
+};
+
+fn start_put<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
+    let queue = state.receiver::<QueueCore>(py)?;
+    if !queue.is_full::<O>(py)? {
         let item = state.item.take().unwrap_or_else(|| none(py));
-        queue.put_now(py, &item)?;
+        queue.put_now::<O>(py, &item)?;
         return Ok(Step::Return(none(py)));
     }
     if queue.is_shut_down.get() {
-        return Err(waiting::queue_error(py, "QueueShutDown"));
+        return Err(waiting::queue_shut_down(py));
     }
-    let putter = queue.join(py, &owner, &queue.putters)?;
-    state.wait_for(py, putter)
+    queue.begin_to_wait(py, state, &queue.putters)
 }
 
-fn resume_put(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let Err(error) = outcome else { return start_put(py, state) };
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let queue = owner.bind(py).cast::<QueueCore>()?.get();
-    give_up(py, &queue.putters, state.future.get().as_ref(), || Ok(!queue.is_full(py)?))?;
+fn resume_put<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    let Err(error) = outcome else { return start_put::<O>(py, state) };
+    let queue = state.receiver::<QueueCore>(py)?;
+    give_up(py, &queue.putters, state.future.get().as_ref(), || Ok(!queue.is_full::<O>(py)?))?;
     Err(error)
 }
 
-fn start_get(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let queue = owner.bind(py).cast::<QueueCore>()?.get();
-    if !queue.is_empty(py)? {
-        return queue.get_now(py).map(Step::Return);
+fn start_get<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
+    let queue = state.receiver::<QueueCore>(py)?;
+    if !queue.is_empty::<O>(py)? {
+        return queue.get_now::<O>(py).map(Step::Return);
     }
     if queue.is_shut_down.get() {
-        return Err(waiting::queue_error(py, "QueueShutDown"));
+        return Err(waiting::queue_shut_down(py));
     }
-    let getter = queue.join(py, &owner, &queue.getters)?;
-    state.wait_for(py, getter)
+    queue.begin_to_wait(py, state, &queue.getters)
 }
 
-fn resume_get(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let Err(error) = outcome else { return start_get(py, state) };
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let queue = owner.bind(py).cast::<QueueCore>()?.get();
-    give_up(py, &queue.getters, state.future.get().as_ref(), || Ok(!queue.is_empty(py)?))?;
+fn resume_get<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    let Err(error) = outcome else { return start_get::<O>(py, state) };
+    let queue = state.receiver::<QueueCore>(py)?;
+    give_up(py, &queue.getters, state.future.get().as_ref(), || Ok(!queue.is_empty::<O>(py)?))?;
     Err(error)
 }
 
-/// The queue of a call that the native code may answer, and the arguments besides it.
-fn receiver<'a>(
-    py: Python<'_>,
-    arguments: &Arguments<'a>,
-) -> PyResult<Option<(Object, &'a [*mut pyo3::ffi::PyObject])>> {
-    let (&[owner, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else {
+fn start_join(py: Python<'_>, state: &State) -> PyResult<Step> {
+    let queue = state.receiver::<QueueCore>(py)?;
+    if queue.unfinished.get() <= 0 {
+        return Ok(Step::Return(none(py)));
+    }
+    let finished = queue.finished.get().unwrap_or_else(|| none(py));
+    let waiting = finished.bind(py).call_method0(intern!(py, "wait"))?;
+    state.wait_for(py, Object::new(waiting))
+}
+
+/// The queue of a call that takes no keywords, and the arguments besides it.
+#[inline]
+fn receiver<'a>(arguments: &Arguments<'a>) -> Option<(Object, &'a [*mut pyo3::ffi::PyObject])> {
+    let (&[owner, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else { return None };
+    // SAFETY: an argument of the call under way.
+    Some((unsafe { Object::from_borrowed(owner) }, rest))
+}
+
+pub(super) fn put<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, &[item])) = receiver(&arguments) else { return Ok(None) };
+    if !receiver::core_of::<QueueCore>(py, &owner)?.is_native::<O>() {
         return Ok(None);
-    };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    let is_native = owner.bind(py).cast::<QueueCore>()?.get().is_native();
-    Ok(is_native.then_some((owner, rest)))
-}
-
-pub(super) fn put(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, &[item])) = receiver(py, &arguments)? else { return Ok(None) };
+    }
     // SAFETY: an argument of the call under way.
     let item = unsafe { Object::from_borrowed(item) };
-    coroutine::make(py, &PUT, owner, Some(item)).map(Some)
+    coroutine::make(py, O::PUT, owner, Some(item)).map(Some)
 }
 
-pub(super) fn get(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(py, &arguments)? else { return Ok(None) };
-    coroutine::make(py, &GET, owner, None).map(Some)
+pub(super) fn get<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
+    if !receiver::core_of::<QueueCore>(py, &owner)?.is_native::<O>() {
+        return Ok(None);
+    }
+    coroutine::make(py, O::GET, owner, None).map(Some)
 }
 
-pub(super) fn put_nowait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, &[item])) = receiver(py, &arguments)? else { return Ok(None) };
+pub(super) fn put_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, &[item])) = receiver(&arguments) else { return Ok(None) };
+    let queue = receiver::core_of::<QueueCore>(py, &owner)?;
+    if !queue.is_native::<O>() {
+        return Ok(None);
+    }
     // SAFETY: an argument of the call under way.
     let item = unsafe { Object::from_borrowed(item) };
-    owner.bind(py).cast::<QueueCore>()?.get().put_now(py, &item)?;
+    queue.put_now::<O>(py, &item)?;
     Ok(Some(none(py)))
 }
 
-pub(super) fn get_nowait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(py, &arguments)? else { return Ok(None) };
-    owner.bind(py).cast::<QueueCore>()?.get().get_now(py).map(Some)
+pub(super) fn get_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
+    let queue = receiver::core_of::<QueueCore>(py, &owner)?;
+    if !queue.is_native::<O>() {
+        return Ok(None);
+    }
+    queue.get_now::<O>(py).map(Some)
+}
+
+pub(super) fn task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
+    receiver::core_of::<QueueCore>(py, &owner)?.finish_one(py)?;
+    Ok(Some(none(py)))
+}
+
+pub(super) fn join(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
+    receiver::core_of::<QueueCore>(py, &owner)?;
+    coroutine::make(py, &JOIN, owner, None).map(Some)
 }

@@ -12,7 +12,8 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
 use super::coroutine::{self, Plan, State, Step};
-use super::waiting;
+use super::receiver::{self, impl_core};
+use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
@@ -42,7 +43,7 @@ impl SemaphoreCore {
             Some(value) => value.bind(py).eq(0)?,
             None => self.value.get() == 0,
         };
-        Ok(none_left || !waiting::all_cancelled(py, self.waiters.get().as_ref())?)
+        Ok(none_left || !waiting::all_cancelled(py, &self.waiters)?)
     }
 
     #[getter]
@@ -107,8 +108,11 @@ impl SemaphoreCore {
 
     /// Gives a place to the first waiter that has none; whether there was one.
     fn wake_next(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.waiters.is_empty() {
+            return Ok(false);
+        }
         let Some(waiters) = self.waiters.get() else { return Ok(false) };
-        if waiters.bind(py).is_none() || waiting::length(py, &waiters)? == 0 {
+        if waiters.bind(py).is_none() || deque::length(py, &waiters)? == 0 {
             return Ok(false);
         }
         for waiter in waiters.bind(py).try_iter()? {
@@ -123,6 +127,8 @@ impl SemaphoreCore {
     }
 }
 
+impl_core!(SemaphoreCore);
+
 static ACQUIRE: Plan = Plan {
     qualified_name: "Semaphore.acquire",
     start: |py, state| start(py, state, true),
@@ -135,47 +141,39 @@ static ENTER: Plan = Plan {
 };
 static EXIT: Plan = Plan {
     qualified_name: "Semaphore.__aexit__",
-    start: |py, state| owned(py, state, |semaphore, _| semaphore.give_back(py)).map(|()| Step::Return(none(py))),
+    start: |py, state| state.receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(none(py))),
     resume: |_, _, outcome| outcome.map(Step::Return),
 };
-
-/// Runs `body` with the semaphore whose method a coroutine is.
-fn owned<R>(py: Python<'_>, state: &State, body: impl FnOnce(&SemaphoreCore, &Object) -> PyResult<R>) -> PyResult<R> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let semaphore = owner.bind(py).cast::<SemaphoreCore>()?;
-    body(semaphore.get(), &owner)
-}
 
 fn passed(py: Python<'_>, tells: bool) -> Step {
     Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
 }
 
 fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
-    owned(py, state, |semaphore, object| {
-        if !semaphore.locked(py)? {
-            semaphore.add(-1);
-            return Ok(passed(py, tells));
-        }
-        let future = waiting::join_waiters(py, object, &semaphore.event_loop, &semaphore.waiters)?;
-        state.wait_for(py, future)
-    })
+    let semaphore = state.receiver::<SemaphoreCore>(py)?;
+    if !semaphore.locked(py)? {
+        semaphore.add(-1);
+        return Ok(passed(py, tells));
+    }
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    let future = waiting::join_waiters(py, &owner, &semaphore.event_loop, &semaphore.waiters)?;
+    state.wait_for(py, future)
 }
 
 fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
-    owned(py, state, |semaphore, _| {
-        let future = state.future.get();
-        waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
-        if let (Err(error), Some(future)) = (&outcome, &future) {
-            let cancelled = waiting::is_cancellation(py, error)?;
-            if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future.bind(py))? {
-                // It had got a place, and is not going to use it.
-                semaphore.add(1);
-            }
+    let semaphore = state.receiver::<SemaphoreCore>(py)?;
+    let future = state.future.get();
+    waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
+    if let (Err(error), Some(future)) = (&outcome, &future) {
+        let cancelled = waiting::is_cancellation(py, error)?;
+        if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future.bind(py))? {
+            // It had got a place, and is not going to use it.
+            semaphore.add(1);
         }
-        // Waiters may have come that had to wait for their turn only.
-        while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
-        outcome.map(|_| passed(py, tells))
-    })
+    }
+    // Waiters may have come that had to wait for their turn only.
+    while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
+    outcome.map(|_| passed(py, tells))
 }
 
 /// A coroutine for a method that takes `count` arguments besides the semaphore.
@@ -186,7 +184,7 @@ fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: 
     }
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(given[0]) };
-    if !owner.bind(py).cast::<SemaphoreCore>()?.get().odd.as_ptr().is_null() {
+    if !receiver::core_of::<SemaphoreCore>(py, &owner)?.odd.is_empty() {
         return Ok(None);
     }
     coroutine::make(py, plan, owner, None).map(Some)
@@ -207,9 +205,9 @@ pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
-    let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
-    let semaphore = owner.cast::<SemaphoreCore>()?.get();
-    if !semaphore.odd.as_ptr().is_null() {
+    let owner = unsafe { Object::from_borrowed(owner) };
+    let semaphore = receiver::core_of::<SemaphoreCore>(py, &owner)?;
+    if !semaphore.odd.is_empty() {
         return Ok(None);
     }
     semaphore.give_back(py)?;

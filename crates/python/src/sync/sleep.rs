@@ -5,7 +5,7 @@
 
 use core::ptr::addr_of_mut;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt};
@@ -14,6 +14,7 @@ use pyo3::{ffi, intern};
 use super::coroutine::{self, Plan, State, Step};
 use super::waiting;
 use crate::convert::arguments::Arguments;
+use crate::event_loop::{self, LoopCore};
 use crate::object::Object;
 use crate::task::future;
 use crate::trampoline::none;
@@ -84,37 +85,55 @@ fn check_number(py: Python<'_>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
     if delay.is_exact_instance_of::<PyInt>() {
         return Ok(());
     }
+    if delay.is_exact_instance_of::<PyFloat>() && !delay.extract::<f64>()?.is_nan() {
+        return Ok(());
+    }
     if is_nan.bind(py).call1((delay,))?.is_truthy()? {
         return Err(PyValueError::new_err("Invalid delay: NaN (not a number)"));
     }
     Ok(())
 }
 
+/// `asyncio.get_running_loop()`.
+fn running_loop(py: Python<'_>) -> PyResult<Object> {
+    let event_loop = waiting::running_loop(py)?;
+    if event_loop.bind(py).is_none() {
+        return Err(PyRuntimeError::new_err("no running event loop"));
+    }
+    Ok(event_loop)
+}
+
 fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    static RUNNING: PyOnceLock<Object> = PyOnceLock::new();
     static WAKE: PyOnceLock<Object> = PyOnceLock::new();
     let delay = state.owner.take().unwrap_or_else(|| none(py));
     if is_over(delay.bind(py))? {
         return Ok(Step::Yield(none(py)));
     }
     check_number(py, delay.bind(py))?;
-    let running =
-        RUNNING.get_or_try_init(py, || py.import("_asyncio")?.getattr("get_running_loop").map(Object::new))?;
     let wake =
         WAKE.get_or_try_init(py, || Ok::<_, PyErr>(Object::new(wrap_pyfunction!(_set_result_unless_cancelled, py)?)))?;
-    let event_loop = running.bind(py).call0()?;
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    let event_loop = running_loop(py)?;
+    let future = waiting::create_future(py, &event_loop)?;
     let result = state.item.get().unwrap_or_else(|| none(py));
-    let arguments = (delay.bind(py), wake.bind(py), &future, result.bind(py));
-    let timer = event_loop.call_method1(intern!(py, "call_later"), arguments)?;
-    state.owner.set(Object::new(timer));
-    state.wait_for(py, Object::new(future))
+    let timer = if LoopCore::find(py, event_loop.as_ptr()).is_some_and(LoopCore::waits_natively) {
+        let arguments = [future.as_ptr(), result.as_ptr()];
+        event_loop::call_later(py, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
+    } else {
+        let arguments = (delay.bind(py), wake.bind(py), future.bind(py), result.bind(py));
+        Object::new(event_loop.bind(py).call_method1(intern!(py, "call_later"), arguments)?)
+    };
+    state.owner.set(timer);
+    state.wait_for(py, future)
 }
 
 fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
     match state.owner.take() {
         Some(timer) => {
-            timer.bind(py).call_method0(intern!(py, "cancel"))?;
+            // Nobody sees what becomes of a timer that has fired and that nobody else has.
+            // SAFETY: a live object.
+            if outcome.is_err() || unsafe { ffi::Py_REFCNT(timer.as_ptr()) } != 1 {
+                timer.bind(py).call_method0(intern!(py, "cancel"))?;
+            }
             outcome.map(Step::Return)
         }
         None => outcome.map(|_| Step::Return(state.item.take().unwrap_or_else(|| none(py)))),

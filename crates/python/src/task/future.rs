@@ -91,6 +91,25 @@ pub(crate) fn is_pending(future: &Object) -> bool {
     unsafe { Fields::of(future.as_ptr()) }.is_pending()
 }
 
+/// `future.result()`.
+///
+/// # Errors
+/// What the future has come to instead of a result.
+#[inline]
+pub(crate) fn result(py: Python<'_>, future: &Object) -> PyResult<Object> {
+    if is_exact(future.as_ptr()) {
+        // SAFETY: a future of ours.
+        let fields = unsafe { Fields::of(future.as_ptr()) };
+        if fields.state() == State::Finished && fields.peek(Slot::Exception).is_null() {
+            fields.set_flag(Flag::LogTraceback, false);
+            if let Some(result) = fields.get(Slot::Result) {
+                return Ok(result);
+            }
+        }
+    }
+    future.bind(py).call_method0(pyo3::intern!(py, "result")).map(Object::new)
+}
+
 /// Marks the future as handed to a task by an `await`: what its own iterator does before it yields it.
 pub(crate) fn set_blocking(future: &Object) {
     // SAFETY: callers pass futures.

@@ -43,9 +43,20 @@ mod thread_state;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::object::Object;
+
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
 pub(crate) use step::{run_step, run_wakeup};
 pub(crate) use task_type::create_task;
+
+/// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn running_loop() -> Option<Object> {
+    #[cfg(Py_3_14)]
+    return thread_state::running_loop();
+    #[cfg(not(Py_3_14))]
+    None
+}
 
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

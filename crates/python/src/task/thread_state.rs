@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::layout;
+use crate::object::Object;
 
 /// A link of a list of tasks.
 #[repr(C)]
@@ -68,6 +69,17 @@ impl State {
         // SAFETY: a field of the state.
         unsafe { self.place::<*mut ffi::PyObject>(&RUNNING_TASK).write(task) };
     }
+}
+
+/// The loop that runs in this thread, where the offsets are known.
+#[inline]
+pub(super) fn running_loop() -> Option<Object> {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let event_loop = State::current().object(&RUNNING_LOOP);
+    // SAFETY: the state keeps its loop alive; null for none.
+    (!event_loop.is_null()).then(|| unsafe { Object::from_borrowed(event_loop) })
 }
 
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
