@@ -1,4 +1,4 @@
-"""``Lock``, ``Event``, ``Semaphore``: asyncio's, with native state and native hot methods.
+"""``Lock``, ``Event``, ``Condition``, ``Semaphore``, ``Barrier``: asyncio's, with native state and native hot methods.
 
 Each joins a core of ``_ferrio``, which holds the state under asyncio's private names, with asyncio's class. The
 methods made from asyncio's own are native for instances of exactly the class in whose body they stand, and are
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from . import _ferrio
 
-__all__ = ["BoundedSemaphore", "Event", "Lock", "Semaphore"]
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"]
 
 # Up to CPython 3.12.3 a semaphore wakes its waiters by other rules; asyncio's own class stays where those hold.
 _HAS_NATIVE_RULES = asyncio.Semaphore(0)._wake_up_next() is False  # type: ignore[func-returns-value]
+# So does a condition whose notification is lost with the task that it was for.
+_HANDS_NOTIFICATIONS_ON = hasattr(asyncio.Condition, "_notify")
 
 if TYPE_CHECKING:
-    from asyncio import BoundedSemaphore, Event, Lock, Semaphore
+    from asyncio import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
 else:
 
     class Lock(_ferrio.LockCore, asyncio.Lock):
@@ -36,6 +38,39 @@ else:
         __module__ = "ferrio.asyncio"
 
         wait = _ferrio.CoroutineFunction("Event.wait", asyncio.Event.wait)
+
+    if _HANDS_NOTIFICATIONS_ON:
+
+        class Condition(_ferrio.ConditionCore, asyncio.Condition):
+            """Tasks that wait for one another's news, over a lock. Follows ``asyncio.Condition``."""
+
+            __module__ = "ferrio.asyncio"
+
+            def __init__(self, lock=None):
+                super().__init__(Lock() if lock is None else lock)
+
+            wait = _ferrio.CoroutineFunction("Condition.wait", asyncio.Condition.wait)
+            wait_for = _ferrio.CoroutineFunction("Condition.wait_for", asyncio.Condition.wait_for)
+            notify = _ferrio.Function("Condition.notify", asyncio.Condition.notify)
+            notify_all = _ferrio.Function("Condition.notify_all", asyncio.Condition.notify_all)
+            __aenter__ = _ferrio.CoroutineFunction("Condition.__aenter__", asyncio.Condition.__aenter__)
+            __aexit__ = _ferrio.CoroutineFunction("Condition.__aexit__", asyncio.Condition.__aexit__)
+
+        class Barrier(_ferrio.BarrierCore, asyncio.Barrier):
+            """Tasks that wait until all of them are there. Follows ``asyncio.Barrier``."""
+
+            __module__ = "ferrio.asyncio"
+
+            def __init__(self, parties):
+                super().__init__(parties)
+                # asyncio has made one of its own.
+                self._cond = Condition()
+
+            wait = _ferrio.CoroutineFunction("Barrier.wait", asyncio.Barrier.wait)
+            __aenter__ = _ferrio.CoroutineFunction("Barrier.__aenter__", asyncio.Barrier.__aenter__)
+
+    else:
+        from asyncio import Barrier, Condition
 
     if _HAS_NATIVE_RULES:
 

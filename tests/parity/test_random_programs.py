@@ -40,6 +40,7 @@ Script = list[Step]
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 few = st.integers(0, 2)
+queues = st.integers(0, 3)
 limits = st.sampled_from([None, 0, -1, 60])
 
 
@@ -75,13 +76,15 @@ plain_steps = st.one_of(
     st.tuples(st.just("event set"), few),
     st.tuples(st.just("event clear"), few),
     st.tuples(st.just("notify"), few),
-    st.tuples(st.just("put"), few),
-    st.tuples(st.just("get"), few),
-    st.tuples(st.just("put_nowait"), few),
-    st.tuples(st.just("get_nowait"), few),
-    st.tuples(st.just("task_done"), few),
-    st.tuples(st.just("join"), few),
-    st.tuples(st.just("shutdown"), few, st.booleans()),
+    st.tuples(st.just("condition wait for"), few),
+    st.tuples(st.just("meet"), st.sampled_from(["wait", "wait", "wait", "enter", "reset", "abort"])),
+    st.tuples(st.just("put"), queues),
+    st.tuples(st.just("get"), queues),
+    st.tuples(st.just("put_nowait"), queues),
+    st.tuples(st.just("get_nowait"), queues),
+    st.tuples(st.just("task_done"), queues),
+    st.tuples(st.just("join"), queues),
+    st.tuples(st.just("shutdown"), queues, st.booleans()),
     st.tuples(st.just("future wait"), few),
     st.tuples(st.just("future set"), few),
     st.tuples(st.just("future cancel"), few),
@@ -113,8 +116,9 @@ class Program:
         self.locks = [asyncio.Lock() for _ in range(3)]
         self.events = [asyncio.Event() for _ in range(3)]
         self.semaphores = [asyncio.Semaphore(1), asyncio.Semaphore(2), asyncio.BoundedSemaphore(1)]
-        self.queues = [asyncio.Queue(), asyncio.Queue(1), asyncio.PriorityQueue(2)]
+        self.queues = [asyncio.Queue(), asyncio.Queue(1), asyncio.PriorityQueue(2), asyncio.LifoQueue(2)]
         self.condition = asyncio.Condition(self.locks[0])
+        self.barrier = asyncio.Barrier(2)
         self.futures = [self.loop.create_future() for _ in range(3)]
 
     def task(self, coroutine: Any) -> Any:
@@ -158,6 +162,7 @@ class Program:
             [event.is_set() for event in self.events],
             [(semaphore._value, semaphore.locked()) for semaphore in self.semaphores],
             [str(queue) for queue in self.queues],
+            (self.barrier.n_waiting, self.barrier.broken, self.barrier._cond.locked()),
             [task.done() for task in self.tasks],
         ]
 
@@ -205,6 +210,16 @@ class Program:
         async with self.condition:
             await self.condition.wait()
             return await self.run(script)
+
+    async def step_condition_wait_for(self, number: int) -> Any:
+        async with self.condition:
+            return await self.condition.wait_for(lambda: self.count > 10 * number and self.count)
+
+    async def step_meet(self, how: str) -> Any:
+        if how == "enter":
+            async with self.barrier as place:
+                return place
+        return await getattr(self.barrier, how)()
 
     async def step_notify(self, number: int) -> None:
         async with self.condition:

@@ -5,8 +5,10 @@ In the control run they are asyncio's own, on asyncio's loop.
 
 import asyncio
 import asyncio as stdlib
+import collections
 import collections.abc
 import contextlib
+import copy
 import functools
 import gc
 import inspect
@@ -39,6 +41,15 @@ WAITS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
     "BoundedSemaphore.acquire": lambda: ours.BoundedSemaphore(0).acquire(),
     "Queue.get": lambda: ours.Queue().get(),
     "Queue.put": lambda: full_queue().put(1),
+    "Queue.join": lambda: full_queue().join(),
+    "LifoQueue.get": lambda: ours.LifoQueue().get(),
+    "PriorityQueue.get": lambda: ours.PriorityQueue().get(),
+    "PriorityQueue.put": lambda: full_queue(ours.PriorityQueue).put(1),
+    "Condition.wait": lambda: entered_condition().wait(),
+    "Condition.wait_for": lambda: entered_condition().wait_for(lambda: False),
+    "Condition.__aenter__": lambda: entered_condition().__aenter__(),
+    "Barrier.wait": lambda: ours.Barrier(2).wait(),
+    "Barrier.__aenter__": lambda: ours.Barrier(2).__aenter__(),
 }
 waits = pytest.mark.parametrize("make", WAITS.values(), ids=WAITS.keys())
 
@@ -49,8 +60,12 @@ def taken_lock() -> Any:
     return lock
 
 
-def full_queue() -> Any:
-    queue = ours.Queue(1)
+def entered_condition() -> Any:
+    return ours.Condition(taken_lock())
+
+
+def full_queue(kind: Any = None) -> Any:
+    queue = (kind or ours.Queue)(1)
     queue.put_nowait(0)
     return queue
 
@@ -249,7 +264,16 @@ def test_one_in_a_cycle_is_collected(loop: asyncio.AbstractEventLoop) -> None:
 
     async def main() -> list[weakref.ref[Any]]:
         found = []
-        for primitive in (ours.Event(), Event(), ours.Queue(), taken_lock(), ours.Semaphore(0)):
+        for primitive in (
+            ours.Event(),
+            Event(),
+            ours.Queue(),
+            ours.PriorityQueue(),
+            taken_lock(),
+            entered_condition(),
+            ours.Barrier(2),
+            ours.Semaphore(0),
+        ):
             wait = getattr(primitive, "wait", None) or getattr(primitive, "get", None) or primitive.acquire
             coroutine = wait()
             coroutine.send(None)
@@ -259,7 +283,7 @@ def test_one_in_a_cycle_is_collected(loop: asyncio.AbstractEventLoop) -> None:
 
     references = run(loop, main())
     gc.collect()
-    assert [reference() for reference in references] == [None] * 5
+    assert [reference() for reference in references] == [None] * 8
 
 
 def test_its_name_is_in_the_repr_of_a_task(loop: asyncio.AbstractEventLoop) -> None:
@@ -275,7 +299,21 @@ def test_its_name_is_in_the_repr_of_a_task(loop: asyncio.AbstractEventLoop) -> N
 
 # --- functions --------------------------------------------------------------------------------------------------------
 
-FUNCTIONS = ["sleep", "Lock.acquire", "Lock.release", "Lock.__aenter__", "Event.wait", "Queue.put", "Queue.get_nowait"]
+FUNCTIONS = [
+    "sleep",
+    "Lock.acquire",
+    "Lock.release",
+    "Lock.__aenter__",
+    "Event.wait",
+    "Condition.wait",
+    "Condition.notify",
+    "Barrier.wait",
+    "Queue.put",
+    "Queue.get_nowait",
+    "Queue.join",
+    "PriorityQueue.put",
+    "LifoQueue.get_nowait",
+]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -330,6 +368,17 @@ def test_mocks_of_them_can_be_awaited(loop: asyncio.AbstractEventLoop) -> None:
         lambda: ours.Event().wait(1),
         lambda: ours.Event().set(1),
         lambda: ours.Semaphore(1).release(1),
+        lambda: ours.Condition().wait(1),
+        lambda: ours.Condition().wait_for(),
+        lambda: ours.Condition().notify(1, 2),
+        lambda: ours.Condition().notify_all(1),
+        lambda: ours.Condition(None, None),
+        lambda: ours.Barrier(),
+        lambda: ours.Barrier(1).wait(1),
+        lambda: ours.Queue().task_done(1),
+        lambda: ours.Queue().join(1),
+        lambda: ours.LifoQueue().put(),
+        lambda: ours.PriorityQueue().get_nowait(1),
     ],
 )
 def test_wrong_arguments_are_refused_at_the_call(call: Callable[[], object]) -> None:
@@ -420,7 +469,8 @@ def test_a_cancelled_sleep_leaves_no_timer(loop: asyncio.AbstractEventLoop) -> N
 def test_each_class_is_asyncios_by_type() -> None:
     for primitive in PRIMITIVES:
         if isinstance(primitive.original, type):
-            assert isinstance(primitive.ours(), primitive.original)
+            arguments = (2,) if primitive.name == "Barrier" else ()
+            assert isinstance(primitive.ours(*arguments), primitive.original)
     assert isinstance(ours.PriorityQueue(), ours.Queue)
     assert isinstance(ours.LifoQueue(), ours.Queue)
     assert isinstance(ours.BoundedSemaphore(), ours.Semaphore)
@@ -566,5 +616,498 @@ def test_reprs_tell_what_asyncios_tell(loop: asyncio.AbstractEventLoop) -> None:
         assert str(queue) == "<Queue maxsize=2 _getters[1]>"
         for task in tasks:
             task.cancel()
+
+    run(loop, main())
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+hands_notifications_on = pytest.mark.skipif(
+    not hasattr(asyncio.Condition, "_notify"), reason="this version's conditions lose notifications"
+)
+
+
+def test_a_condition_makes_a_lock_of_its_own_kind() -> None:
+    condition = ours.Condition()
+    assert type(condition._lock) is (ours.Lock if ours.Condition is not asyncio.Condition else asyncio.Lock)
+    assert condition.acquire.__self__ is condition._lock
+    assert not condition.locked()
+    assert repr(condition).endswith("[unlocked]>")
+
+
+@pytest.mark.parametrize("make_lock", [lambda: ours.Lock(), lambda: stdlib.Lock(), lambda: LockOfAnotherKind()])
+def test_a_condition_works_over_any_lock(loop: asyncio.AbstractEventLoop, make_lock: Callable[[], Any]) -> None:
+    async def main() -> list[Any]:
+        condition = ours.Condition(make_lock())
+        seen: list[Any] = []
+
+        async def wait(number: int) -> None:
+            async with condition:
+                seen.append(await condition.wait())
+                seen.append(number)
+
+        async def wait_for() -> None:
+            async with condition:
+                seen.append(await condition.wait_for(lambda: len(seen) == 6 and "six"))
+
+        tasks = [stdlib.create_task(wait(number)) for number in range(3)] + [stdlib.create_task(wait_for())]
+        await stdlib.sleep(0)
+        for count in (1, 0, 5):
+            async with condition:
+                condition.notify(count)
+            await stdlib.sleep(0)
+        for _ in range(3):
+            async with condition:
+                condition.notify_all()
+            await stdlib.sleep(0)
+        await stdlib.gather(*tasks)
+        assert not condition.locked()
+        assert not condition._waiters
+        return seen
+
+    assert run(loop, main()) == [True, 0, True, 1, True, 2, "six"]
+
+
+class LockOfAnotherKind(asyncio.Lock):
+    """A lock that asyncio's own code has to be asked about."""
+
+
+def test_a_condition_must_be_entered(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        condition = ours.Condition()
+        with pytest.raises(RuntimeError, match="^cannot wait on un-acquired lock$"):
+            await condition.wait()
+        for notify in (condition.notify, condition.notify_all, lambda: condition.notify(n=2)):
+            with pytest.raises(RuntimeError, match="^cannot notify on un-acquired lock$"):
+                notify()
+        with pytest.raises(RuntimeError, match=r"^Lock is not acquired.$"):
+            condition.release()
+
+    run(loop, main())
+
+
+@hands_notifications_on
+def test_cancelled_between_notification_and_lock_it_tells_the_next(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        condition = ours.Condition()
+
+        async def wait() -> bool:
+            async with condition:
+                return bool(await condition.wait())
+
+        first, second = stdlib.create_task(wait()), stdlib.create_task(wait())
+        await stdlib.sleep(0)
+        async with condition:
+            condition.notify()
+            await stdlib.sleep(0)
+            # The first waits for the lock now.
+            first.cancel("early")
+            await stdlib.sleep(0)
+            first.cancel("late")
+            await stdlib.sleep(0)
+            assert not first.done()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await first
+        assert caught.value.args == ("late",)
+        assert await second
+        assert not condition.locked()
+
+    run(loop, main())
+
+
+@hands_notifications_on
+def test_the_latest_of_several_cancellations_comes_out(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        condition = ours.Condition()
+
+        async def wait() -> None:
+            async with condition:
+                await condition.wait()
+
+        task = stdlib.create_task(wait())
+        await stdlib.sleep(0)
+        async with condition:
+            for message in ("first", "second", "third"):
+                task.cancel(message)
+                await stdlib.sleep(0)
+                assert not task.done()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        chain = [caught.value.args]
+        error = caught.value.__context__
+        while error is not None:
+            chain.append(error.args)
+            error = error.__context__
+        assert chain[0] == ("third",)
+        assert ("first",) in chain
+        assert ("second",) not in chain
+
+    run(loop, main())
+
+
+def test_a_condition_asks_what_a_program_put_into_it(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> list[str]:
+        condition = ours.Condition()
+        asked: list[str] = []
+        release, acquire = condition.release, condition.acquire
+
+        def other_release() -> None:
+            asked.append("release")
+            release()
+
+        async def other_acquire() -> Any:
+            asked.append("acquire")
+            return await acquire()
+
+        condition.release, condition.acquire = other_release, other_acquire
+
+        async def wait() -> None:
+            async with condition:
+                await condition.wait()
+
+        task = stdlib.create_task(wait())
+        await stdlib.sleep(0)
+        async with condition:
+            condition.notify()
+        await task
+        return asked
+
+    # Entered, released to wait; entered, left; taken again, left.
+    assert run(loop, main()) == ["acquire", "release", "acquire", "release", "acquire", "release"]
+
+
+@hands_notifications_on
+def test_a_condition_whose_lock_is_replaced_during_a_wait_takes_the_other(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        condition, other = ours.Condition(), ours.Lock()
+
+        async def wait() -> None:
+            await condition.acquire()
+            await condition.wait()
+
+        task = stdlib.create_task(wait())
+        await stdlib.sleep(0)
+        condition.acquire, condition.release, condition.locked = other.acquire, other.release, other.locked
+        async with condition:
+            condition.notify()
+        await task
+        assert other.locked()
+
+    run(loop, main())
+
+
+def test_a_subclass_of_a_condition_is_asked_what_asyncio_asks(loop: asyncio.AbstractEventLoop) -> None:
+    class Condition(ours.Condition):  # type: ignore[misc]
+        async def wait(self) -> bool:
+            asked.append("wait")
+            return bool(await super().wait())
+
+        def notify(self, n: int = 1) -> None:
+            asked.append(f"notify {n}")
+            super().notify(n)
+
+    asked: list[str] = []
+
+    async def main() -> None:
+        condition = Condition()
+
+        async def wait() -> None:
+            async with condition:
+                await condition.wait_for(lambda: len(asked) > 1)
+
+        task = stdlib.create_task(wait())
+        await stdlib.sleep(0)
+        async with condition:
+            condition.notify_all()
+        await task
+
+    run(loop, main())
+    assert asked == ["wait", "notify 1"]
+
+
+# --- barriers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_barrier_opens_for_all_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        barrier = ours.Barrier(3)
+        tasks = [stdlib.create_task(barrier.wait()) for _ in range(2)]
+        await stdlib.sleep(0)
+        assert (barrier.n_waiting, barrier.parties, barrier.broken) == (2, 3, False)
+        assert repr(barrier).endswith("[filling, waiters:2/3]>")
+        for _ in range(3):
+            async with barrier as place:
+                assert place == 2
+            assert await stdlib.gather(*tasks) == [0, 1]
+            assert barrier.n_waiting == 0
+            tasks = [stdlib.create_task(barrier.wait()) for _ in range(2)]
+            await stdlib.sleep(0)
+        for task in tasks:
+            task.cancel()
+
+    run(loop, main())
+
+
+def test_a_barrier_is_reset_and_aborted(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        barrier = ours.Barrier(2)
+        task = stdlib.create_task(barrier.wait())
+        await stdlib.sleep(0)
+        await barrier.reset()
+        with pytest.raises(asyncio.BrokenBarrierError, match="^Abort or reset of barrier$"):
+            await task
+        task = stdlib.create_task(barrier.wait())
+        await stdlib.sleep(0)
+        await barrier.abort()
+        with pytest.raises(asyncio.BrokenBarrierError, match="^Abort or reset of barrier$"):
+            await task
+        assert barrier.broken
+        with pytest.raises(asyncio.BrokenBarrierError, match="^Barrier aborted$"):
+            await barrier.wait()
+        assert not barrier._cond.locked()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("parties", [2, 2.0])
+def test_a_barrier_may_count_in_other_numbers(loop: asyncio.AbstractEventLoop, parties: float) -> None:
+    async def main() -> list[int]:
+        barrier = ours.Barrier(parties)
+        return await stdlib.gather(barrier.wait(), barrier.wait())
+
+    assert sorted(run(loop, main())) == [0, 1]
+
+
+def test_a_barrier_takes_another_condition(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> list[int]:
+        barrier = ours.Barrier(2)
+        barrier._cond = stdlib.Condition()
+        return await stdlib.gather(barrier.wait(), barrier.wait())
+
+    assert sorted(run(loop, main())) == [0, 1]
+
+
+def test_a_barrier_needs_somebody() -> None:
+    with pytest.raises(ValueError, match="parties must be"):
+        ours.Barrier(0)
+
+
+# --- queues of other orders -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("Queue", [3, 1, 2]), ("LifoQueue", [2, 1, 3]), ("PriorityQueue", [1, 2, 3])])
+def test_each_queue_has_its_order(loop: asyncio.AbstractEventLoop, kind: str, expected: list[int]) -> None:
+    async def main() -> None:
+        queue = getattr(ours, kind)(3)
+        for number in (3, 1, 2):
+            await queue.put(number)
+        with pytest.raises(asyncio.QueueFull):
+            queue.put_nowait(4)
+        putting = stdlib.create_task(queue.put(4))
+        await stdlib.sleep(0)
+        assert [queue.get_nowait() for _ in range(3)] == expected
+        await putting
+        assert await queue.get() == 4
+        with pytest.raises(asyncio.QueueEmpty):
+            queue.get_nowait()
+        getting = stdlib.create_task(queue.get())
+        await stdlib.sleep(0)
+        queue.put_nowait(5)
+        assert await getting == 5
+
+    run(loop, main())
+
+
+def test_items_that_cannot_be_compared_are_refused_as_by_asyncio(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        queue = ours.PriorityQueue()
+        await queue.put(1)
+        for put in (lambda: queue.put_nowait("a"), lambda: queue.put("a").send(None)):
+            with pytest.raises(TypeError, match="not supported between instances"):
+                put()
+        assert queue._unfinished_tasks == 1
+        assert queue.qsize() == 3
+
+    run(loop, main())
+
+
+def test_comparing_may_come_back_to_the_queue(loop: asyncio.AbstractEventLoop) -> None:
+    class Item:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __lt__(self, other: "Item") -> bool:
+            compared.append(queue.qsize())
+            if again:
+                queue.put_nowait(again.pop())
+            return self.number < other.number
+
+    compared: list[int] = []
+    again: list[Item] = []
+    queue = ours.PriorityQueue()
+    queue.put_nowait(Item(2))
+    again.append(Item(0))
+    with contextlib.suppress(RuntimeError):
+        queue.put_nowait(Item(1))
+    assert compared
+    assert queue.qsize() == 3
+
+
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
+@pytest.mark.parametrize("items", [collections.UserList([1, 2]), (1, 2), [2, 1]], ids=repr)
+def test_items_replaced_between_call_and_step_are_asked_or_refused(
+    loop: asyncio.AbstractEventLoop, kind: str, items: Any
+) -> None:
+    outcomes = []
+    for namespace in (ours, stdlib):
+
+        async def main(namespace: Any = namespace) -> list[Any]:
+            found: list[Any] = []
+            for method, arguments in (("get", ()), ("put", (3,))):
+                queue = getattr(namespace, kind)(5)
+                queue.put_nowait(0)
+                coroutine = getattr(queue, method)(*arguments)
+                queue._queue = copy.copy(items)
+                try:
+                    found.append(await coroutine)
+                except (TypeError, AttributeError) as error:
+                    found.append(type(error))
+            return found
+
+        outcomes.append(run(loop, main()))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_each_queue_joins(loop: asyncio.AbstractEventLoop, kind: str) -> None:
+    async def main() -> None:
+        queue = getattr(ours, kind)()
+        await queue.join()
+        for _ in range(2):
+            for number in range(2):
+                queue.put_nowait(number)
+            joining = stdlib.create_task(queue.join())
+            for _ in range(2):
+                await stdlib.sleep(0)
+                assert not joining.done()
+                queue.get_nowait()
+                queue.task_done()
+            await joining
+        with pytest.raises(ValueError, match=r"^task_done\(\) called too many times$"):
+            queue.task_done()
+        queue.put_nowait(1)
+        joining = stdlib.create_task(queue.join())
+        await stdlib.sleep(0)
+        joining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await joining
+        assert not queue._finished._waiters
+
+    run(loop, main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="queues shut down since 3.13")
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_each_queue_shuts_down(loop: asyncio.AbstractEventLoop, kind: str) -> None:
+    async def main() -> None:
+        queue = getattr(ours, kind)(1)
+        getting = stdlib.create_task(queue.get())
+        await stdlib.sleep(0)
+        queue.shutdown()
+        with pytest.raises(asyncio.QueueShutDown):  # type: ignore[attr-defined]
+            await getting
+        queue = getattr(ours, kind)(1)
+        queue.put_nowait(1)
+        putting = stdlib.create_task(queue.put(2))
+        await stdlib.sleep(0)
+        queue.shutdown()
+        with pytest.raises(asyncio.QueueShutDown):  # type: ignore[attr-defined]
+            await putting
+        assert await queue.get() == 1
+        for call in (queue.get_nowait, lambda: queue.put_nowait(1)):
+            with pytest.raises(asyncio.QueueShutDown):  # type: ignore[attr-defined]
+                call()
+        joining = stdlib.create_task(queue.join())
+        await stdlib.sleep(0)
+        queue.task_done()
+        await joining
+        queue = getattr(ours, kind)()
+        for number in range(3):
+            queue.put_nowait(number)
+        queue.shutdown(immediate=True)
+        await queue.join()
+        assert queue.empty()
+
+    run(loop, main())
+
+
+# --- what a loop's methods are asked --------------------------------------------------------------------------------
+
+
+def test_a_loop_whose_futures_a_program_makes_is_asked_for_them(loop: asyncio.AbstractEventLoop) -> None:
+    class Future(asyncio.Future):  # type: ignore[type-arg]
+        pass
+
+    async def main() -> None:
+        with mock.patch.object(loop, "create_future", side_effect=lambda: Future(loop=loop)) as create_future:
+            event, queue = ours.Event(), ours.Queue()
+            tasks = [stdlib.create_task(each) for each in (event.wait(), queue.get(), ours.sleep(0.001))]
+            await stdlib.sleep(0)
+            assert create_future.call_count == 3
+            assert {type(waiter) for waiter in (*event._waiters, *queue._getters)} == {Future}
+            event.set()
+            queue.put_nowait(1)
+        assert await stdlib.gather(*tasks) == [True, 1, None]
+
+    run(loop, main())
+
+
+def test_a_loop_of_another_class_is_asked_for_its_timers(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    calls: list[float] = []
+
+    class Loop(type(make_loop())):  # type: ignore[misc]
+        def call_later(self, delay: float, *args: Any, **keywords: Any) -> asyncio.TimerHandle:
+            calls.append(delay)
+            handle: asyncio.TimerHandle = super().call_later(delay, *args, **keywords)
+            return handle
+
+    other = Loop()
+    try:
+        other.run_until_complete(ours.sleep(0.001))
+    finally:
+        other.close()
+    assert 0.001 in calls
+
+
+def test_waiting_keeps_no_references(loop: asyncio.AbstractEventLoop) -> None:
+    item = object()
+
+    async def main() -> None:
+        queues = [ours.Queue(1), ours.LifoQueue(1)]
+        condition, barrier, event = ours.Condition(), ours.Barrier(2), ours.Event()
+
+        async def take_part(mine: int) -> None:
+            for queue in queues:
+                await (queue.get() if mine else queue.put(item))
+            async with condition:
+                if mine:
+                    await condition.wait_for(lambda: event.is_set())
+                else:
+                    event.set()
+                    condition.notify_all()
+            await barrier.wait()
+            event.clear()
+            await ours.sleep(0.00001, item)
+
+        async def round_trip() -> None:
+            await stdlib.gather(take_part(0), take_part(1))
+
+        await round_trip()
+        before = sys.getrefcount(item), sys.getrefcount(condition), sys.getrefcount(queues[0]), sys.getrefcount(barrier)
+        for _ in range(50):
+            await round_trip()
+        gc.collect()
+        after = sys.getrefcount(item), sys.getrefcount(condition), sys.getrefcount(queues[0]), sys.getrefcount(barrier)
+        assert after == before
 
     run(loop, main())

@@ -10,16 +10,16 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+use pyo3::{ffi, intern};
 
 use super::cell::Slot;
 use super::order::{FirstIn, LastIn, Smallest};
-use super::{event, lock, queue, semaphore, sleep};
+use super::{barrier, condition, event, lock, queue, semaphore, sleep};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
 use crate::object::Object;
@@ -36,6 +36,14 @@ const NATIVE: &[(&str, Native)] = &[
     ("Lock.__aenter__", lock::enter),
     ("Lock.__aexit__", lock::exit),
     ("Event.wait", event::wait),
+    ("Condition.__aenter__", condition::enter),
+    ("Condition.__aexit__", condition::exit),
+    ("Condition.wait", condition::wait),
+    ("Condition.wait_for", condition::wait_for),
+    ("Condition.notify", condition::notify),
+    ("Condition.notify_all", condition::notify_all),
+    ("Barrier.wait", barrier::wait),
+    ("Barrier.__aenter__", barrier::enter),
     ("Semaphore.acquire", semaphore::acquire),
     ("Semaphore.release", semaphore::release),
     ("Semaphore.__aenter__", semaphore::enter),
@@ -65,6 +73,8 @@ unsafe extern "C" {
 struct State {
     vectorcall: ffi::vectorcallfunc,
     native: Native,
+    /// Its name in [`NATIVE`].
+    name: &'static str,
     wrapped: Slot,
     /// The class in whose body it is; empty for a function of a module.
     owner: Slot,
@@ -89,6 +99,29 @@ impl State {
     fn wrapped(&self, py: Python<'_>) -> Object {
         self.wrapped.get().unwrap_or_else(|| none(py))
     }
+}
+
+/// The two types; set when they are made.
+static CLASSES: [AtomicPtr<ffi::PyTypeObject>; 2] = [const { AtomicPtr::new(null_mut()) }; 2];
+
+/// Whether a call of `function` on an object of exactly `class` runs the native function `name`.
+pub(super) fn is_native_of(function: &Bound<'_, PyAny>, class: &Bound<'_, PyType>, name: &str) -> bool {
+    if !CLASSES.iter().any(|known| function.get_type_ptr() == known.load(Ordering::Relaxed)) {
+        return false;
+    }
+    // SAFETY: an instance of one of the two types.
+    let state = unsafe { State::of(function.as_ptr()) };
+    state.name == name && state.owner.as_ptr() == class.as_ptr()
+}
+
+/// Whether `method` is the native method `name` of `object`, bound to it, and that of its own class.
+pub(super) fn is_method_of(py: Python<'_>, object: &Object, method: &Object, name: &str) -> PyResult<bool> {
+    let (object, method) = (object.bind(py), method.bind(py));
+    if !method.get_type().is(py.import("types")?.getattr("MethodType")?) {
+        return Ok(false);
+    }
+    let function = method.getattr(intern!(py, "__func__"))?;
+    Ok(is_native_of(&function, &object.get_type(), name) && method.getattr(intern!(py, "__self__"))?.is(object))
 }
 
 unsafe extern "C" fn call(
@@ -142,14 +175,14 @@ unsafe extern "C" fn new(
             return Err(PyTypeError::new_err("takes no keyword arguments"));
         }
         let (name, wrapped): (String, Bound<'_, PyAny>) = args.extract()?;
-        let Some((_, native)) = NATIVE.iter().find(|(known, _)| *known == name) else {
+        let Some((name, native)) = NATIVE.iter().find(|(known, _)| *known == name) else {
             return Err(PyKeyError::new_err(name));
         };
         // SAFETY: a ready type without variable-sized part.
         let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
         // SAFETY: a new reference, or null with an exception.
         let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
-        let state = State { vectorcall: call, native: *native, wrapped: Slot::default(), owner: Slot::default() };
+        let state = State { vectorcall: call, native: *native, name, wrapped: Slot::default(), owner: Slot::default() };
         state.wrapped.set(Object::new(wrapped));
         // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
         unsafe { State::place(object.as_ptr()).write(state) };
@@ -312,6 +345,10 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     if let Some(mark) = py.import("asyncio.coroutines")?.getattr_opt("_is_coroutine")? {
         coroutine.setattr("_is_coroutine", mark)?;
+    }
+    for (known, class) in CLASSES.iter().zip([&plain, &coroutine]) {
+        // The types live as long as the process.
+        known.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
     }
     module.add("Function", plain)?;
     module.add("CoroutineFunction", coroutine)

@@ -106,11 +106,13 @@ impl LockCore {
         waiting::set_result(py, &first, Object::new(PyBool::new(py, true).to_owned()))
     }
 
-    /// Joins the waiters; `object` is the lock.
-    pub(super) fn begin_to_wait(&self, py: Python<'_>, object: &Object, state: &State) -> PyResult<Step> {
-        let future = waiting::join_waiters(py, object, &self.event_loop, &self.waiters)?;
-        // The future is in the queue: whatever happens from here on takes it out again.
-        state.wait_for(py, future)
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked.get()
+    }
+
+    /// A future at the end of the waiters, for whose wait [`Self::end_wait`] is the end; `object` is the lock.
+    pub(super) fn join(&self, py: Python<'_>, object: &Object) -> PyResult<Object> {
+        waiting::join_waiters(py, object, &self.event_loop, &self.waiters)
     }
 
     /// Leaves the waiters and takes the lock, unless the wait ended badly.
@@ -148,27 +150,35 @@ static ENTER: Plan = Plan {
     start: |py, state| start(py, state, false),
     resume: |py, state, outcome| resume(py, state, outcome, false),
 };
-static EXIT: Plan = Plan {
-    qualified_name: "Lock.__aexit__",
-    start: |py, state| state.receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(none(py))),
-    resume: |_, _, outcome| outcome.map(Step::Return),
-};
+static EXIT: Plan = Plan { qualified_name: "Lock.__aexit__", start: start_exit, resume: resume_exit };
 
 fn taken(py: Python<'_>, tells: bool) -> Step {
     Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
 }
 
+/// Unlocks, and does not wait.
+pub(super) fn start_exit(py: Python<'_>, state: &State) -> PyResult<Step> {
+    state.receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(none(py)))
+}
+
+pub(super) fn resume_exit(_: Python<'_>, _: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    outcome.map(Step::Return)
+}
+
+/// `acquire`, which tells that it has the lock, and `__aenter__`, which does not.
 #[inline]
-fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
+pub(super) fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
     let lock = state.receiver::<LockCore>(py)?;
     if lock.try_lock(py)? {
         return Ok(taken(py, tells));
     }
     let owner = state.owner.get().unwrap_or_else(|| none(py));
-    lock.begin_to_wait(py, &owner, state)
+    let future = lock.join(py, &owner)?;
+    // The future is in the queue: whatever happens from here on takes it out again.
+    state.wait_for(py, future)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
+pub(super) fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
     let lock = state.receiver::<LockCore>(py)?;
     lock.end_wait(py, state, outcome).map(|()| taken(py, tells))
 }

@@ -8,7 +8,9 @@
 //! What asyncio writes as a coroutine function returns a [`coroutine`] here: an object with a coroutine's protocol and no
 //! frame. As there, nothing happens before the first step.
 
+mod barrier;
 mod cell;
+mod condition;
 mod coroutine;
 mod deque;
 mod event;
@@ -29,6 +31,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     function::register(module)?;
     module.add_class::<lock::LockCore>()?;
     module.add_class::<event::EventCore>()?;
+    module.add_class::<condition::ConditionCore>()?;
+    module.add_class::<barrier::BarrierCore>()?;
     module.add_class::<semaphore::SemaphoreCore>()?;
     module.add_class::<queue::QueueCore>()
 }
