@@ -11,8 +11,9 @@
 //! | `Done` | `RuntimeError` | nothing | is freed |
 //!
 //! # Memory
-//! A freed one keeps its memory on a list, of at most [`KEPT`], for the next. An object there has no references, given or
-//! taken, and is not tracked; taking it out makes it new.
+//! One that nobody refers to any more is kept for the next: the first [`IDLE`] as whole objects that have ended, tracked and
+//! with one reference, that of their list; the others, up to [`KEPT`], as memory without references, given or taken, which
+//! is not tracked and which taking out makes new.
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
@@ -28,6 +29,7 @@ use pyo3::{ffi, intern};
 
 use super::cell::{Plain, Slot};
 use super::receiver::{self, Core};
+use super::stop_iteration;
 use crate::guarded::Guarded;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::object::Object;
@@ -61,7 +63,7 @@ enum Phase {
 
 /// The state behind an object's head.
 pub(super) struct State {
-    plan: &'static Plan,
+    plan: Plain<&'static Plan>,
     phase: Plain<Phase>,
     /// The collector or a drop has finalized it.
     is_finalized: Plain<bool>,
@@ -83,6 +85,7 @@ enum Input {
     Close,
 }
 
+const IDLE: usize = 64;
 const KEPT: usize = 1024;
 
 struct Freed(*mut ffi::PyObject);
@@ -90,6 +93,8 @@ struct Freed(*mut ffi::PyObject);
 // SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
 unsafe impl Send for Freed {}
 
+/// Objects that wait for their next use, each with the reference that the list owns.
+static WAITING: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
 static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
 static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
@@ -135,7 +140,7 @@ impl State {
                 self.iterator.set(iterator);
                 self.advance(py, Input::Send)
             }
-            Err(error) => (self.plan.resume)(py, self, Err(error)),
+            Err(error) => (self.plan.get().resume)(py, self, Err(error)),
         }
     }
 
@@ -147,7 +152,7 @@ impl State {
                 Input::Throw(error) => Err(error),
                 Input::Close => Err(PyGeneratorExit::new_err(())),
             };
-            return (self.plan.resume)(py, self, outcome);
+            return (self.plan.get().resume)(py, self, outcome);
         };
         let outcome = match input {
             Input::Send => {
@@ -180,7 +185,7 @@ impl State {
         };
         drop(iterator);
         drop(self.iterator.take());
-        (self.plan.resume)(py, self, outcome)
+        (self.plan.get().resume)(py, self, outcome)
     }
 
     /// What the future that it waits for has come to; `None` after a bare `yield`.
@@ -207,7 +212,7 @@ impl State {
         } else {
             match input {
                 Input::Throw(error) => Err(error),
-                _ => (self.plan.start)(py, self),
+                _ => (self.plan.get().start)(py, self),
             }
         };
         match outcome {
@@ -288,6 +293,22 @@ fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
 /// Makes a coroutine that has not begun.
 #[inline]
 pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
+    let Some(Freed(object)) = WAITING.with(py, Vec::pop) else { return make_new(py, plan, owner, item) };
+    // SAFETY: a whole coroutine, which has ended and holds nothing.
+    let state = unsafe { State::of(object) };
+    state.plan.set(plan);
+    state.phase.set(Phase::Created);
+    state.stage.set(0);
+    state.owner.set(owner);
+    if let Some(item) = item {
+        state.item.set(item);
+    }
+    // SAFETY: the list's reference.
+    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// [`make`], of memory.
+fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
     let class = CLASS.load(Ordering::Relaxed);
     let memory = FREED.with(py, Vec::pop);
     let object = match &memory {
@@ -301,7 +322,7 @@ pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Opt
         return Err(PyErr::fetch(py));
     }
     let state = State {
-        plan,
+        plan: Plain::new(plan),
         phase: Plain::new(Phase::Created),
         is_finalized: Plain::new(false),
         stage: Plain::new(0),
@@ -357,34 +378,13 @@ unsafe extern "C" fn next_slot(object: *mut ffi::PyObject) -> *mut ffi::PyObject
         Step::Return(value) => {
             // Null without an exception is the end with `None`.
             if !value.bind(py).is_none() {
-                stop_with(py, &value);
+                stop_iteration::raise(py, value);
             }
             Ok(null_mut())
         }
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::run(null_mut(), body) }
-}
-
-/// Raises `StopIteration(value)`.
-fn stop_with(py: Python<'_>, value: &Object) {
-    let class = py.get_type::<PyStopIteration>();
-    let pointer = value.as_ptr();
-    // SAFETY: a live object.
-    let is_tuple = unsafe { ffi::PyTuple_Check(pointer) } != 0;
-    // SAFETY: a live object.
-    let made = if is_tuple || unsafe { ffi::PyExceptionInstance_Check(pointer) } != 0 {
-        // SAFETY: a live class and a live argument.
-        let exception = unsafe { ffi::PyObject_CallOneArg(class.as_ptr(), pointer) };
-        // SAFETY: a new reference, or null with an exception.
-        let Some(exception) = (unsafe { Object::from_owned(exception) }) else { return };
-        Some(exception)
-    } else {
-        None
-    };
-    let argument = made.as_ref().map_or(pointer, Object::as_ptr);
-    // SAFETY: the class with an instance of it, or with an argument that is neither a tuple nor an exception.
-    unsafe { ffi::PyErr_SetObject(class.as_ptr(), argument) };
 }
 
 unsafe extern "C" fn await_slot(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -474,13 +474,13 @@ no_arguments!(close, |py, object| {
 
 getter!(qualified_name, |py, object| {
     // SAFETY: the getter belongs to the type.
-    let name = unsafe { State::of(object) }.plan.qualified_name;
+    let name = unsafe { State::of(object) }.plan.get().qualified_name;
     Ok(Object::new(PyString::new(py, name)))
 });
 
 getter!(name, |py, object| {
     // SAFETY: the getter belongs to the type.
-    let name = unsafe { State::of(object) }.plan.qualified_name;
+    let name = unsafe { State::of(object) }.plan.get().qualified_name;
     Ok(Object::new(PyString::new(py, name.rsplit('.').next().unwrap_or(name))))
 });
 
@@ -493,7 +493,7 @@ getter!(is_running, |py, object| {
 unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| -> PyResult<Object> {
         // SAFETY: the slot belongs to the type.
-        let name = unsafe { State::of(object) }.plan.qualified_name;
+        let name = unsafe { State::of(object) }.plan.get().qualified_name;
         let text = format!("<coroutine object {name} at {object:p}>");
         Ok(Object::new(text.into_pyobject(py)?))
     };
@@ -514,7 +514,7 @@ unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
     let under_way = PyErr::take(py);
     let outcome = if state.phase.get() == Phase::Created {
         state.phase.set(Phase::Done);
-        warn(py, state.plan.qualified_name, object)
+        warn(py, state.plan.get().qualified_name, object)
     } else {
         state.close(py)
     };
@@ -537,6 +537,23 @@ fn warn(py: Python<'_>, name: &str, object: *mut ffi::PyObject) -> PyResult<()> 
     py.import("warnings")?.getattr("warn")?.call1(arguments).map(drop)
 }
 
+/// Gives an object that nobody refers to any more to the list of those that wait; whether there was room.
+#[inline]
+fn keep_whole(py: Python<'_>, object: *mut ffi::PyObject) -> bool {
+    let has_room = WAITING.with(py, |waiting| {
+        let has_room = waiting.len() < IDLE;
+        if has_room {
+            waiting.push(Freed(object));
+        }
+        has_room
+    });
+    if has_room {
+        // SAFETY: a whole object; this is the list's reference to it.
+        unsafe { ffi::Py_INCREF(object) };
+    }
+    has_room
+}
+
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     let state = unsafe { State::of(object) };
@@ -545,18 +562,21 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
         // Somebody has taken a reference.
         return;
     }
-    // SAFETY: a tracked object.
-    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: CPython frees objects on attached threads.
+    let py = unsafe { Python::assume_attached() };
     // A finalized one must not look so to the interpreter when it is used again.
     let is_plain = !state.is_finalized.get();
     // It holds nothing when it has ended.
+    if is_plain && state.phase.get() == Phase::Done && keep_whole(py, object) {
+        return;
+    }
+    // SAFETY: a tracked object.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     if state.phase.get() != Phase::Done {
         state.end();
     }
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
-    // SAFETY: CPython frees objects on attached threads.
-    let py = unsafe { Python::assume_attached() };
     let keeps = is_plain
         && FREED.with(py, |freed| {
             let room = freed.len() < KEPT;

@@ -21,6 +21,7 @@ mod queue;
 mod receiver;
 mod semaphore;
 mod sleep;
+mod stop_iteration;
 mod waiting;
 
 use pyo3::prelude::*;

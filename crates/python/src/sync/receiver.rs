@@ -36,23 +36,25 @@ pub(super) use impl_core;
 ///
 /// # Errors
 /// `TypeError`: it has none of this kind.
-#[inline]
+#[expect(clippy::inline_always, reason = "a comparison, in front of every use")]
+#[inline(always)]
 pub(super) fn core_of<'a, T: Core>(py: Python<'a>, object: &'a Object) -> PyResult<&'a T> {
     // SAFETY: a live object.
     let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
     if class != T::first_class().load(Ordering::Relaxed) {
-        object.bind(py).cast::<T>()?;
-        remember::<T>(class);
+        check::<T>(py, object, class)?;
     }
     // SAFETY: its class is one that has this core: just seen, or remembered.
     Ok(unsafe { object.bind(py).cast_unchecked::<T>() }.get())
 }
 
 #[cold]
-fn remember<T: Core>(class: *mut ffi::PyTypeObject) {
+fn check<T: Core>(py: Python<'_>, object: &Object, class: *mut ffi::PyTypeObject) -> PyResult<()> {
+    object.bind(py).cast::<T>()?;
     if T::first_class().load(Ordering::Relaxed).is_null() {
         // SAFETY: a live type. It is kept for ever, so that its address stands for no other.
         unsafe { ffi::Py_INCREF(class.cast()) };
         T::first_class().store(class, Ordering::Relaxed);
     }
+    Ok(())
 }
