@@ -198,7 +198,8 @@ impl State {
     }
 
     /// One step.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+    #[inline(always)]
     fn step(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
         let phase = self.phase.get();
         match (phase, &input) {
@@ -207,13 +208,10 @@ impl State {
             _ => {}
         }
         self.phase.set(Phase::Running);
-        let outcome = if phase == Phase::Suspended {
-            self.advance(py, input)
-        } else {
-            match input {
-                Input::Throw(error) => Err(error),
-                _ => (self.plan.get().start)(py, self),
-            }
+        let outcome = match (phase, input) {
+            (Phase::Suspended, input) => self.advance(py, input),
+            (_, Input::Throw(error)) => Err(error),
+            _ => (self.plan.get().start)(py, self),
         };
         match outcome {
             Ok(Step::Yield(value)) => {
@@ -232,7 +230,8 @@ impl State {
     }
 
     /// Lets go of everything.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a few stores, after every step that is the last")]
+    #[inline(always)]
     fn end(&self) {
         self.phase.set(Phase::Done);
         // All are out before one is dropped: a drop may come back here.

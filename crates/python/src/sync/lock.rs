@@ -82,18 +82,16 @@ impl LockCore {
 impl_core!(LockCore);
 
 impl LockCore {
+    #[inline]
     pub(super) fn unlock(&self, py: Python<'_>) -> PyResult<()> {
         if !self.locked.get() {
             return Err(PyRuntimeError::new_err("Lock is not acquired."));
         }
         self.locked.set(false);
-        self.wake_first(py)
+        if self.waiters.is_empty() { Ok(()) } else { self.wake_first(py) }
     }
 
     fn wake_first(&self, py: Python<'_>) -> PyResult<()> {
-        if self.waiters.is_empty() {
-            return Ok(());
-        }
         let Some(waiters) = self.waiters.get() else { return Ok(()) };
         if waiters.bind(py).is_none() || deque::length(py, &waiters)? == 0 {
             return Ok(());
@@ -132,7 +130,7 @@ impl LockCore {
     /// Takes the lock if nobody has it or waits for it; whether it has.
     #[inline]
     pub(super) fn try_lock(&self, py: Python<'_>) -> PyResult<bool> {
-        let free = !self.locked.get() && waiting::all_cancelled(py, &self.waiters)?;
+        let free = !self.locked.get() && (self.waiters.is_empty() || waiting::all_cancelled(py, &self.waiters)?);
         if free {
             self.locked.set(true);
         }
