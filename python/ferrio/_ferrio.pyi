@@ -15,6 +15,8 @@ _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "HAS_NATIVE_TASKS",
+    "BarrierCore",
+    "ConditionCore",
     "Connection",
     "Coroutine",
     "CoroutineFunction",
@@ -190,6 +192,7 @@ class LoopCore:
     _native_tasks: bool
     _starts_eagerly: bool
     _has_other_call_soon: bool
+    _has_other_waits: bool
     def __setattr__(self, name: str, value: Any, /) -> None: ...
     def __delattr__(self, name: str, /) -> None: ...
     @property
@@ -335,6 +338,24 @@ class EventCore:
     def is_set(self) -> bool: ...
     def set(self) -> None: ...
     def clear(self) -> None: ...
+
+@disjoint_base
+class ConditionCore:
+    _loop: Any
+    _lock: Any
+    _waiters: deque[asyncio.Future[Any]]
+    locked: Callable[[], bool]
+    acquire: Callable[[], Any]
+    release: Callable[[], None]
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+
+@disjoint_base
+class BarrierCore:
+    _cond: asyncio.Condition
+    _parties: Any
+    _state: Any
+    _count: int
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
 
 @disjoint_base
 class SemaphoreCore:

@@ -171,15 +171,14 @@ impl BarrierCore {
     /// The condition and its lock, if the native code may run.
     fn native_parts(&self, py: Python<'_>) -> PyResult<Option<Parts>> {
         let Some(condition) = self.condition.get() else { return Ok(None) };
-        let is_native = match self.is_native.get() {
-            Some(known) => known,
-            None => {
-                let class = condition.bind(py).get_type();
-                let wait = class.getattr_opt(intern!(py, "wait"))?;
-                let found = wait.is_some_and(|wait| function::is_native_of(&wait, &class, "Condition.wait"));
-                self.is_native.set(Some(found));
-                found
-            }
+        let is_native = if let Some(known) = self.is_native.get() {
+            known
+        } else {
+            let class = condition.bind(py).get_type();
+            let wait = class.getattr_opt(intern!(py, "wait"))?;
+            let found = wait.is_some_and(|wait| function::is_native_of(&wait, &class, "Condition.wait"));
+            self.is_native.set(Some(found));
+            found
         };
         if !is_native || self.limit.get().is_none() {
             return Ok(None);
@@ -250,8 +249,8 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
 }
 
 /// Waits for a notification of the condition.
-fn wait_for_change(py: Python<'_>, state: &State, parts: &Parts, stage: u8) -> PyResult<Step> {
-    state.stage.set(stage);
+fn wait_for_change(py: Python<'_>, state: &State, parts: &Parts, next: u8) -> PyResult<Step> {
+    state.stage.set(next);
     let wait = coroutine::make(py, &condition::WAIT, parts.condition.clone(), None)?;
     state.wait_for(py, wait)
 }

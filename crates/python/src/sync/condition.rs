@@ -214,12 +214,12 @@ fn resume_wait(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyRe
         Ok(()) => end_wait(py, state, condition),
         Err(error) if waiting::is_cancellation(py, &error)? => {
             let first = state.item.take();
-            let first = first.map(|first| error_at(py, first, 0)).unwrap_or_else(|| none(py));
+            let first = first.map_or_else(|| none(py), |first| error_at(py, first, 0));
             let latest = error.into_value(py).into_bound(py).into_any();
             state.item.set(Object::new(PyTuple::new(py, [first.into_bound(py), latest])?));
             take_lock(py, state, condition)
         }
-        Err(error) => fail(py, condition, error),
+        Err(error) => fail_while_locking(py, state, condition, error),
     }
 }
 
@@ -240,8 +240,19 @@ fn take_lock(py: Python<'_>, state: &State, condition: &ConditionCore) -> PyResu
     match future {
         Ok(Some(future)) => state.wait_for(py, future),
         Ok(None) => end_wait(py, state, condition),
-        Err(error) => fail(py, condition, error),
+        Err(error) => fail_while_locking(py, state, condition, error),
     }
+}
+
+/// The lock could not be taken, and not because of a cancellation.
+#[cold]
+fn fail_while_locking(py: Python<'_>, state: &State, condition: &ConditionCore, error: PyErr) -> PyResult<Step> {
+    let first = state.item.take().map(|kept| error_at(py, kept, 0)).filter(|first| !first.bind(py).is_none());
+    let error = match first {
+        Some(first) => raised_while(py, PyErr::from_value(first.into_bound(py)), error),
+        None => error,
+    };
+    fail(py, condition, error)
 }
 
 /// It has the lock again: what the wait has come to.

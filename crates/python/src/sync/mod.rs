@@ -1,4 +1,4 @@
-//! What programs wait for and with: `sleep`, locks, events, semaphores, queues.
+//! What programs wait for and with: `sleep`, locks, events, conditions, barriers, semaphores, queues.
 //!
 //! The classes of the Python package join a core from here with asyncio's class (`class Lock(LockCore, asyncio.Lock)`): the
 //! state is native and shows under asyncio's private names, so that inherited code and whoever reads those names see the

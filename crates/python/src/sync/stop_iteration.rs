@@ -44,9 +44,9 @@ fn make(py: Python<'_>, value: Object) -> PyResult<()> {
         return Err(PyErr::fetch(py));
     }
     // SAFETY: a new exception of that very type, whose fields are null; it takes the reference over.
-    unsafe { (&raw mut (*exception).args).write(args.into_ptr()) };
+    unsafe { (*exception).args = args.into_ptr() };
     // SAFETY: as above.
-    unsafe { (&raw mut (*exception).value).write(value.into_ptr()) };
+    unsafe { (*exception).value = value.into_ptr() };
     // SAFETY: a whole exception, whose reference it takes over.
     unsafe { ffi::PyErr_SetRaisedException(exception.cast()) };
     Ok(())
