@@ -11,7 +11,7 @@
 //! | `Done` | `RuntimeError` | nothing | is freed |
 //!
 //! # Memory
-//! One that nobody refers to any more is kept for the next: the first [`IDLE`] as whole objects that have ended, tracked and
+//! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] as whole objects that have ended, tracked and
 //! with one reference, that of their list; the others, up to [`KEPT`], as memory without references, given or taken, which
 //! is not tracked and which taking out makes new.
 
@@ -69,6 +69,8 @@ pub(super) struct State {
     is_finalized: Plain<bool>,
     /// How far the plan has come; 0 at first. The plan alone uses it.
     pub(super) stage: Plain<u8>,
+    /// The next in the list of idle objects, while this is in it.
+    next_idle: Plain<*mut ffi::PyObject>,
     /// Whose method it is; the delay, later the timer, of `sleep`.
     pub(super) owner: Slot,
     /// An argument, or what the plan keeps over a wait.
@@ -85,7 +87,7 @@ enum Input {
     Close,
 }
 
-const IDLE: usize = 64;
+const MOST_IDLE: usize = 64;
 const KEPT: usize = 1024;
 
 struct Freed(*mut ffi::PyObject);
@@ -93,11 +95,50 @@ struct Freed(*mut ffi::PyObject);
 // SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
 unsafe impl Send for Freed {}
 
-/// Objects that wait for their next use, each with the reference that the list owns.
-static WAITING: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
+static IDLE: IdleList = IdleList { first: AtomicPtr::new(null_mut()), room: AtomicUsize::new(MOST_IDLE) };
 static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
 static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// Whole objects that have ended and wait for their next use: each shows the next one, and its one reference is the list's.
+///
+/// Attached threads alone use it, with the GIL one at a time; atomics make that a matter of types and cost nothing.
+struct IdleList {
+    first: AtomicPtr<ffi::PyObject>,
+    /// How many more it takes.
+    room: AtomicUsize,
+}
+
+impl IdleList {
+    #[inline]
+    fn take(&self) -> Option<Object> {
+        let object = self.first.load(Ordering::Relaxed);
+        if object.is_null() {
+            return None;
+        }
+        // SAFETY: what is in the list is whole, and the list keeps it alive.
+        let state = unsafe { State::of(object) };
+        self.first.store(state.next_idle.get(), Ordering::Relaxed);
+        self.room.store(self.room.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // SAFETY: the list's reference.
+        unsafe { Object::from_owned(object) }
+    }
+
+    /// Takes an object that nobody refers to any more; whether there was room.
+    #[inline]
+    fn give(&self, object: *mut ffi::PyObject, state: &State) -> bool {
+        let room = self.room.load(Ordering::Relaxed);
+        if room == 0 {
+            return false;
+        }
+        self.room.store(room - 1, Ordering::Relaxed);
+        state.next_idle.set(self.first.load(Ordering::Relaxed));
+        self.first.store(object, Ordering::Relaxed);
+        // SAFETY: a whole object; this is the list's reference to it.
+        unsafe { ffi::Py_INCREF(object) };
+        true
+    }
+}
 
 impl State {
     #[inline]
@@ -292,9 +333,9 @@ fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
 /// Makes a coroutine that has not begun.
 #[inline]
 pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
-    let Some(Freed(object)) = WAITING.with(py, Vec::pop) else { return make_new(py, plan, owner, item) };
+    let Some(object) = IDLE.take() else { return make_new(py, plan, owner, item) };
     // SAFETY: a whole coroutine, which has ended and holds nothing.
-    let state = unsafe { State::of(object) };
+    let state = unsafe { State::of(object.as_ptr()) };
     state.plan.set(plan);
     state.phase.set(Phase::Created);
     state.stage.set(0);
@@ -302,8 +343,7 @@ pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Opt
     if let Some(item) = item {
         state.item.set(item);
     }
-    // SAFETY: the list's reference.
-    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+    Ok(object)
 }
 
 /// [`make`], of memory.
@@ -325,6 +365,7 @@ fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Obj
         phase: Plain::new(Phase::Created),
         is_finalized: Plain::new(false),
         stage: Plain::new(0),
+        next_idle: Plain::new(null_mut()),
         owner: Slot::default(),
         item: Slot::default(),
         future: Slot::default(),
@@ -536,23 +577,6 @@ fn warn(py: Python<'_>, name: &str, object: *mut ffi::PyObject) -> PyResult<()> 
     py.import("warnings")?.getattr("warn")?.call1(arguments).map(drop)
 }
 
-/// Gives an object that nobody refers to any more to the list of those that wait; whether there was room.
-#[inline]
-fn keep_whole(py: Python<'_>, object: *mut ffi::PyObject) -> bool {
-    let has_room = WAITING.with(py, |waiting| {
-        let has_room = waiting.len() < IDLE;
-        if has_room {
-            waiting.push(Freed(object));
-        }
-        has_room
-    });
-    if has_room {
-        // SAFETY: a whole object; this is the list's reference to it.
-        unsafe { ffi::Py_INCREF(object) };
-    }
-    has_room
-}
-
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     let state = unsafe { State::of(object) };
@@ -566,7 +590,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // A finalized one must not look so to the interpreter when it is used again.
     let is_plain = !state.is_finalized.get();
     // It holds nothing when it has ended.
-    if is_plain && state.phase.get() == Phase::Done && keep_whole(py, object) {
+    if is_plain && state.phase.get() == Phase::Done && IDLE.give(object, state) {
         return;
     }
     // SAFETY: a tracked object.
