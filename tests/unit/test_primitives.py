@@ -462,6 +462,83 @@ def test_a_cancelled_sleep_leaves_no_timer(loop: asyncio.AbstractEventLoop) -> N
     assert not [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
 
 
+def sleeping(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    """The handles of pending sleeps; a cancelled handle does not show what it would have called."""
+    handles: list[asyncio.TimerHandle] = loop._scheduled  # type: ignore[attr-defined]
+    return [handle for handle in handles if "_set_result_unless_cancelled" in repr(handle)]
+
+
+def test_a_timer_of_a_sleep_is_shown_and_can_be_cancelled(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        tasks = [stdlib.create_task(ours.sleep(0.02 + number / 1000)) for number in range(3)]
+        await stdlib.sleep(0)
+        begin = loop.time()
+        shown = sorted(sleeping(loop), key=lambda handle: handle.when())
+        assert [type(handle).__name__ for handle in shown] == ["TimerHandle"] * 3
+        assert all(0 < handle.when() - begin < 0.03 for handle in shown)
+        # The same ones each time.
+        assert {id(handle) for handle in sleeping(loop)} == {id(handle) for handle in shown}
+        shown[0].cancel()
+        tasks[1].cancel()
+        await tasks[2]
+        await stdlib.sleep(0)
+        assert [task.done() for task in tasks] == [False, True, True]
+        tasks[0].cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks[0]
+        await stdlib.sleep(0)
+        assert not [handle for handle in sleeping(loop) if not handle.cancelled()]
+
+    run(loop, main())
+
+
+def test_sleeps_end_in_the_order_of_their_deadlines_among_other_timers(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> list[int]:
+        seen: list[int] = []
+
+        async def sleep(number: int) -> None:
+            await ours.sleep(number / 1000)
+            seen.append(number)
+
+        tasks = [stdlib.create_task(sleep(number)) for number in (9, 3, 7, 1)]
+        for number in (2, 8):
+            loop.call_later(number / 1000, seen.append, number)
+        await stdlib.gather(*tasks)
+        return seen
+
+    assert run(loop, main()) == [1, 2, 3, 7, 8, 9]
+
+
+def test_many_cancelled_sleeps_leave_the_timers_empty(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> int:
+        for _ in range(10):
+            tasks = [stdlib.create_task(ours.sleep(60)) for _ in range(100)]
+            await stdlib.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await stdlib.gather(*tasks, return_exceptions=True)
+        return len([handle for handle in sleeping(loop) if not handle.cancelled()])
+
+    assert run(loop, main()) == 0
+
+
+def test_a_sleep_that_is_dropped_wakes_nobody(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        coroutine = ours.sleep(0.001)
+        future = coroutine.send(None)
+        del coroutine
+        gc.collect()
+        await stdlib.sleep(0.005)
+        assert not future.done()
+
+    run(loop, main())
+
+
+def test_a_sleep_in_debug_mode_has_a_handle(loop: asyncio.AbstractEventLoop) -> None:
+    loop.set_debug(True)
+    run(loop, ours.sleep(0.001))
+
+
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 

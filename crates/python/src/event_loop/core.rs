@@ -17,9 +17,10 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use super::entry::{Entry, PythonWork};
 use super::statistics::Counters;
+use super::timer::Timer;
 use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
-use crate::handle::{RunningGate, TimerRef};
+use crate::handle::RunningGate;
 use crate::object::Object;
 use crate::sock::{Registration, Sockets};
 use crate::transport::{Holders, Recycled};
@@ -301,7 +302,7 @@ impl LoopCore {
     }
 
     /// Counts a cancelled timer; the caller drops what the timers no longer hold.
-    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<TimerRef> {
+    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<Timer> {
         self.reactor.with(py, |reactor| reactor.timers.note_cancelled())
     }
 
@@ -393,7 +394,7 @@ impl LoopCore {
                 entry.visit(&visit)?;
             }
             for (_, timer) in reactor.timers.iter() {
-                timer.object().visit(&visit)?;
+                timer.visit(&visit)?;
             }
             for source in reactor.sources.iter() {
                 match source {

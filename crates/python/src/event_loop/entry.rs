@@ -5,9 +5,9 @@ use ferrio_engine::reactor::Work;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::core::Source;
+use super::timer::Timer;
 use super::watch::Direction;
 use crate::accept::Accepted;
-use crate::handle::TimerRef;
 use crate::object::Object;
 
 /// One entry of the ready queue.
@@ -22,6 +22,8 @@ pub(crate) enum Entry {
     Step { task: Object, error: Option<Object> },
     /// A task's wake-up: the future that it waits for is done.
     Wakeup { task: Object, future: Object },
+    /// The time of a `sleep` is over: its future, and the handle that was shown for it.
+    SleepOver { future: Object, handle: Option<Object> },
     /// A future to be given its result, `None`, unless it was cancelled.
     Wake(Object),
     /// A transport whose descriptor can make progress. The key may have ended since.
@@ -35,6 +37,7 @@ impl Entry {
     pub(super) fn call(&self) -> Option<Self> {
         Some(match self {
             Self::Handle(handle) => Self::Handle(handle.clone()),
+            Self::SleepOver { future, handle } => Self::SleepOver { future: future.clone(), handle: handle.clone() },
             Self::Step { task, error } => Self::Step { task: task.clone(), error: error.clone() },
             Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
             Self::Accepted(_)
@@ -58,14 +61,12 @@ impl Entry {
                 task.visit(visit)?;
                 future.visit(visit)
             }
+            Self::SleepOver { future, handle } => {
+                future.visit(visit)?;
+                handle.as_ref().map_or(Ok(()), |handle| handle.visit(visit))
+            }
             Self::Transport { .. } | Self::Socket { .. } => Ok(()),
         }
-    }
-}
-
-impl From<TimerRef> for Entry {
-    fn from(timer: TimerRef) -> Self {
-        Self::Handle(timer.unschedule())
     }
 }
 
@@ -74,6 +75,6 @@ pub(crate) struct PythonWork;
 
 impl Work for PythonWork {
     type Entry = Entry;
-    type Timer = TimerRef;
+    type Timer = Timer;
     type Source = Source;
 }

@@ -13,7 +13,7 @@ use pyo3::types::{PyList, PyString, PyType};
 
 use super::core::LoopCore;
 use super::entry::Entry;
-use super::{making, scheduling, watch};
+use super::{making, scheduling, timer, watch};
 use crate::object::Object;
 use crate::task::{Call, handle_of};
 
@@ -152,7 +152,8 @@ impl LoopCore {
         let handles = PyList::empty(py);
         for entry in calls {
             let handle = match &entry {
-                Entry::Handle(handle) => handle.clone(),
+                Entry::Handle(handle) | Entry::SleepOver { handle: Some(handle), .. } => handle.clone(),
+                Entry::SleepOver { future, handle: None } => timer::handle_of_sleep(py, slf.as_ptr(), future)?,
                 Entry::Step { task, error } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
                 Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
                 Entry::Accepted(_)
@@ -173,9 +174,12 @@ impl LoopCore {
 
     /// The pending timer handles, in no particular order; a snapshot.
     #[getter]
-    fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let handles: Vec<Object> =
-            self.with_reactor(py, |reactor| reactor.timers.iter().map(|(_, timer)| timer.object().clone()).collect());
+    fn _scheduled<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let (py, core) = (slf.py(), slf.get());
+        core.show_sleeps(py, slf.as_ptr())?;
+        let handles: Vec<Object> = core.with_reactor(py, |reactor| {
+            reactor.timers.iter().filter_map(|(_, timer)| timer.handle().cloned()).collect()
+        });
         PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
     }
 

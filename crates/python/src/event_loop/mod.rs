@@ -10,13 +10,14 @@ mod making;
 mod methods;
 mod scheduling;
 mod statistics;
+mod timer;
 mod turn;
 mod watch;
 
 pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
 pub(crate) use entry::Entry;
 pub(crate) use making::new_future;
-pub(crate) use scheduling::{call_later, foresee, schedule};
+pub(crate) use scheduling::{call_later, foresee, schedule, wake_later};
 pub(crate) use watch::{Direction, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

@@ -11,6 +11,7 @@ use pyo3::types::{PyFloat, PyType};
 
 use super::core::LoopCore;
 use super::entry::Entry;
+use super::timer::Timer;
 use crate::convert::arguments::{Arguments, unexpected_keyword};
 use crate::handle::{Kind, Recipe, TimerRef};
 use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
@@ -189,7 +190,7 @@ fn schedule_at(
     .make(py)?;
     // SAFETY: a new timer handle.
     let timer = unsafe { TimerRef::schedule(py, handle.clone(), when, when_object) };
-    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
+    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), Timer::Handle(timer)));
     Ok(handle)
 }
 
@@ -278,6 +279,15 @@ pub(crate) fn call_later(
 ) -> PyResult<Object> {
     let delay = seconds(py, Some(delay), "delay must not be None")?;
     schedule_at(py, event_loop, now_s() + delay, None, &Call { time: None, callback, args, context: None })
+}
+
+/// Gives the pending `ferrio.Future` its result, `None`, after `delay`: a timer that needs no handle.
+pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: *mut ffi::PyObject, future: Object) -> PyResult<()> {
+    let delay = seconds(py, Some(delay), "delay must not be None")?;
+    core.check_closed()?;
+    let when = Nanos::from_secs_f64_ceil(now_s() + delay);
+    core.with_reactor(py, |reactor| reactor.timers.push(when, Timer::sleep(future)));
+    Ok(())
 }
 
 /// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.

@@ -9,9 +9,10 @@ use rustix::io::Errno;
 
 use super::core::{LoopCore, Source};
 use super::entry::Entry;
+use super::timer::{self, Timer};
 use super::watch::Direction;
 use crate::convert::errors::os_error;
-use crate::handle::{self, TimerRef};
+use crate::handle;
 use crate::object::Object;
 use crate::{datagram, sock, task, transport};
 
@@ -42,7 +43,7 @@ impl LoopCore {
     pub(super) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
         self.counters.turns.add(1);
         self.take_inbox(py);
-        let mut discarded: Vec<TimerRef> = Vec::new();
+        let mut discarded: Vec<Timer> = Vec::new();
         let stopping = self.flags.stopping.get();
         let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
         discarded.clear();
@@ -197,6 +198,14 @@ impl LoopCore {
             Entry::Wakeup { task, future } => {
                 let outcome = task::run_wakeup(py, self, &task, &future);
                 drop((task, future));
+                outcome
+            }
+            Entry::SleepOver { future, handle } => {
+                let outcome = match &handle {
+                    Some(handle) => handle::run(py, self, handle),
+                    None => timer::end_sleep(py, &future),
+                };
+                drop((future, handle));
                 outcome
             }
             Entry::Wake(waiter) => transport::wake(py, self, &waiter),

@@ -26,6 +26,8 @@ mod waiting;
 
 use pyo3::prelude::*;
 
+pub(crate) use sleep::callback as sleep_callback;
+
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     coroutine::register(module)?;

@@ -34,6 +34,15 @@ fn _set_result_unless_cancelled(future: Bound<'_, PyAny>, result: Bound<'_, PyAn
     waiting::set_result(py, &future, Object::new(result))
 }
 
+/// That function as an object.
+pub(crate) fn callback(py: Python<'_>) -> PyResult<&Object> {
+    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
+    FUNCTION.get_or_try_init(py, || Ok(Object::new(wrap_pyfunction!(_set_result_unless_cancelled, py)?)))
+}
+
+/// The stage of a `sleep` whose timer holds its future and no handle; `owner` is the loop then.
+const WITHOUT_HANDLE: u8 = 1;
+
 static SLEEP: Plan = Plan { qualified_name: "sleep", start, resume };
 
 /// `sleep(delay, result=None)`.
@@ -104,18 +113,25 @@ fn running_loop(py: Python<'_>) -> PyResult<Object> {
 }
 
 fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    static WAKE: PyOnceLock<Object> = PyOnceLock::new();
     let delay = state.owner.take().unwrap_or_else(|| none(py));
     if is_over(delay.bind(py))? {
         return Ok(Step::Yield(none(py)));
     }
     check_number(py, delay.bind(py))?;
-    let wake =
-        WAKE.get_or_try_init(py, || Ok::<_, PyErr>(Object::new(wrap_pyfunction!(_set_result_unless_cancelled, py)?)))?;
     let event_loop = running_loop(py)?;
     let future = waiting::create_future(py, &event_loop)?;
     let result = state.item.get().unwrap_or_else(|| none(py));
-    let timer = if LoopCore::find(py, event_loop.as_ptr()).is_some_and(LoopCore::waits_natively) {
+    let core = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively());
+    if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
+        && result.bind(py).is_none()
+    {
+        event_loop::wake_later(py, core, delay.as_ptr(), future.clone())?;
+        state.stage.set(WITHOUT_HANDLE);
+        state.owner.set(event_loop);
+        return state.wait_for(py, future);
+    }
+    let wake = callback(py)?;
+    let timer = if core.is_some() {
         let arguments = [future.as_ptr(), result.as_ptr()];
         event_loop::call_later(py, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
     } else {
@@ -127,6 +143,23 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
 }
 
 fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+    if state.stage.get() == WITHOUT_HANDLE {
+        let event_loop = state.owner.take();
+        let (Err(_), Some(event_loop), Some(future)) = (&outcome, &event_loop, state.future.take()) else {
+            return outcome.map(Step::Return);
+        };
+        if let Some(core) = LoopCore::find(py, event_loop.as_ptr()) {
+            // SAFETY: a live object.
+            if future::is_pending(&future) && unsafe { ffi::Py_REFCNT(future.as_ptr()) } > 2 {
+                core.cancel_sleep(py, event_loop.as_ptr(), &future)?;
+            } else {
+                // The timers see from the future that nobody waits any more.
+                drop(future);
+                drop(core.note_cancelled_timer(py));
+            }
+        }
+        return outcome.map(Step::Return);
+    }
     match state.owner.take() {
         Some(timer) => {
             // Nobody sees what becomes of a timer that has fired and that nobody else has.

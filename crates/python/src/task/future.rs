@@ -110,6 +110,12 @@ pub(crate) fn result(py: Python<'_>, future: &Object) -> PyResult<Object> {
     future.bind(py).call_method0(pyo3::intern!(py, "result")).map(Object::new)
 }
 
+/// The loop of a future or task.
+pub(crate) fn loop_of(future: &Object) -> Option<Object> {
+    // SAFETY: callers pass futures or tasks.
+    unsafe { Fields::of(future.as_ptr()) }.get(Slot::Loop)
+}
+
 /// Marks the future as handed to a task by an `await`: what its own iterator does before it yields it.
 pub(crate) fn set_blocking(future: &Object) {
     // SAFETY: callers pass futures.

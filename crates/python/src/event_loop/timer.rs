@@ -1,0 +1,181 @@
+//! What waits in a loop's timers: a timer handle, or the future of a `sleep`.
+//!
+//! A `sleep` needs no handle, nor the arguments and the context that one holds: its future is enough. When somebody looks at
+//! the loop's timers, a handle is made that stands for the `sleep` from then on, as asyncio's would.
+
+use core::cell::OnceCell;
+use std::collections::HashMap;
+
+use ferrio_engine::time::{Expirable, Nanos};
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use super::core::LoopCore;
+use super::entry::Entry;
+use crate::handle::{self, Kind, Recipe, TimerRef};
+use crate::object::Object;
+use crate::sync;
+use crate::task::future;
+use crate::trampoline::none;
+
+/// An entry of the timers.
+pub(crate) enum Timer {
+    Handle(TimerRef),
+    /// A `ferrio.Future` that is to be given `None`, and the handle that was shown for it.
+    Sleep {
+        future: Object,
+        shown: OnceCell<TimerRef>,
+    },
+}
+
+impl Timer {
+    /// The timer of a `sleep`.
+    pub(super) fn sleep(future: Object) -> Self {
+        Self::Sleep { future, shown: OnceCell::new() }
+    }
+
+    /// The handle, if there is one; none of a `sleep` that has ended early.
+    pub(super) fn handle(&self) -> Option<&Object> {
+        match self {
+            Self::Handle(timer) => Some(timer.object()),
+            Self::Sleep { future, shown } => shown.get().map(TimerRef::object).filter(|_| !is_over(future)),
+        }
+    }
+
+    /// The future of a `sleep` without a handle.
+    pub(super) fn sleeper(&self) -> Option<&Object> {
+        match self {
+            Self::Sleep { future, shown } if shown.get().is_none() && !is_over(future) => Some(future),
+            _ => None,
+        }
+    }
+
+    /// Takes the handle that is there for its future, and shows it from now on.
+    fn show(&self, handles: &mut HashMap<*mut ffi::PyObject, TimerRef>) {
+        if let Self::Sleep { future, shown } = self
+            && shown.get().is_none()
+            && let Some(handle) = handles.remove(&future.as_ptr())
+        {
+            // It has none: that was asked.
+            let _ = shown.set(handle);
+        }
+    }
+
+    /// Shows what the entry holds to the collector.
+    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Handle(timer) => timer.object().visit(visit),
+            Self::Sleep { future, shown } => {
+                future.visit(visit)?;
+                shown.get().map_or(Ok(()), |timer| timer.object().visit(visit))
+            }
+        }
+    }
+}
+
+/// Whether a `sleep` has ended before its time: its future is done, or nobody else has it any more.
+#[inline]
+fn is_over(future: &Object) -> bool {
+    // SAFETY: a live object.
+    !future::is_pending(future) || unsafe { ffi::Py_REFCNT(future.as_ptr()) } == 1
+}
+
+impl LoopCore {
+    /// Makes a handle for each `sleep` among the timers that has none.
+    pub(super) fn show_sleeps(&self, py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<()> {
+        self.show_sleeps_of(py, event_loop, |_| true).map(drop)
+    }
+
+    /// Takes the timer of a `sleep` that ended before its time. Its future is still pending, and others may have it.
+    pub(crate) fn cancel_sleep(&self, py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<()> {
+        for handle in self.show_sleeps_of(py, event_loop, |each| each.as_ptr() == future.as_ptr())? {
+            handle.bind(py).call_method0(intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes handles for the `sleep`s whose futures fit.
+    fn show_sleeps_of(
+        &self,
+        py: Python<'_>,
+        event_loop: *mut ffi::PyObject,
+        fits: impl Fn(&Object) -> bool,
+    ) -> PyResult<Vec<Object>> {
+        let sleepers: Vec<(Nanos, Object)> = self.with_reactor(py, |reactor| {
+            let sleepers = reactor.timers.iter().filter_map(|(deadline, timer)| Some((deadline, timer.sleeper()?)));
+            sleepers.filter(|(_, future)| fits(future)).map(|(deadline, future)| (deadline, future.clone())).collect()
+        });
+        let (mut handles, mut made) = (HashMap::with_capacity(sleepers.len()), Vec::with_capacity(sleepers.len()));
+        for (deadline, future) in &sleepers {
+            let timer = timer_of_sleep(py, event_loop, future, *deadline)?;
+            made.push(timer.object().clone());
+            handles.insert(future.as_ptr(), timer);
+        }
+        // Making them may have run anything: what is left over is dropped behind the section.
+        self.with_reactor(py, |reactor| {
+            for (_, timer) in reactor.timers.iter() {
+                timer.show(&mut handles);
+            }
+        });
+        Ok(made)
+    }
+}
+
+/// A new handle for a `sleep`: what asyncio's `call_later` would have returned.
+pub(super) fn handle_of_sleep(py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<Object> {
+    let nothing = none(py);
+    Recipe {
+        kind: Kind::Timer,
+        event_loop,
+        callback: sync::sleep_callback(py)?.as_ptr(),
+        args: &[future.as_ptr(), nothing.as_ptr()],
+        context: None,
+        trace: false,
+    }
+    .make(py)
+}
+
+/// [`handle_of_sleep`], as one that is due at `deadline`.
+fn timer_of_sleep(
+    py: Python<'_>,
+    event_loop: *mut ffi::PyObject,
+    future: &Object,
+    deadline: Nanos,
+) -> PyResult<TimerRef> {
+    let handle = handle_of_sleep(py, event_loop, future)?;
+    // SAFETY: a new timer handle.
+    Ok(unsafe { TimerRef::schedule(py, handle, deadline.as_secs_f64(), None) })
+}
+
+/// Completes the future of a `sleep`, unless it was cancelled.
+#[inline]
+pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> PyResult<()> {
+    if !future::is_pending(future) {
+        return Ok(());
+    }
+    let Err(error) = future::set_result(py, future, none(py)) else { return Ok(()) };
+    let Some(event_loop) = future::loop_of(future) else { return Err(error) };
+    let handle = handle_of_sleep(py, event_loop.as_ptr(), future)?;
+    handle::report(py, &handle, error)
+}
+
+impl Expirable for Timer {
+    #[inline]
+    fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Handle(timer) => timer.is_cancelled(),
+            Self::Sleep { future, shown } => is_over(future) || shown.get().is_some_and(TimerRef::is_cancelled),
+        }
+    }
+}
+
+impl From<Timer> for Entry {
+    fn from(timer: Timer) -> Self {
+        match timer {
+            Timer::Handle(timer) => Self::Handle(timer.unschedule()),
+            Timer::Sleep { future, shown } => {
+                Self::SleepOver { future, handle: shown.into_inner().map(TimerRef::unschedule) }
+            }
+        }
+    }
+}
