@@ -752,10 +752,10 @@ class LockOfAnotherKind(asyncio.Lock):
 def test_a_condition_must_be_entered(loop: asyncio.AbstractEventLoop) -> None:
     async def main() -> None:
         condition = ours.Condition()
-        with pytest.raises(RuntimeError, match="^cannot wait on un-acquired lock$"):
+        with pytest.raises(RuntimeError, match=r"^cannot wait on un-acquired lock$"):
             await condition.wait()
         for notify in (condition.notify, condition.notify_all, lambda: condition.notify(n=2)):
-            with pytest.raises(RuntimeError, match="^cannot notify on un-acquired lock$"):
+            with pytest.raises(RuntimeError, match=r"^cannot notify on un-acquired lock$"):
                 notify()
         with pytest.raises(RuntimeError, match=r"^Lock is not acquired.$"):
             condition.release()
@@ -931,15 +931,15 @@ def test_a_barrier_is_reset_and_aborted(loop: asyncio.AbstractEventLoop) -> None
         task = stdlib.create_task(barrier.wait())
         await stdlib.sleep(0)
         await barrier.reset()
-        with pytest.raises(asyncio.BrokenBarrierError, match="^Abort or reset of barrier$"):
+        with pytest.raises(asyncio.BrokenBarrierError, match=r"^Abort or reset of barrier$"):
             await task
         task = stdlib.create_task(barrier.wait())
         await stdlib.sleep(0)
         await barrier.abort()
-        with pytest.raises(asyncio.BrokenBarrierError, match="^Abort or reset of barrier$"):
+        with pytest.raises(asyncio.BrokenBarrierError, match=r"^Abort or reset of barrier$"):
             await task
         assert barrier.broken
-        with pytest.raises(asyncio.BrokenBarrierError, match="^Barrier aborted$"):
+        with pytest.raises(asyncio.BrokenBarrierError, match=r"^Barrier aborted$"):
             await barrier.wait()
         assert not barrier._cond.locked()
 
@@ -972,7 +972,9 @@ def test_a_barrier_needs_somebody() -> None:
 # --- queues of other orders -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("Queue", [3, 1, 2]), ("LifoQueue", [2, 1, 3]), ("PriorityQueue", [1, 2, 3])])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("Queue", [3, 1, 2]), ("LifoQueue", [2, 1, 3]), ("PriorityQueue", [1, 2, 3])]
+)
 def test_each_queue_has_its_order(loop: asyncio.AbstractEventLoop, kind: str, expected: list[int]) -> None:
     async def main() -> None:
         queue = getattr(ours, kind)(3)
