@@ -13,6 +13,7 @@ import functools
 import gc
 import inspect
 import math
+import subprocess
 import sys
 import warnings
 import weakref
@@ -295,6 +296,33 @@ def test_its_name_is_in_the_repr_of_a_task(loop: asyncio.AbstractEventLoop) -> N
         return text
 
     assert "coro=<Event.wait()" in run(loop, main())
+
+
+ENDS_WITH_WAITS = """
+import gc, sys
+import {module} as asyncio
+
+async def main():
+    condition, lock = asyncio.Condition(), asyncio.Lock()
+    await condition.acquire()
+    await lock.acquire()
+    for make in (asyncio.Event().wait, asyncio.Queue().get, condition.wait, lock.acquire, lambda: asyncio.sleep(60)):
+        coroutine = make()
+        coroutine.send(None)
+        cycle = [coroutine]
+        cycle.append(cycle)
+
+gc.disable()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+"""
+
+
+def test_an_interpreter_that_ends_closes_those_that_wait() -> None:
+    program = ENDS_WITH_WAITS.format(module="ferrio.asyncio" if NAME == "ferrio" else "asyncio")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 # --- functions --------------------------------------------------------------------------------------------------------

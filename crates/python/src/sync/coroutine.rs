@@ -191,7 +191,7 @@ impl State {
             let outcome = match input {
                 Input::Send => self.result(py),
                 Input::Throw(error) => Err(error),
-                Input::Close => Err(PyGeneratorExit::new_err(())),
+                Input::Close => Err(generator_exit(py)),
             };
             return (self.plan.get().resume)(py, self, outcome);
         };
@@ -221,7 +221,7 @@ impl State {
                 if let Some(close) = iterator.bind(py).getattr_opt(intern!(py, "close"))? {
                     close.call0()?;
                 }
-                Err(PyGeneratorExit::new_err(()))
+                Err(generator_exit(py))
             }
         };
         drop(iterator);
@@ -296,6 +296,14 @@ impl State {
             },
         }
         Ok(())
+    }
+}
+
+/// `GeneratorExit()`, made at once: it is asked about, and PyO3 makes no exception any more while the interpreter ends.
+fn generator_exit(py: Python<'_>) -> PyErr {
+    match py.get_type::<PyGeneratorExit>().call0() {
+        Ok(exit) => PyErr::from_value(exit),
+        Err(error) => error,
     }
 }
 
@@ -552,13 +560,17 @@ unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
         return;
     }
     let under_way = PyErr::take(py);
-    let outcome = if state.phase.get() == Phase::Created {
-        state.phase.set(Phase::Done);
-        warn(py, state.plan.get().qualified_name, object)
-    } else {
-        state.close(py)
+    let body = |py: Python<'_>| {
+        if state.phase.get() == Phase::Created {
+            state.phase.set(Phase::Done);
+            warn(py, state.plan.get().qualified_name, object)
+        } else {
+            state.close(py)
+        }
     };
-    if let Err(error) = outcome {
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run((), body) };
+    if let Some(error) = PyErr::take(py) {
         // SAFETY: a live object.
         let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
         error.write_unraisable(py, Some(&bound));

@@ -30,6 +30,7 @@ pub(crate) use sleep::callback as sleep_callback;
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    waiting::load(module.py())?;
     coroutine::register(module)?;
     function::register(module)?;
     module.add_class::<lock::LockCore>()?;

@@ -34,10 +34,20 @@ pub(super) fn running_loop(py: Python<'_>) -> PyResult<Object> {
     Ok(Object::new(imported(py, &FUNCTION, "_asyncio", "_get_running_loop")?.call0()?))
 }
 
+static CANCELLED_ERROR: PyOnceLock<Object> = PyOnceLock::new();
+
+fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    imported(py, &CANCELLED_ERROR, "asyncio.exceptions", "CancelledError")
+}
+
+/// Looks up what waits that the interpreter ends ask for: it imports nothing any more then.
+pub(super) fn load(py: Python<'_>) -> PyResult<()> {
+    cancelled_error(py).map(drop)
+}
+
 /// Whether `error` is a `CancelledError`.
 pub(super) fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    error.value(py).is_instance(imported(py, &CLASS, "asyncio.exceptions", "CancelledError")?)
+    error.value(py).is_instance(cancelled_error(py)?)
 }
 
 /// An error of the module `asyncio.queues`, without arguments.
