@@ -318,6 +318,15 @@ class CoroutineFunction:
     @property
     def __wrapped__(self) -> Callable[..., Any]: ...
 
+@final
+class Gathering:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
 @disjoint_base
 class LockCore:
     _loop: Any

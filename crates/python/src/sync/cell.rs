@@ -10,32 +10,32 @@ use crate::object::Object;
 
 /// A plain value.
 #[derive(Default)]
-pub(super) struct Plain<T: Copy>(Cell<T>);
+pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
-    pub(super) const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self(Cell::new(value))
     }
 
     #[inline]
-    pub(super) fn get(&self) -> T {
+    pub(crate) fn get(&self) -> T {
         self.0.get()
     }
 
     #[inline]
-    pub(super) fn set(&self, value: T) {
+    pub(crate) fn set(&self, value: T) {
         self.0.set(value);
     }
 }
 
 /// A reference, or none.
 #[derive(Default)]
-pub(super) struct Slot(Cell<Option<Object>>);
+pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {
     /// A new reference to what is in it.
     #[inline]
-    pub(super) fn get(&self) -> Option<Object> {
+    pub(crate) fn get(&self) -> Option<Object> {
         let object = self.0.take();
         // Counting a reference runs no Python: nobody sees the slot empty.
         let copy = object.clone();
@@ -45,19 +45,19 @@ impl Slot {
 
     /// Moves the reference out.
     #[inline]
-    pub(super) fn take(&self) -> Option<Object> {
+    pub(crate) fn take(&self) -> Option<Object> {
         self.0.take()
     }
 
     /// Puts a reference in; what was there is dropped after that.
     #[inline]
-    pub(super) fn set(&self, object: Object) {
+    pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
     }
 
     /// The address of what is in it; null for nothing.
     #[inline]
-    pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         let object = self.0.take();
         let address = object.as_ref().map_or(core::ptr::null_mut(), Object::as_ptr);
         self.0.set(object);
@@ -65,7 +65,7 @@ impl Slot {
     }
 
     /// Shows what is in it to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let object = self.0.take();
         let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
         self.0.set(object);

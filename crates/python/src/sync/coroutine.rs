@@ -34,20 +34,20 @@ use crate::task::future;
 use crate::trampoline::{self, none};
 
 /// What a step leads to.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Goes up to the task.
     Yield(Object),
     Return(Object),
 }
 
 /// What a coroutine does.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// As in asyncio: `Lock.acquire`.
-    pub(super) qualified_name: &'static str,
+    pub(crate) qualified_name: &'static str,
     /// The first step.
-    pub(super) start: fn(Python<'_>, &State) -> PyResult<Step>,
+    pub(crate) start: fn(Python<'_>, &State) -> PyResult<Step>,
     /// The step after what it waited for has ended so.
-    pub(super) resume: fn(Python<'_>, &State, PyResult<Object>) -> PyResult<Step>,
+    pub(crate) resume: fn(Python<'_>, &State, PyResult<Object>) -> PyResult<Step>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,15 +59,15 @@ enum Phase {
 }
 
 /// The state behind an object's head.
-pub(super) struct State {
+pub(crate) struct State {
     plan: &'static Plan,
     phase: Plain<Phase>,
     /// Whose method it is; the delay, later the timer, of `sleep`.
-    pub(super) owner: Slot,
+    pub(crate) owner: Slot,
     /// An argument.
-    pub(super) item: Slot,
+    pub(crate) item: Slot,
     /// The future it waits for.
-    pub(super) future: Slot,
+    pub(crate) future: Slot,
     /// The iterator of that; none for a `ferrio.Future`, which is asked itself.
     iterator: Slot,
 }
@@ -105,7 +105,7 @@ impl State {
     }
 
     /// Begins to wait for `future`.
-    pub(super) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
+    pub(crate) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
         if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
             // What its iterator would do.
             future::set_blocking(&future);
@@ -260,9 +260,17 @@ fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
     outer
 }
 
+/// Whether `object` is one.
+#[inline]
+pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    class == CLASS.load(Ordering::Relaxed)
+}
+
 /// Makes a coroutine that has not begun.
 #[inline]
-pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
+pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
     let class = CLASS.load(Ordering::Relaxed);
     let memory = FREED.with(py, Vec::pop);
     let object = match &memory {

@@ -8,15 +8,15 @@
 //! What asyncio writes as a coroutine function returns a [`coroutine`] here: an object with a coroutine's protocol and no
 //! frame. As there, nothing happens before the first step.
 
-mod cell;
-mod coroutine;
+pub(crate) mod cell;
+pub(crate) mod coroutine;
 mod event;
 mod function;
 mod lock;
 mod queue;
 mod semaphore;
 mod sleep;
-mod waiting;
+pub(crate) mod waiting;
 
 use pyo3::prelude::*;
 

@@ -10,7 +10,8 @@ use super::cell::Slot;
 use crate::object::Object;
 use crate::task::future;
 
-fn imported<'py>(
+/// What a module has under a name; looked up once.
+pub(crate) fn imported<'py>(
     py: Python<'py>,
     cell: &'static PyOnceLock<Object>,
     module: &str,
@@ -24,7 +25,7 @@ where
 
 /// The loop that runs in this thread, `None` for none.
 #[inline]
-pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
     imported(py, &FUNCTION, "_asyncio", "_get_running_loop")?.call0()
 }
@@ -121,7 +122,7 @@ pub(super) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
 }
 
 /// `future.cancelled()`.
-pub(super) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future.call_method0(intern!(py, "cancelled"))?.is_truthy()
 }
 

@@ -316,7 +316,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 /// Notes in the call graph that `task` waits for `future`.
 #[cfg(Py_3_14)]
 #[inline]
-fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
     // SAFETY: callers pass futures of asyncio's layout.
@@ -334,9 +334,10 @@ fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     Ok(())
 }
 
+/// Notes that it no longer does.
 #[cfg(Py_3_14)]
 #[inline]
-fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
     // SAFETY: callers pass futures of asyncio's layout.

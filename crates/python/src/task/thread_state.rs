@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::layout;
+use crate::object::Object;
 
 /// A link of a list of tasks.
 #[repr(C)]
@@ -68,6 +69,18 @@ impl State {
         // SAFETY: a field of the state.
         unsafe { self.place::<*mut ffi::PyObject>(&RUNNING_TASK).write(task) };
     }
+}
+
+/// The running task of `event_loop`, if this thread runs that. `None`: `_asyncio` is to be asked.
+#[inline]
+pub(super) fn running(event_loop: *mut ffi::PyObject) -> Option<Object> {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || state.object(&RUNNING_LOOP) != event_loop {
+        return None;
+    }
+    let task = state.object(&RUNNING_TASK);
+    // SAFETY: a live object (invariant 1).
+    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
 }
 
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.

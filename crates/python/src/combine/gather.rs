@@ -1,0 +1,286 @@
+//! `gather`: one future for the results of many.
+//!
+//! All children have the same callback, a [`Gathering`], as in asyncio, and the future that the program gets is asyncio's
+//! own `_GatheringFuture`. What asyncio does in the callback of a child that has returned a value, and that is not the last
+//! to end, is to count it. That is done here when the child ends ([`counted`]), without a turn of the loop, if all children
+//! are tasks: nothing that a program can see happens there. A failure, a cancellation and the last end have their callback
+//! in the next turn, where asyncio has it.
+//!
+//! # Invariants
+//! 1. `left` counts the children whose end is not known yet, `due` those whose end [`counted`] has seen and whose callback
+//!    has still to run. Both are kept only when `counts_early`. A callback that is not due is news of an end: asyncio's own
+//!    code can end a task as well (`Future.set_exception(task, error)`).
+//! 2. `finished` counts the children whose callback has run, or has been spared by [`counted`]. The last child to end is
+//!    never spared, so the results are set by its callback.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyList, PyString};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+
+use crate::convert::arguments::Arguments;
+use crate::event_loop::spawning_core;
+use crate::handle::context;
+use crate::object::Object;
+use crate::sync::cell::{Plain, Slot};
+use crate::sync::{coroutine, waiting};
+use crate::task::{self, future};
+
+/// What the children of one call have in common: their callback.
+#[pyclass(frozen, module = "ferrio._ferrio")]
+pub(crate) struct Gathering {
+    children: Slot,
+    outer: Slot,
+    /// The task that called `gather`, for the call graph.
+    task: Slot,
+    returns_exceptions: bool,
+    counts_early: bool,
+    total: usize,
+    finished: Plain<usize>,
+    left: Plain<usize>,
+    due: Plain<usize>,
+}
+
+#[pymethods]
+impl Gathering {
+    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
+        if !task::is_ours(future.as_ptr()) {
+            return Err(PyTypeError::new_err("a future of Ferrio's was expected"));
+        }
+        self.ended(py, &Object::new(future))
+    }
+
+    #[getter]
+    fn __qualname__(&self) -> &'static str {
+        "gather.<locals>._done_callback"
+    }
+
+    #[getter]
+    fn __name__(&self) -> &'static str {
+        "_done_callback"
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        [&self.children, &self.outer, &self.task].into_iter().try_for_each(|slot| slot.visit(&visit))
+    }
+
+    fn __clear__(&self) {
+        drop((self.children.take(), self.outer.take(), self.task.take()));
+    }
+}
+
+impl Gathering {
+    /// Follows `_done_callback` of asyncio's `gather`.
+    fn ended(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
+        self.finished.set(self.finished.get() + 1);
+        match self.due.get().checked_sub(1) {
+            Some(due) => self.due.set(due),
+            None => self.left.set(self.left.get().saturating_sub(1)),
+        }
+        self.no_longer_awaits(py, child)?;
+        let Some(outer) = self.outer.get().filter(future::is_pending) else {
+            if !waiting::is_cancelled(py, child.bind(py))? {
+                // Marks the exception as retrieved.
+                child.bind(py).call_method0(intern!(py, "exception"))?;
+            }
+            return Ok(());
+        };
+        if !self.returns_exceptions && !future::has_value(child) {
+            let error = if waiting::is_cancelled(py, child.bind(py))? {
+                child.bind(py).call_method0(intern!(py, "_make_cancelled_error"))?
+            } else {
+                child.bind(py).call_method0(intern!(py, "exception"))?
+            };
+            if !error.is_none() {
+                if abandons_children(py)? {
+                    self.abandon_children(py)?;
+                }
+                return outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop);
+            }
+        }
+        if self.finished.get() == self.total {
+            self.complete(py, &outer)?;
+        }
+        Ok(())
+    }
+
+    /// All children have ended.
+    fn complete(&self, py: Python<'_>, outer: &Object) -> PyResult<()> {
+        let Some(children) = self.children.get() else { return Ok(()) };
+        let children = children.bind(py).cast::<PyList>()?;
+        let mut results = Vec::with_capacity(children.len());
+        for child in children.iter() {
+            let child = Object::new(child);
+            results.push(match future::take_value(&child) {
+                Some(value) => value,
+                None => outcome(py, &child)?,
+            });
+        }
+        let results = PyList::new(py, results.into_iter().map(|result| result.into_bound(py)))?;
+        if outer.bind(py).getattr(intern!(py, "_cancel_requested"))?.is_truthy()? {
+            let last = children.get_item(children.len().saturating_sub(1))?;
+            let error = last.call_method0(intern!(py, "_make_cancelled_error"))?;
+            return outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop);
+        }
+        future::set_result(py, outer, Object::new(results))
+    }
+
+    /// Takes the caller out of the call graph, where it waits for `child`.
+    #[cfg(Py_3_14)]
+    fn no_longer_awaits(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
+        self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, child, &task))
+    }
+
+    #[cfg(not(Py_3_14))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+    fn no_longer_awaits(&self, _py: Python<'_>, _child: &Object) -> PyResult<()> {
+        Ok(())
+    }
+
+    #[cold]
+    fn abandon_children(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(children) = self.children.get() else { return Ok(()) };
+        for child in children.bind(py).cast::<PyList>()?.iter() {
+            if task::is_ours(child.as_ptr()) {
+                self.no_longer_awaits(py, &Object::new(child))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands for a child that has no value, or that is no future of Ferrio's, in the list of results.
+#[cold]
+fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
+    static CANCELLED: PyOnceLock<Object> = PyOnceLock::new();
+    let child = child.bind(py);
+    if waiting::is_cancelled(py, child)? {
+        let mut message = child.getattr(intern!(py, "_cancel_message"))?;
+        if message.is_none() {
+            message = PyString::new(py, "").into_any();
+        }
+        let class = waiting::imported(py, &CANCELLED, "asyncio.exceptions", "CancelledError")?;
+        return Ok(Object::new(class.call1((message,))?));
+    }
+    let error = child.call_method0(intern!(py, "exception"))?;
+    if !error.is_none() {
+        return Ok(Object::new(error));
+    }
+    Ok(Object::new(child.call_method0(intern!(py, "result"))?))
+}
+
+/// Whether the interpreter's `gather` takes its caller out of the call graph when the first child fails: 3.14 has learnt
+/// that in a later release.
+#[cold]
+fn abandons_children(py: Python<'_>) -> PyResult<bool> {
+    static ANSWER: PyOnceLock<bool> = PyOnceLock::new();
+    ANSWER.get_or_try_init(py, || py.import("asyncio.tasks")?.hasattr("_discard_awaited_by")).copied()
+}
+
+/// A future or task with `callback` has ended: whether that is all there is to do.
+#[inline]
+pub(crate) fn counted(py: Python<'_>, callback: &Object, child: &Object) -> PyResult<bool> {
+    let Ok(gathering) = callback.bind(py).cast_exact::<Gathering>() else { return Ok(false) };
+    let gathering = gathering.get();
+    if !gathering.counts_early {
+        return Ok(false);
+    }
+    let left = gathering.left.get().saturating_sub(1);
+    gathering.left.set(left);
+    if left == 0 || !future::has_value(child) {
+        gathering.due.set(gathering.due.get() + 1);
+        return Ok(false);
+    }
+    gathering.finished.set(gathering.finished.get() + 1);
+    gathering.no_longer_awaits(py, child)?;
+    Ok(true)
+}
+
+/// `gather(*aws, return_exceptions=False)`.
+pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    static OUTER: PyOnceLock<Object> = PyOnceLock::new();
+    let given = arguments.positional();
+    let mut returns_exceptions = false;
+    for (name, value) in arguments.keywords(py) {
+        // SAFETY: an argument of the call under way.
+        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+        let (true, Ok(value)) = (name.eq("return_exceptions")?, value.cast::<PyBool>()) else { return Ok(None) };
+        returns_exceptions = value.is_true();
+    }
+    let event_loop = Object::new(waiting::running_loop(py)?);
+    let Some(core) = spawning_core(py, &event_loop)? else { return Ok(None) };
+    let usual = |&value: &*mut ffi::PyObject| is_coroutine(value) || task::is_of_loop(value, event_loop.as_ptr());
+    if given.is_empty() || !given.iter().all(usual) || repeats(given) {
+        return Ok(None);
+    }
+    let caller = task::current_task(py, &event_loop)?;
+    if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
+        return Ok(None);
+    }
+    let gathering = Gathering {
+        children: Slot::default(),
+        outer: Slot::default(),
+        task: Slot::default(),
+        returns_exceptions,
+        counts_early: given.iter().all(|&value| is_coroutine(value) || task::is_exact(value)),
+        total: given.len(),
+        finished: Plain::new(0),
+        left: Plain::new(given.len()),
+        due: Plain::new(0),
+    };
+    let gathering = Bound::new(py, gathering)?;
+    if let Some(task) = &caller {
+        gathering.get().task.set(task.clone());
+    }
+    let callback = Object::new(gathering.clone());
+    let context = context::copy_current(py)?;
+    let mut done = Vec::new();
+    let mut children = Vec::with_capacity(given.len());
+    for &value in given {
+        // SAFETY: an argument of the call under way.
+        let mut child = unsafe { Object::from_borrowed(value) };
+        if is_coroutine(value) {
+            child = task::spawn(py, core, &event_loop, &child)?;
+            // Nobody else can see to it that it ends.
+            task::forget_when_pending(&child);
+        }
+        if HAS_DONE_AT_ONCE && !future::is_pending(&child) {
+            done.push(child.clone());
+        } else {
+            #[cfg(Py_3_14)]
+            if let Some(task) = &caller {
+                task::awaited_by(py, &child, task)?;
+            }
+            future::add_callback(py, &child, &callback, &context)?;
+        }
+        children.push(child);
+    }
+    let children = PyList::new(py, children.into_iter().map(|child| child.into_bound(py)))?;
+    let keywords = PyDict::new(py);
+    keywords.set_item(intern!(py, "loop"), event_loop.bind(py))?;
+    let class = waiting::imported(py, &OUTER, "asyncio.tasks", "_GatheringFuture")?;
+    let outer = class.call((&children,), Some(&keywords))?;
+    gathering.get().children.set(Object::new(children));
+    gathering.get().outer.set(Object::new(outer.clone()));
+    for child in done {
+        gathering.get().ended(py, &child)?;
+    }
+    Ok(Some(Object::new(outer)))
+}
+
+/// From 3.12 on, children that are done before the call count at once; earlier, in the next turn.
+const HAS_DONE_AT_ONCE: bool = cfg!(Py_3_12);
+
+/// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
+fn is_coroutine(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    coroutine::is_exact(object) || unsafe { ffi::PyCoro_CheckExact(object) != 0 }
+}
+
+/// Whether an object is there twice.
+fn repeats(objects: &[*mut ffi::PyObject]) -> bool {
+    let mut sorted = objects.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
+}
