@@ -1,4 +1,4 @@
-"""``gather``: asyncio's, with one native callback for all that it waits for."""
+"""``gather``, ``wait``: asyncio's, with one native callback for all that they wait for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 
-__all__ = ["gather"]
+__all__ = ["gather", "wait"]
+
+#: What ``wait`` hands unusual calls on to, which show only when it is awaited.
+asyncios_wait = asyncio.wait
 
 
 def _inner(function: Any, name: str) -> Any:
@@ -20,9 +23,11 @@ def _inner(function: Any, name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from asyncio import gather
+    from asyncio import gather, wait
 else:
     gather = _ferrio.Function("gather", asyncio.gather)
+    wait = _ferrio.CoroutineFunction("wait", asyncio.wait)
 
-# How a future shows the callback: as asyncio's, which it stands for.
+# How a future shows the callbacks: as asyncio's, which they stand for.
 _ferrio.Gathering.__wrapped__ = _inner(asyncio.gather, "_done_callback")
+_ferrio.Waiting.__wrapped__ = _inner(asyncio.tasks._wait, "_on_completion")  # type: ignore[attr-defined]

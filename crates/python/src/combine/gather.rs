@@ -1,17 +1,8 @@
 //! `gather`: one future for the results of many.
 //!
 //! All children have the same callback, a [`Gathering`], as in asyncio, and the future that the program gets is asyncio's
-//! own `_GatheringFuture`. What asyncio does in the callback of a child that has returned a value, and that is not the last
-//! to end, is to count it. That is done here when the child ends ([`counted`]), without a turn of the loop, if all children
-//! are tasks: nothing that a program can see happens there. A failure, a cancellation and the last end have their callback
-//! in the next turn, where asyncio has it.
-//!
-//! # Invariants
-//! 1. `left` counts the children whose end is not known yet, `due` those whose end [`counted`] has seen and whose callback
-//!    has still to run. Both are kept only when `counts_early`. A callback that is not due is news of an end: asyncio's own
-//!    code can end a task as well (`Future.set_exception(task, error)`).
-//! 2. `finished` counts the children whose callback has run, or has been spared by [`counted`]. The last child to end is
-//!    never spared, so the results are set by its callback.
+//! own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are spared: see
+//! [`ends`](super::ends).
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -19,11 +10,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use super::ends::Ends;
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
 use crate::handle::context;
 use crate::object::Object;
-use crate::sync::cell::{Plain, Slot};
+use crate::sync::cell::Slot;
 use crate::sync::{coroutine, waiting};
 use crate::task::{self, future};
 
@@ -35,11 +27,7 @@ pub(crate) struct Gathering {
     /// The task that called `gather`, for the call graph.
     task: Slot,
     returns_exceptions: bool,
-    counts_early: bool,
-    total: usize,
-    finished: Plain<usize>,
-    left: Plain<usize>,
-    due: Plain<usize>,
+    ends: Ends,
 }
 
 #[pymethods]
@@ -73,11 +61,7 @@ impl Gathering {
 impl Gathering {
     /// Follows `_done_callback` of asyncio's `gather`.
     fn ended(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
-        self.finished.set(self.finished.get() + 1);
-        match self.due.get().checked_sub(1) {
-            Some(due) => self.due.set(due),
-            None => self.left.set(self.left.get().saturating_sub(1)),
-        }
+        let all = self.ends.hears();
         self.no_longer_awaits(py, child)?;
         let Some(outer) = self.outer.get().filter(future::is_pending) else {
             if !waiting::is_cancelled(py, child.bind(py))? {
@@ -99,7 +83,7 @@ impl Gathering {
                 return outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop);
             }
         }
-        if self.finished.get() == self.total {
+        if all {
             self.complete(py, &outer)?;
         }
         Ok(())
@@ -127,15 +111,8 @@ impl Gathering {
     }
 
     /// Takes the caller out of the call graph, where it waits for `child`.
-    #[cfg(Py_3_14)]
     fn no_longer_awaits(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
         self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, child, &task))
-    }
-
-    #[cfg(not(Py_3_14))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
-    fn no_longer_awaits(&self, _py: Python<'_>, _child: &Object) -> PyResult<()> {
-        Ok(())
     }
 
     #[cold]
@@ -178,23 +155,14 @@ fn abandons_children(py: Python<'_>) -> PyResult<bool> {
     ANSWER.get_or_try_init(py, || py.import("asyncio.tasks")?.hasattr("_discard_awaited_by")).copied()
 }
 
-/// A future or task with `callback` has ended: whether that is all there is to do.
+/// `child` has ended: whether that is spared.
 #[inline]
-pub(crate) fn counted(py: Python<'_>, callback: &Object, child: &Object) -> PyResult<bool> {
-    let Ok(gathering) = callback.bind(py).cast_exact::<Gathering>() else { return Ok(false) };
-    let gathering = gathering.get();
-    if !gathering.counts_early {
-        return Ok(false);
+pub(super) fn spares(py: Python<'_>, gathering: &Gathering, child: &Object) -> PyResult<bool> {
+    let spared = gathering.ends.sees(future::has_value(child));
+    if spared {
+        gathering.no_longer_awaits(py, child)?;
     }
-    let left = gathering.left.get().saturating_sub(1);
-    gathering.left.set(left);
-    if left == 0 || !future::has_value(child) {
-        gathering.due.set(gathering.due.get() + 1);
-        return Ok(false);
-    }
-    gathering.finished.set(gathering.finished.get() + 1);
-    gathering.no_longer_awaits(py, child)?;
-    Ok(true)
+    Ok(spared)
 }
 
 /// `gather(*aws, return_exceptions=False)`.
@@ -223,11 +191,7 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         outer: Slot::default(),
         task: Slot::default(),
         returns_exceptions,
-        counts_early: given.iter().all(|&value| is_coroutine(value) || task::is_exact(value)),
-        total: given.len(),
-        finished: Plain::new(0),
-        left: Plain::new(given.len()),
-        due: Plain::new(0),
+        ends: Ends::new(given.len(), given.iter().all(|&value| is_coroutine(value) || task::is_exact(value))),
     };
     let gathering = Bound::new(py, gathering)?;
     if let Some(task) = &caller {
@@ -248,7 +212,6 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         if HAS_DONE_AT_ONCE && !future::is_pending(&child) {
             done.push(child.clone());
         } else {
-            #[cfg(Py_3_14)]
             if let Some(task) = &caller {
                 task::awaited_by(py, &child, task)?;
             }

@@ -114,7 +114,7 @@ pub(super) fn pop_left(py: Python<'_>, deque: &Object) -> PyResult<Object> {
 
 /// `future.done()`.
 #[inline]
-pub(super) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
+pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
     if future::is_exact(future.as_ptr()) {
         return Ok(!future::is_pending(future));
     }
@@ -128,7 +128,7 @@ pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResul
 
 /// `future.set_result(result)`.
 #[inline]
-pub(super) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
+pub(crate) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
     if future::is_exact(future.as_ptr()) {
         return future::set_result(py, future, result);
     }

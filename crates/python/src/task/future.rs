@@ -13,7 +13,7 @@ use super::layout::{Fields, Flag, Slot, State};
 #[cfg(Py_3_14)]
 use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
-use crate::combine::gather;
+use crate::combine;
 use crate::convert::arguments::unexpected_keyword;
 use crate::heap_type::{self, fast, getter, one_argument};
 use crate::object::Object;
@@ -143,6 +143,17 @@ pub(crate) fn add_callback(py: Python<'_>, future: &Object, callback: &Object, c
     asyncio::call_method(py, &asyncio.names.add_done_callback, &args, Some(&asyncio.context_keyword)).map(drop)
 }
 
+/// `future.remove_done_callback(callback)` of a future or task of ours.
+pub(crate) fn remove_callback(py: Python<'_>, future: &Object, callback: &Object) -> PyResult<()> {
+    // SAFETY: callers pass futures or tasks of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    if fields.peek(Slot::Callback0).is_null() && fields.peek(Slot::Callbacks).is_null() {
+        return Ok(());
+    }
+    let name = pyo3::intern!(py, "remove_done_callback");
+    future.bind(py).call_method1(name, (callback.bind(py),)).map(drop)
+}
+
 /// Completes a future or task with a value.
 ///
 /// # Errors
@@ -242,7 +253,7 @@ fn schedule_callback(
     if task_type::is_exact(callback.as_ptr()) {
         return scheduling::wake(py, callback, future.as_ptr());
     }
-    if gather::counted(py, &callback, future)? {
+    if combine::is_spared(py, &callback, future)? {
         return Ok(());
     }
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };

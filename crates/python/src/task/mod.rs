@@ -45,9 +45,7 @@ use pyo3::types::PyType;
 
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
 pub(crate) use future::is_ours;
-#[cfg(Py_3_14)]
-pub(crate) use step::{awaited_by, no_longer_awaited_by};
-pub(crate) use step::{run_step, run_wakeup};
+pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
 
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.

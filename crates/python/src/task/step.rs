@@ -352,3 +352,15 @@ pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Objec
     }
     Ok(())
 }
+
+#[cfg(not(Py_3_14))]
+#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+pub(crate) fn awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
+    Ok(())
+}
+
+#[cfg(not(Py_3_14))]
+#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+pub(crate) fn no_longer_awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
+    Ok(())
+}
