@@ -181,7 +181,7 @@ def test_unusual_arguments_are_asyncios(loop: asyncio.AbstractEventLoop) -> None
         foreign.set_result("foreign")
         assert await ours.gather(Awaitable(), foreign, return_exceptions=1) == ["awaitable", "foreign"]
         with pytest.raises(ValueError, match="The future belongs to a different loop"):
-            ours.gather(other.create_future())
+            ours.gather(foreign, other.create_future())
         with pytest.raises(TypeError, match=r"An asyncio\.Future, a coroutine or an awaitable is required"):
             ours.gather(1)
         with pytest.raises(TypeError, match="unexpected keyword argument 'loop'"):
