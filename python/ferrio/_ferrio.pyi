@@ -22,6 +22,7 @@ __all__ = [
     "EventCore",
     "Function",
     "Future",
+    "Gathering",
     "Handle",
     "LockCore",
     "LoopCore",
@@ -32,6 +33,7 @@ __all__ = [
     "Task",
     "ThreadSafeHandle",
     "TimerHandle",
+    "Waiting",
     "__version__",
     "add_pipe_methods",
 ]

@@ -252,9 +252,7 @@ def test_children_show_asyncios_callback(loop: asyncio.AbstractEventLoop) -> Non
     assert f"_wait.<locals>._on_completion() at {where}:" in waited
 
 
-def test_a_child_that_never_ends_is_forgotten_without_a_word(
-    loop: asyncio.AbstractEventLoop, told: list[str]
-) -> None:
+def test_a_child_that_never_ends_is_forgotten_without_a_word(loop: asyncio.AbstractEventLoop, told: list[str]) -> None:
     class Result:
         pass
 

@@ -1,8 +1,10 @@
 //! Counting the children of one call that have ended, some of them before their callback would have run.
 //!
-//! In asyncio the callback of a child runs in the turn after its end, and most of these callbacks do no more than count.
-//! That is done when the child ends ([`Ends::sees`]), without a callback and without a turn of the loop: no program's code
-//! runs in such a callback, so nothing shows. Whatever more there is to do is left to the callback, in its own turn.
+//! In asyncio the callback of a child runs in the turn after its end, and most of these callbacks do no more than
+//! count. That is done when the child ends ([`Ends::sees`]), without a callback and without a turn of the loop. No
+//! program's code runs in such a callback; what shows is that the call graph forgets about a child that is done a
+//! turn earlier, and that `loop._ready` has no callback for it. Whatever more there is to do is left to the callback,
+//! in its own turn.
 //!
 //! # Invariants
 //! 1. `left` counts the children whose end is not known yet, `due` those whose end has been seen and whose callback has
@@ -27,7 +29,8 @@ impl Ends {
         Self { total, spares, ended: Plain::new(0), left: Plain::new(total), due: Plain::new(0) }
     }
 
-    /// A child has ended, and `only_counts` says whether its callback would do no more than count: whether it is spared.
+    /// A child has ended, and `only_counts` says whether its callback would do no more than count: whether it is
+    /// spared.
     #[inline]
     pub(super) fn sees(&self, only_counts: bool) -> bool {
         if !self.spares {

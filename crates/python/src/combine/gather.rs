@@ -1,8 +1,8 @@
 //! `gather`: one future for the results of many.
 //!
-//! All children have the same callback, a [`Gathering`], as in asyncio, and the future that the program gets is asyncio's
-//! own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are spared: see
-//! [`ends`](super::ends).
+//! All children have the same callback, a [`Gathering`], as in asyncio, and the future that the program gets is
+//! asyncio's own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are
+//! spared: see [`ends`](super::ends).
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -40,12 +40,12 @@ impl Gathering {
     }
 
     #[getter]
-    fn __qualname__(&self) -> &'static str {
+    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
         "gather.<locals>._done_callback"
     }
 
     #[getter]
-    fn __name__(&self) -> &'static str {
+    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
         "_done_callback"
     }
 
@@ -147,8 +147,8 @@ fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
     Ok(Object::new(child.call_method0(intern!(py, "result"))?))
 }
 
-/// Whether the interpreter's `gather` takes its caller out of the call graph when the first child fails: 3.14 has learnt
-/// that in a later release.
+/// Whether the interpreter's `gather` takes its caller out of the call graph when the first child fails: 3.14 has
+/// learnt that in a later release.
 #[cold]
 fn abandons_children(py: Python<'_>) -> PyResult<bool> {
     static ANSWER: PyOnceLock<bool> = PyOnceLock::new();

@@ -70,12 +70,12 @@ impl Waiting {
     }
 
     #[getter]
-    fn __qualname__(&self) -> &'static str {
+    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
         "_wait.<locals>._on_completion"
     }
 
     #[getter]
-    fn __name__(&self) -> &'static str {
+    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
         "_on_completion"
     }
 
@@ -165,7 +165,6 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
 }
 
 /// Adds the callback to all futures; `None` where that is asyncio's to do.
-#[expect(clippy::type_complexity, reason = "it has one caller")]
 fn begin<'py>(
     py: Python<'py>,
     given: &Object,
