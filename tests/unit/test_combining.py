@@ -134,7 +134,8 @@ def test_the_first_exception_comes_at_once_and_the_others_are_not_reported(
 @pytest.mark.parametrize("before", [True, False])
 def test_a_task_that_asyncio_ends_counts(loop: asyncio.AbstractEventLoop, before: bool) -> None:
     async def main() -> Any:
-        return await ours.gather(failed_task(loop), value(1, 0 if before else 3), return_exceptions=True)
+        other = value(1) if before else stdlib.sleep(0.01, 1)
+        return await ours.gather(failed_task(loop), other, return_exceptions=True)
 
     assert run(loop, main())[1] == 1
 
@@ -343,7 +344,7 @@ def test_wait_for_all(loop: asyncio.AbstractEventLoop, told: list[str]) -> None:
         for given in (set, tuple, list, frozenset, iter):
             done, pending = await ours.wait(given([*tasks, future, tasks[0]]))  # type: ignore[operator]
             assert (done, pending) == ({*tasks, future}, set())
-        await ours.wait([failed_task(loop), loop.create_task(value(1, 3))])
+        await ours.wait([failed_task(loop), loop.create_task(stdlib.sleep(0.01))])
 
     run(loop, main())
     gc.collect()
