@@ -66,6 +66,34 @@ async def task_group_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     return process_time_ns() - begin
 
 
+@benchmark("one future of a wait for 100 tasks of empty coroutines, and its task", per_round=100)
+async def wait_100(loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    function, create_task = namespace.wait, loop.create_task
+    begin = process_time_ns()
+    for _ in repeat(None, rounds):
+        await function([create_task(nothing()) for _ in repeat(None, 100)])
+    return process_time_ns() - begin
+
+
+@benchmark("one of 100 empty coroutines that as_completed goes through", per_round=100)
+async def as_completed_100(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    function = namespace.as_completed
+    begin = process_time_ns()
+    for _ in repeat(None, rounds):
+        for each in function([nothing() for _ in repeat(None, 100)]):
+            await each
+    return process_time_ns() - begin
+
+
+@benchmark("one shield around a coroutine that lets the loop turn once")
+async def shield(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
+    function, sleep = namespace.shield, namespace.sleep
+    begin = process_time_ns()
+    for _ in repeat(None, rounds):
+        await function(sleep(0))
+    return process_time_ns() - begin
+
+
 @benchmark("one wait_for of a coroutine that lets the loop turn once")
 async def wait_for(_loop: asyncio.AbstractEventLoop, rounds: int) -> int:
     function, sleep = namespace.wait_for, namespace.sleep

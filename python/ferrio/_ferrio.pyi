@@ -24,6 +24,7 @@ __all__ = [
     "EventCore",
     "Function",
     "Future",
+    "Gathering",
     "Handle",
     "LockCore",
     "LoopCore",
@@ -34,6 +35,7 @@ __all__ = [
     "Task",
     "ThreadSafeHandle",
     "TimerHandle",
+    "Waiting",
     "__version__",
     "add_pipe_methods",
 ]
@@ -320,6 +322,24 @@ class CoroutineFunction:
     def __set_name__(self, /, *args: Any, **kwargs: Any) -> None: ...
     @property
     def __wrapped__(self) -> Callable[..., Any]: ...
+
+@final
+class Gathering:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
+@final
+class Waiting:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @disjoint_base
 class LockCore:

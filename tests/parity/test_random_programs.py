@@ -57,6 +57,8 @@ def steps(inner: st.SearchStrategy[Script]) -> st.SearchStrategy[Step]:
         st.tuples(st.just("wait_for"), limits, inner),
         st.tuples(st.just("shield"), inner),
         st.tuples(st.just("gather"), scripts, st.booleans()),
+        st.tuples(st.just("gather_coroutines"), scripts, few, st.booleans()),
+        st.tuples(st.just("wait_with_time"), limits, scripts, few),
         # With one child: the order in which a group cancels several is that of a set.
         st.tuples(st.just("group"), inner, inner),
         st.tuples(st.just("wait"), scripts, st.sampled_from([asyncio.FIRST_COMPLETED, asyncio.ALL_COMPLETED])),
@@ -295,6 +297,18 @@ class Program:
         return await self.asyncio.gather(
             *[self.spawn(script) for script in scripts], return_exceptions=keeps_exceptions
         )
+
+    async def step_gather_coroutines(self, scripts: list[Script], number: int, keeps_exceptions: bool) -> Any:
+        coroutines = [self.run(script) for script in scripts if self.count < MOST_TASKS]
+        self.count += len(coroutines)
+        outer = self.asyncio.gather(*coroutines, self.futures[number], return_exceptions=keeps_exceptions)
+        self.tasks += [child for child in outer._children if isinstance(child, asyncio.Task)]
+        return await outer
+
+    async def step_wait_with_time(self, limit: float | None, scripts: list[Script], number: int) -> Any:
+        waited = [*(self.spawn(script) for script in scripts), self.futures[number]]
+        done, pending = await self.asyncio.wait(waited, timeout=limit)
+        return [each in done for each in waited], len(pending)
 
     async def step_group(self, script: Script, body: Script) -> Any:
         async with self.asyncio.TaskGroup() as group:

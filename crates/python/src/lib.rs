@@ -1,6 +1,7 @@
 //! `ferrio._ferrio`: the native half of the Python package. This file declares everything that it exports.
 
 mod accept;
+mod combine;
 mod connect;
 mod convert;
 mod datagram;
@@ -30,5 +31,6 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sock::register(module)?;
     transport::register(module)?;
     datagram::register(module)?;
-    sync::register(module)
+    sync::register(module)?;
+    combine::register(module)
 }

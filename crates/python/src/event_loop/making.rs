@@ -4,10 +4,10 @@
 //! is unusual: task factories, arguments that end in a `TypeError`, and a program that has put another class in the place
 //! of `asyncio.tasks.Task` or `asyncio.futures.Future`.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
+use pyo3::{ffi, intern};
 
 use super::core::LoopCore;
 use crate::convert::arguments::Arguments;
@@ -76,6 +76,25 @@ fast!(create_task, |py, object, arguments| {
     }
     call_inherited(py, &inherited.create_task, object, arguments)
 });
+
+/// The core of a Ferrio loop whose `create_task` would do no more than [`task::spawn`], and takes entries of tasks.
+pub(crate) fn spawning_core<'a>(py: Python<'a>, event_loop: &Object) -> PyResult<Option<&'a LoopCore>> {
+    let Some(core) = LoopCore::find(py, event_loop.as_ptr()) else { return Ok(None) };
+    let plain = core.flags.native_tasks.get() && !core.flags.has_task_factory.get() && core.takes_task_entries();
+    if !plain || !inherited(py)?.task.is_unchanged() {
+        return Ok(None);
+    }
+    // A subclass, or the program, may have put another function there.
+    let method = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
+    // SAFETY: a live object.
+    if unsafe { ffi::PyCFunction_Check(method.as_ptr()) } == 0 {
+        return Ok(None);
+    }
+    // SAFETY: a built-in function.
+    let function = unsafe { ffi::PyCFunction_GetFunction(method.as_ptr()) };
+    let is_own = function.is_some_and(|function| function as *const () == create_task as *const ());
+    Ok((is_own && !core.flags.closed.get()).then_some(core))
+}
 
 no_arguments!(create_future, |py, object| new_future(py, object));
 

@@ -10,32 +10,32 @@ use crate::object::Object;
 
 /// A plain value.
 #[derive(Default)]
-pub(super) struct Plain<T: Copy>(Cell<T>);
+pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
-    pub(super) const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self(Cell::new(value))
     }
 
     #[inline]
-    pub(super) fn get(&self) -> T {
+    pub(crate) fn get(&self) -> T {
         self.0.get()
     }
 
     #[inline]
-    pub(super) fn set(&self, value: T) {
+    pub(crate) fn set(&self, value: T) {
         self.0.set(value);
     }
 }
 
 /// A reference, or none.
 #[derive(Default)]
-pub(super) struct Slot(Cell<Option<Object>>);
+pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {
     /// A new reference to what is in it.
     #[inline]
-    pub(super) fn get(&self) -> Option<Object> {
+    pub(crate) fn get(&self) -> Option<Object> {
         // SAFETY: counting a reference runs no Python, so nobody comes to the slot in between.
         unsafe { self.peek() }.cloned()
     }
@@ -45,7 +45,7 @@ impl Slot {
     /// # Safety
     /// Nobody puts anything in or takes it out while the result is used.
     #[inline]
-    pub(super) unsafe fn peek(&self) -> Option<&Object> {
+    pub(crate) unsafe fn peek(&self) -> Option<&Object> {
         // SAFETY: as the caller says, nobody changes what the result shows.
         let content = unsafe { &*self.0.as_ptr() };
         content.as_ref()
@@ -53,31 +53,31 @@ impl Slot {
 
     /// Whether there is nothing in it.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.as_ptr().is_null()
     }
 
     /// Moves the reference out.
     #[inline]
-    pub(super) fn take(&self) -> Option<Object> {
+    pub(crate) fn take(&self) -> Option<Object> {
         self.0.take()
     }
 
     /// Puts a reference in; what was there is dropped after that.
     #[inline]
-    pub(super) fn set(&self, object: Object) {
+    pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
     }
 
     /// The address of what is in it; null for nothing.
     #[inline]
-    pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
         unsafe { self.peek() }.map_or(core::ptr::null_mut(), Object::as_ptr)
     }
 
     /// Shows what is in it to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let object = self.0.take();
         let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
         self.0.set(object);

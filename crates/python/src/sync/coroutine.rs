@@ -37,20 +37,20 @@ use crate::task::future;
 use crate::trampoline::{self, none};
 
 /// What a step leads to.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Goes up to the task.
     Yield(Object),
     Return(Object),
 }
 
 /// What a coroutine does.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// As in asyncio: `Lock.acquire`.
-    pub(super) qualified_name: &'static str,
+    pub(crate) qualified_name: &'static str,
     /// The first step.
-    pub(super) start: fn(Python<'_>, &State) -> PyResult<Step>,
+    pub(crate) start: fn(Python<'_>, &State) -> PyResult<Step>,
     /// The step after what it waited for has ended so.
-    pub(super) resume: fn(Python<'_>, &State, PyResult<Object>) -> PyResult<Step>,
+    pub(crate) resume: fn(Python<'_>, &State, PyResult<Object>) -> PyResult<Step>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,21 +62,21 @@ enum Phase {
 }
 
 /// The state behind an object's head.
-pub(super) struct State {
+pub(crate) struct State {
     plan: Plain<&'static Plan>,
     phase: Plain<Phase>,
     /// The collector or a drop has finalized it.
     is_finalized: Plain<bool>,
     /// How far the plan has come; 0 at first. The plan alone uses it.
-    pub(super) stage: Plain<u8>,
+    pub(crate) stage: Plain<u8>,
     /// The next in the list of idle objects, while this is in it.
     next_idle: Plain<*mut ffi::PyObject>,
     /// Whose method it is; the delay, later the timer, of `sleep`.
-    pub(super) owner: Slot,
+    pub(crate) owner: Slot,
     /// An argument, or what the plan keeps over a wait.
-    pub(super) item: Slot,
+    pub(crate) item: Slot,
     /// The future it waits for.
-    pub(super) future: Slot,
+    pub(crate) future: Slot,
     /// The iterator of that; none for a `ferrio.Future`, which is asked itself.
     iterator: Slot,
 }
@@ -157,7 +157,7 @@ impl State {
 
     /// The native half of the object whose method it is, for a plan's function.
     #[inline]
-    pub(super) fn receiver<'a, T: Core>(&'a self, py: Python<'a>) -> PyResult<&'a T> {
+    pub(crate) fn receiver<'a, T: Core>(&'a self, py: Python<'a>) -> PyResult<&'a T> {
         // SAFETY: only `end` and plans that keep something else there empty the slot, and a step ends after its plan's
         // function has returned.
         match unsafe { self.owner.peek() } {
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Begins to wait for `future`.
-    pub(super) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
+    pub(crate) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
         if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
             // What its iterator would do.
             future::set_blocking(&future);
@@ -338,9 +338,17 @@ fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
     outer
 }
 
+/// Whether `object` is one.
+#[inline]
+pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: callers pass live objects.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    class == CLASS.load(Ordering::Relaxed)
+}
+
 /// Makes a coroutine that has not begun.
 #[inline]
-pub(super) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
+pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
     let Some(object) = IDLE.take() else { return make_new(py, plan, owner, item) };
     // SAFETY: a whole coroutine, which has ended and holds nothing.
     let state = unsafe { State::of(object.as_ptr()) };
@@ -653,7 +661,7 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
 }
 
 /// Makes the type, and has it count as a coroutine.
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let base = py.get_type::<PyAny>();
     OFFSET.store(heap_type::state_offset(&base), Ordering::Relaxed);

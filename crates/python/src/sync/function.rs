@@ -20,6 +20,7 @@ use pyo3::{ffi, intern};
 use super::cell::Slot;
 use super::order::{FirstIn, LastIn, Smallest};
 use super::{barrier, condition, event, lock, queue, semaphore, sleep};
+use crate::combine::{gather, wait};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
 use crate::object::Object;
@@ -30,6 +31,8 @@ pub(super) type Native = for<'py> fn(Python<'py>, Arguments<'_>) -> PyResult<Opt
 
 /// The native functions, by asyncio's qualified names.
 const NATIVE: &[(&str, Native)] = &[
+    ("gather", gather::gather),
+    ("wait", wait::wait),
     ("sleep", sleep::sleep),
     ("Lock.acquire", lock::acquire),
     ("Lock.release", lock::release),

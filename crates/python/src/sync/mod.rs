@@ -9,9 +9,9 @@
 //! frame. As there, nothing happens before the first step.
 
 mod barrier;
-mod cell;
+pub(crate) mod cell;
 mod condition;
-mod coroutine;
+pub(crate) mod coroutine;
 mod deque;
 mod event;
 mod function;
@@ -22,7 +22,7 @@ mod receiver;
 mod semaphore;
 mod sleep;
 mod stop_iteration;
-mod waiting;
+pub(crate) mod waiting;
 
 use pyo3::prelude::*;
 

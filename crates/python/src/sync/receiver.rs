@@ -12,7 +12,7 @@ use pyo3::{PyClass, ffi};
 use crate::object::Object;
 
 /// The native half of a kind of primitive.
-pub(super) trait Core: PyClass<Frozen = True> + Sync {
+pub(crate) trait Core: PyClass<Frozen = True> + Sync {
     /// Where the class that was seen first is remembered.
     fn first_class() -> &'static AtomicPtr<ffi::PyTypeObject>;
 }

@@ -12,7 +12,8 @@ use crate::event_loop::{self, LoopCore};
 use crate::object::Object;
 use crate::task::{self, future};
 
-fn imported<'py>(
+/// What a module has under a name; looked up once.
+pub(crate) fn imported<'py>(
     py: Python<'py>,
     cell: &'static PyOnceLock<Object>,
     module: &str,
@@ -26,7 +27,7 @@ where
 
 /// The loop that runs in this thread, `None` for none.
 #[inline]
-pub(super) fn running_loop(py: Python<'_>) -> PyResult<Object> {
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Object> {
     static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
     if let Some(event_loop) = task::running_loop() {
         return Ok(event_loop);
@@ -41,12 +42,12 @@ fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 
 /// Looks up what waits that the interpreter ends ask for: it imports nothing any more then.
-pub(super) fn load(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
     cancelled_error(py).map(drop)
 }
 
 /// Whether `error` is a `CancelledError`.
-pub(super) fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+pub(crate) fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     error.value(py).is_instance(cancelled_error(py)?)
 }
 
@@ -60,26 +61,26 @@ fn queue_error(py: Python<'_>, cell: &'static PyOnceLock<Object>, name: &str) ->
 }
 
 /// `QueueShutDown`, which asyncio has since 3.13.
-pub(super) fn queue_shut_down(py: Python<'_>) -> PyErr {
+pub(crate) fn queue_shut_down(py: Python<'_>) -> PyErr {
     static CLASS: PyOnceLock<Object> = PyOnceLock::new();
     queue_error(py, &CLASS, "QueueShutDown")
 }
 
 /// `QueueFull`.
-pub(super) fn queue_full(py: Python<'_>) -> PyErr {
+pub(crate) fn queue_full(py: Python<'_>) -> PyErr {
     static CLASS: PyOnceLock<Object> = PyOnceLock::new();
     queue_error(py, &CLASS, "QueueFull")
 }
 
 /// `QueueEmpty`.
-pub(super) fn queue_empty(py: Python<'_>) -> PyErr {
+pub(crate) fn queue_empty(py: Python<'_>) -> PyErr {
     static CLASS: PyOnceLock<Object> = PyOnceLock::new();
     queue_error(py, &CLASS, "QueueEmpty")
 }
 
 /// A future of the loop that `object` is bound to; `bound` is its `_loop`.
 #[inline]
-pub(super) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyResult<Object> {
+pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyResult<Object> {
     let mut event_loop = running_loop(py)?;
     if bound.as_ptr() != event_loop.as_ptr() || event_loop.bind(py).is_none() {
         // Binds it, or complains, in asyncio's words.
@@ -90,7 +91,7 @@ pub(super) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyRes
 
 /// `loop.create_future()`.
 #[inline]
-pub(super) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
+pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
     if LoopCore::find(py, event_loop.as_ptr()).is_some_and(LoopCore::waits_natively) {
         return event_loop::new_future(py, event_loop.as_ptr());
     }
@@ -99,7 +100,7 @@ pub(super) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Obj
 
 /// `future.done()`.
 #[inline]
-pub(super) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
+pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
     if future::is_exact(future.as_ptr()) {
         return Ok(!future::is_pending(future));
     }
@@ -108,13 +109,13 @@ pub(super) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
 
 /// `future.cancelled()`.
 #[inline]
-pub(super) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future.call_method0(intern!(py, "cancelled"))?.is_truthy()
 }
 
 /// `future.set_result(result)`.
 #[inline]
-pub(super) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
+pub(crate) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
     if future::is_exact(future.as_ptr()) {
         return future::set_result(py, future, result);
     }
@@ -123,7 +124,7 @@ pub(super) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyR
 
 /// Whether nobody waits: there are no waiters, or all of them are cancelled.
 #[inline]
-pub(super) fn all_cancelled(py: Python<'_>, waiters: &Slot) -> PyResult<bool> {
+pub(crate) fn all_cancelled(py: Python<'_>, waiters: &Slot) -> PyResult<bool> {
     if waiters.is_empty() {
         return Ok(true);
     }
@@ -144,7 +145,7 @@ fn all_of_these_cancelled(py: Python<'_>, waiters: &Object) -> PyResult<bool> {
 }
 
 /// Adds a new future to `waiters`, which are made when there are none yet.
-pub(super) fn join_waiters(py: Python<'_>, object: &Object, bound: &Slot, waiters: &Slot) -> PyResult<Object> {
+pub(crate) fn join_waiters(py: Python<'_>, object: &Object, bound: &Slot, waiters: &Slot) -> PyResult<Object> {
     let queue = match waiters.get() {
         Some(queue) if !queue.bind(py).is_none() => queue,
         _ => {
@@ -159,7 +160,7 @@ pub(super) fn join_waiters(py: Python<'_>, object: &Object, bound: &Slot, waiter
 }
 
 /// Takes `future` out of `waiters`.
-pub(super) fn leave_waiters(py: Python<'_>, waiters: &Slot, future: Option<&Object>) -> PyResult<()> {
+pub(crate) fn leave_waiters(py: Python<'_>, waiters: &Slot, future: Option<&Object>) -> PyResult<()> {
     let (Some(queue), Some(future)) = (waiters.get(), future) else { return Ok(()) };
     if deque::remove(py, &queue, future)? {
         return Ok(());

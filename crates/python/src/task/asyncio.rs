@@ -25,6 +25,8 @@ pub(super) struct Asyncio {
     register_eager_task: Object,
     #[cfg(all(Py_3_12, not(Py_3_14)))]
     unregister_eager_task: Object,
+    #[cfg(Py_3_14)]
+    current_task: Object,
     is_coroutine: Object,
     cancelled_error: Object,
     invalid_state_error: Object,
@@ -72,6 +74,8 @@ pub(super) fn load(py: Python<'_>) -> PyResult<()> {
         register_eager_task: function("_register_eager_task")?,
         #[cfg(all(Py_3_12, not(Py_3_14)))]
         unregister_eager_task: function("_unregister_eager_task")?,
+        #[cfg(Py_3_14)]
+        current_task: function("current_task")?,
         is_coroutine: Object::new(py.import("asyncio.coroutines")?.getattr("iscoroutine")?),
         cancelled_error: Object::new(exceptions.getattr("CancelledError")?),
         invalid_state_error: Object::new(exceptions.getattr("InvalidStateError")?),
@@ -139,6 +143,16 @@ impl Asyncio {
             return Ok(());
         }
         call(py, &self.leave_task, [event_loop.as_ptr(), task]).map(drop)
+    }
+
+    /// The task of `event_loop` that runs now.
+    #[cfg(Py_3_14)]
+    pub(super) fn running(&self, py: Python<'_>, event_loop: &Object) -> PyResult<Option<Object>> {
+        if let Some(task) = thread_state::running(event_loop.as_ptr()) {
+            return Ok(Some(task));
+        }
+        let task = call(py, &self.current_task, [event_loop.as_ptr()])?;
+        Ok((!task.bind(py).is_none()).then_some(task))
     }
 
     /// Puts `task` into the place of the task that runs now, which comes back (or `None`).

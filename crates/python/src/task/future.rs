@@ -13,6 +13,7 @@ use super::layout::{Fields, Flag, Slot, State};
 #[cfg(Py_3_14)]
 use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
+use crate::combine;
 use crate::convert::arguments::unexpected_keyword;
 use crate::heap_type::{self, fast, getter, one_argument};
 use crate::object::Object;
@@ -40,7 +41,7 @@ pub(super) fn is_native(object: *mut ffi::PyObject) -> bool {
 
 /// Whether `object` is a future or task of ours, with nothing overridden.
 #[inline]
-pub(super) fn is_ours(object: *mut ffi::PyObject) -> bool {
+pub(crate) fn is_ours(object: *mut ffi::PyObject) -> bool {
     is_exact(object) || task_type::is_exact(object)
 }
 
@@ -130,6 +131,52 @@ fn check_pending(py: Python<'_>, fields: Fields<'_>) -> PyResult<()> {
         return Err(asyncio::get(py).invalid_state(py, "invalid state"));
     }
     Ok(())
+}
+
+/// Whether a future or task of ours has ended with a value.
+#[inline]
+pub(crate) fn has_value(future: &Object) -> bool {
+    // SAFETY: callers pass futures or tasks.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    fields.state() == State::Finished && fields.peek(Slot::Exception).is_null()
+}
+
+/// The value of a future or task that has ended with one; `None` where there is no value, or the object is not ours.
+#[inline]
+pub(crate) fn take_value(future: &Object) -> Option<Object> {
+    if !is_ours(future.as_ptr()) || !has_value(future) {
+        return None;
+    }
+    // SAFETY: a future or task of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    fields.set_flag(Flag::LogTraceback, false);
+    fields.get(Slot::Result)
+}
+
+/// `future.add_done_callback(callback, context=context)` of a future or task of ours.
+pub(crate) fn add_callback(py: Python<'_>, future: &Object, callback: &Object, context: &Object) -> PyResult<()> {
+    // SAFETY: callers pass futures or tasks of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    if fields.is_pending() && fields.peek(Slot::Callback0).is_null() && fields.peek(Slot::Callbacks).is_null() {
+        let callback = fields.replace(Slot::Callback0, Some(callback.clone()));
+        let before = (callback, fields.replace(Slot::Context0, Some(context.clone())));
+        drop(before);
+        return Ok(());
+    }
+    let asyncio = asyncio::get(py);
+    let args = [future.as_ptr(), callback.as_ptr(), context.as_ptr()];
+    asyncio::call_method(py, &asyncio.names.add_done_callback, &args, Some(&asyncio.context_keyword)).map(drop)
+}
+
+/// `future.remove_done_callback(callback)` of a future or task of ours.
+pub(crate) fn remove_callback(py: Python<'_>, future: &Object, callback: &Object) -> PyResult<()> {
+    // SAFETY: callers pass futures or tasks of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    if fields.peek(Slot::Callback0).is_null() && fields.peek(Slot::Callbacks).is_null() {
+        return Ok(());
+    }
+    let name = pyo3::intern!(py, "remove_done_callback");
+    future.bind(py).call_method1(name, (callback.bind(py),)).map(drop)
 }
 
 /// Completes a future or task with a value.
@@ -230,6 +277,9 @@ fn schedule_callback(
 ) -> PyResult<()> {
     if task_type::is_exact(callback.as_ptr()) {
         return scheduling::wake(py, callback, future.as_ptr());
+    }
+    if combine::is_spared(py, &callback, future)? {
+        return Ok(());
     }
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };
     callback::schedule(py, &event_loop, &callback, future.as_ptr(), context)

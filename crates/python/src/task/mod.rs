@@ -46,8 +46,9 @@ use pyo3::types::PyType;
 use crate::object::Object;
 
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
-pub(crate) use step::{run_step, run_wakeup};
-pub(crate) use task_type::create_task;
+pub(crate) use future::is_ours;
+pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
+pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
 
 /// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.
 #[inline]

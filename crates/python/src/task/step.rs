@@ -316,7 +316,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 /// Notes in the call graph that `task` waits for `future`.
 #[cfg(Py_3_14)]
 #[inline]
-fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
     // SAFETY: callers pass futures of asyncio's layout.
@@ -334,9 +334,10 @@ fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     Ok(())
 }
 
+/// Notes that it no longer does.
 #[cfg(Py_3_14)]
 #[inline]
-fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
     // SAFETY: callers pass futures of asyncio's layout.
@@ -349,5 +350,17 @@ fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRes
         let set = unsafe { Object::from_borrowed(shown) };
         set.bind(py).cast::<PySet>()?.discard(task.bind(py))?;
     }
+    Ok(())
+}
+
+#[cfg(not(Py_3_14))]
+#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+pub(crate) fn awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
+    Ok(())
+}
+
+#[cfg(not(Py_3_14))]
+#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+pub(crate) fn no_longer_awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
     Ok(())
 }

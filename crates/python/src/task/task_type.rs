@@ -37,7 +37,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether `object` is a `ferrio.Task` and nothing derived.
 #[inline]
-pub(super) fn is_exact(object: *mut ffi::PyObject) -> bool {
+pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
     let class = unsafe { ffi::Py_TYPE(object) };
     class == TASK.load(Ordering::Relaxed)
@@ -99,6 +99,52 @@ pub(crate) fn create_task(
     }
     fill(py, &task, fields, coroutine, given)?;
     Ok(Some(task))
+}
+
+/// A task of the coroutine `coroutine`, as `loop.create_task` makes it.
+#[inline]
+pub(crate) fn spawn(py: Python<'_>, core: &LoopCore, event_loop: &Object, coroutine: &Object) -> PyResult<Object> {
+    let coroutine = [coroutine.as_ptr()];
+    // SAFETY: one positional argument, which the caller keeps.
+    let arguments = unsafe { Arguments::new(coroutine.as_ptr(), 1, null_mut()) };
+    create_task(py, core, event_loop.as_ptr(), arguments)?
+        .ok_or_else(|| PyTypeError::new_err("a coroutine was expected"))
+}
+
+/// `task._log_destroy_pending = False`
+pub(crate) fn forget_when_pending(task: &Object) {
+    // SAFETY: callers pass tasks of ours.
+    unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+}
+
+/// Whether `object` is a future or task of ours, of the loop at `event_loop`.
+#[inline]
+pub(crate) fn is_of_loop(object: *mut ffi::PyObject, event_loop: *mut ffi::PyObject) -> bool {
+    // SAFETY: a future or task of ours.
+    future::is_ours(object) && unsafe { Fields::of(object) }.peek(Slot::Loop) == event_loop
+}
+
+/// Whether the task has the fields of asyncio's C task.
+#[cfg(Py_3_14)]
+pub(crate) fn is_task(object: *mut ffi::PyObject) -> bool {
+    is_native(object)
+}
+
+#[cfg(not(Py_3_14))]
+pub(crate) fn is_task(_object: *mut ffi::PyObject) -> bool {
+    true
+}
+
+/// The task of `event_loop` that runs now, from 3.14 on, for the call graph.
+#[cfg(Py_3_14)]
+pub(crate) fn current_task(py: Python<'_>, event_loop: &Object) -> PyResult<Option<Object>> {
+    asyncio::get(py).running(py, event_loop)
+}
+
+#[cfg(not(Py_3_14))]
+#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
+pub(crate) fn current_task(_py: Python<'_>, _event_loop: &Object) -> PyResult<Option<Object>> {
+    Ok(None)
 }
 
 #[cfg(Py_3_14)]

@@ -82,6 +82,18 @@ pub(super) fn running_loop() -> Option<Object> {
     (!event_loop.is_null()).then(|| unsafe { Object::from_borrowed(event_loop) })
 }
 
+/// The running task of `event_loop`, if this thread runs that. `None`: `_asyncio` is to be asked.
+#[inline]
+pub(super) fn running(event_loop: *mut ffi::PyObject) -> Option<Object> {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || state.object(&RUNNING_LOOP) != event_loop {
+        return None;
+    }
+    let task = state.object(&RUNNING_TASK);
+    // SAFETY: a live object (invariant 1).
+    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
+}
+
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
 #[inline]
 pub(super) fn enter(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
