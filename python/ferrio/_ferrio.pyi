@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import sys
 import weakref
 from asyncio import events, transports
 from collections import deque
@@ -33,7 +34,9 @@ __all__ = [
     "SocketOperation",
     "StreamTransport",
     "Task",
+    "TaskGroupCore",
     "ThreadSafeHandle",
+    "TimeoutCore",
     "TimerHandle",
     "Waiting",
     "__version__",
@@ -216,6 +219,12 @@ class SocketOperation:
     __qualname__: str
     @property
     def cr_running(self) -> bool: ...
+    if sys.version_info >= (3, 14):
+        # From 3.14.10 on.
+        @property
+        def cr_await(self) -> Any: ...
+        @property
+        def cr_frame(self) -> None: ...
     def __await__(self) -> Self: ...
     def __next__(self) -> Future[None]: ...
     def send(self, value: Any, /) -> Future[None]: ...
@@ -294,6 +303,7 @@ class StreamTransport(transports._FlowControlMixin):
 @final
 class Coroutine:
     def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
     def send(self, value: object, /) -> Any: ...
     def throw(self, /, *args: Any, **kwargs: Any) -> Any: ...
@@ -304,6 +314,12 @@ class Coroutine:
     def __qualname__(self) -> str: ...
     @property
     def cr_running(self) -> bool: ...
+    if sys.version_info >= (3, 14):
+        # From 3.14.10 on.
+        @property
+        def cr_await(self) -> Any: ...
+        @property
+        def cr_frame(self) -> None: ...
 
 @final
 class Function:
@@ -348,6 +364,31 @@ class LockCore:
     _waiters: deque[asyncio.Future[Any]] | None
     def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
     def locked(self) -> bool: ...
+
+@disjoint_base
+class TaskGroupCore:
+    _aborting: bool
+    _base_error: BaseException | None
+    _cancel_on_enter: bool
+    _entered: bool
+    _errors: list[BaseException] | None
+    _exiting: bool
+    _loop: asyncio.AbstractEventLoop | None
+    _on_completed_fut: asyncio.Future[Any] | None
+    _parent_cancel_requested: bool
+    _parent_task: asyncio.Task[Any] | None
+    _tasks: set[asyncio.Task[Any]]
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+
+@disjoint_base
+class TimeoutCore:
+    _cancelling: int
+    _state: Any
+    _task: asyncio.Task[Any] | None
+    _timeout_handler: asyncio.Handle | None
+    _when: float | None
+    def __init__(self, when: float | None) -> None: ...
 
 @disjoint_base
 class EventCore:

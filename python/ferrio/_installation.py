@@ -22,7 +22,7 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """Make asyncio's names of its loop, of ``sleep``, ``gather``, ``wait``, locks and queues mean Ferrio's.
+    """Make asyncio's names of its loop and of what Ferrio has in place of asyncio's primitives mean Ferrio's.
 
     ``asyncio.run``, ``Runner`` and ``new_event_loop`` make Ferrio loops then. For the whole process, until
     ``uninstall()``; objects and subclasses that exist stay what they are. Calling it twice is calling it once.

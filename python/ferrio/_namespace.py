@@ -10,7 +10,7 @@ import asyncio
 import asyncio.unix_events
 from typing import Any, NamedTuple
 
-from . import _combining, _locks, _queues, _sleeping
+from . import _combining, _locks, _queues, _sleeping, _task_groups, _timeouts
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 
@@ -33,7 +33,7 @@ POLICIES = tuple(
 
 def _differing() -> tuple[Primitive, ...]:
     found = []
-    for module in (_sleeping, _combining, _locks, _queues):
+    for module in (_sleeping, _combining, _locks, _queues, _timeouts, _task_groups):
         for name in module.__all__:
             original, ours = vars(asyncio)[name], vars(module)[name]
             # Where a version's rules are others, the name means asyncio's own.

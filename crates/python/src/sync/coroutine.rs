@@ -185,6 +185,12 @@ impl State {
         }
     }
 
+    /// Goes on with another coroutine, which has begun, by raising `error` where that waits.
+    pub(super) fn throw_into(&self, py: Python<'_>, coroutine: Object, error: PyErr) -> PyResult<Step> {
+        self.iterator.set(coroutine);
+        self.advance(py, Input::Throw(error))
+    }
+
     /// Moves what it waits for on; when that has ended, goes on by the plan.
     fn advance(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
         let Some(iterator) = self.iterator.get() else {
@@ -310,6 +316,11 @@ fn generator_exit(py: Python<'_>) -> PyErr {
 /// The iterator of `future.__await__()`.
 #[inline]
 fn awaited(py: Python<'_>, future: &Object) -> PyResult<Object> {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyCoro_CheckExact(future.as_ptr()) } != 0 {
+        // It is its own iterator, to `await` too: the object that its `__await__` makes only stands for it.
+        return Ok(future.clone());
+    }
     // SAFETY: the type of a live object.
     let class = unsafe { ffi::Py_TYPE(future.as_ptr()) };
     // SAFETY: a live type.
@@ -546,6 +557,14 @@ getter!(is_running, |py, object| {
     Ok(Object::new(pyo3::types::PyBool::new(py, running).to_owned()))
 });
 
+getter!(awaits, |py, object| {
+    // SAFETY: the getter belongs to the type.
+    let state = unsafe { State::of(object) };
+    Ok(state.iterator.get().or_else(|| state.future.get()).unwrap_or_else(|| none(py)))
+});
+
+getter!(frame, |py, _object| Ok(none(py)));
+
 unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| -> PyResult<Object> {
         // SAFETY: the slot belongs to the type.
@@ -666,7 +685,12 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let base = py.get_type::<PyAny>();
     OFFSET.store(heap_type::state_offset(&base), Ordering::Relaxed);
     let doc = c"What a native coroutine function returns: a coroutine by its protocol, without a frame.";
-    let class = Builder::new(c"ferrio._ferrio.Coroutine", doc)
+    let mut builder = Builder::new(c"ferrio._ferrio.Coroutine", doc);
+    if py.version_info() >= (3, 14, 10) {
+        // A call graph passes over a coroutine without a frame; before, it would have tried to show that.
+        builder = builder.attribute(c"cr_await", awaits, None).attribute(c"cr_frame", frame, None);
+    }
+    let class = builder
         .method(heap_type::one_argument_def(c"send", send, c"Run to the next wait."))
         .method(fast_def(c"throw", throw, c"Raise an exception where it waits."))
         .method(no_arguments_def(c"close", close, c"End it with GeneratorExit where it waits."))
@@ -679,6 +703,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             (ffi::Py_tp_finalize, finalize as *mut c_void),
             (ffi::Py_tp_traverse, traverse as *mut c_void),
             (ffi::Py_tp_clear, clear as *mut c_void),
+            // What `__await__()` gives can be iterated by hand.
+            (ffi::Py_tp_iter, await_slot as *mut c_void),
             (ffi::Py_tp_iternext, next_slot as *mut c_void),
             (ffi::Py_tp_repr, repr as *mut c_void),
             (ffi::Py_am_await, await_slot as *mut c_void),

@@ -19,7 +19,7 @@ use pyo3::{ffi, intern};
 
 use super::cell::Slot;
 use super::order::{FirstIn, LastIn, Smallest};
-use super::{barrier, condition, event, lock, queue, semaphore, sleep};
+use super::{barrier, condition, event, lock, queue, semaphore, sleep, task_group, timeout, wait_for};
 use crate::combine::{gather, wait};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
@@ -65,6 +65,17 @@ const NATIVE: &[(&str, Native)] = &[
     ("PriorityQueue.get_nowait", queue::get_nowait::<Smallest>),
     ("Queue.task_done", queue::task_done),
     ("Queue.join", queue::join),
+    ("timeout", timeout::timeout),
+    ("timeout_at", timeout::timeout_at),
+    ("Timeout.reschedule", timeout::reschedule),
+    ("Timeout.__aenter__", timeout::enter),
+    ("Timeout.__aexit__", timeout::exit),
+    ("Timeout._on_timeout", timeout::on_timeout),
+    ("wait_for", wait_for::wait_for),
+    ("TaskGroup.create_task", task_group::create_task),
+    ("TaskGroup.__aenter__", task_group::enter),
+    ("TaskGroup.__aexit__", task_group::exit),
+    ("TaskGroup._on_task_done", task_group::on_task_done),
 ];
 
 unsafe extern "C" {

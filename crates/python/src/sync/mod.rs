@@ -1,4 +1,5 @@
-//! What programs wait for and with: `sleep`, locks, events, conditions, barriers, semaphores, queues.
+//! What programs wait for and with: `sleep`, locks, events, conditions, barriers, semaphores, queues, timeouts, task
+//! groups.
 //!
 //! The classes of the Python package join a core from here with asyncio's class (`class Lock(LockCore, asyncio.Lock)`): the
 //! state is native and shows under asyncio's private names, so that inherited code and whoever reads those names see the
@@ -19,9 +20,13 @@ mod lock;
 mod order;
 mod queue;
 mod receiver;
+mod running;
 mod semaphore;
 mod sleep;
 mod stop_iteration;
+mod task_group;
+mod timeout;
+mod wait_for;
 pub(crate) mod waiting;
 
 use pyo3::prelude::*;
@@ -33,6 +38,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     waiting::load(module.py())?;
     coroutine::register(module)?;
     function::register(module)?;
+    wait_for::load(module.py())?;
+    timeout::register(module)?;
+    task_group::load(module.py())?;
+    module.add_class::<task_group::TaskGroupCore>()?;
     module.add_class::<lock::LockCore>()?;
     module.add_class::<event::EventCore>()?;
     module.add_class::<condition::ConditionCore>()?;

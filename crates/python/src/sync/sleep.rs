@@ -70,7 +70,7 @@ pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option
 }
 
 /// `delay <= 0`.
-fn is_over(delay: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(super) fn is_over(delay: &Bound<'_, PyAny>) -> PyResult<bool> {
     if delay.is_exact_instance_of::<PyInt>() {
         let mut overflow = 0;
         // SAFETY: an int, and a place for the sign of one that is too large.

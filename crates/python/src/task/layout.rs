@@ -329,7 +329,7 @@ impl Fields<'_> {
         }
     }
 
-    fn cancels(self) -> c_int {
+    pub(super) fn cancels(self) -> c_int {
         let place: *mut c_int = self.at(offset_of!(TaskObject, cancels_requested));
         // SAFETY: a field of the object.
         unsafe { place.read() }

@@ -31,6 +31,7 @@
 mod asyncio;
 mod callback;
 pub(crate) mod future;
+mod group;
 mod layout;
 #[cfg(Py_3_14)]
 mod memory;
@@ -47,8 +48,13 @@ use crate::object::Object;
 
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
 pub(crate) use future::is_ours;
+#[cfg(Py_3_14)]
+pub(crate) use group::{add_awaiting, remove_awaiting};
+pub(crate) use group::{add_first_callback, cancelling, has_ended_well};
 pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
+#[cfg(Py_3_14)]
+pub(crate) use thread_state::running_task;
 
 /// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.
 #[inline]

@@ -94,6 +94,17 @@ pub(super) fn running(event_loop: *mut ffi::PyObject) -> Option<Object> {
     (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
 }
 
+/// The task that runs in this thread; `None`: none does, or `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn running_task() -> Option<Object> {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let task = State::current().object(&RUNNING_TASK);
+    // SAFETY: a live object (invariant 1).
+    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
+}
+
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
 #[inline]
 pub(super) fn enter(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {

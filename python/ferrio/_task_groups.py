@@ -1,0 +1,24 @@
+"""``TaskGroup``: asyncio's, with native state, and native while nothing in it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import _ferrio
+
+__all__ = ["TaskGroup"]
+
+if TYPE_CHECKING:
+    from asyncio import TaskGroup
+else:
+
+    class TaskGroup(_ferrio.TaskGroupCore, asyncio.TaskGroup):
+        """Tasks that are waited for together. Follows ``asyncio.TaskGroup``."""
+
+        __module__ = "ferrio.asyncio"
+
+        create_task = _ferrio.Function("TaskGroup.create_task", asyncio.TaskGroup.create_task)
+        __aenter__ = _ferrio.CoroutineFunction("TaskGroup.__aenter__", asyncio.TaskGroup.__aenter__)
+        __aexit__ = _ferrio.CoroutineFunction("TaskGroup.__aexit__", asyncio.TaskGroup.__aexit__)
+        _on_task_done = _ferrio.Function("TaskGroup._on_task_done", asyncio.TaskGroup._on_task_done)

@@ -1,0 +1,34 @@
+"""``timeout``, ``timeout_at``, ``Timeout`` and ``wait_for``: asyncio's, native while there is time left."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from . import _ferrio
+
+__all__ = ["Timeout", "timeout", "timeout_at", "wait_for"]
+
+if TYPE_CHECKING:
+    from asyncio import Timeout, timeout, timeout_at, wait_for
+else:
+
+    class Timeout(_ferrio.TimeoutCore, asyncio.Timeout):
+        """A limit of time for a block, which can be moved. Follows ``asyncio.Timeout``."""
+
+        __module__ = "ferrio.asyncio"
+
+        reschedule = _ferrio.Function("Timeout.reschedule", asyncio.Timeout.reschedule)
+        __aenter__ = _ferrio.CoroutineFunction("Timeout.__aenter__", asyncio.Timeout.__aenter__)
+        __aexit__ = _ferrio.CoroutineFunction("Timeout.__aexit__", asyncio.Timeout.__aexit__)
+        _on_timeout = _ferrio.Function("Timeout._on_timeout", asyncio.Timeout._on_timeout)
+
+    timeout = _ferrio.Function("timeout", asyncio.timeout)
+    timeout_at = _ferrio.Function("timeout_at", asyncio.timeout_at)
+
+    if sys.version_info >= (3, 12):
+        wait_for = _ferrio.CoroutineFunction("wait_for", asyncio.wait_for)
+    else:
+        # 3.11 waits by other rules: in a task of its own, without `timeout`.
+        from asyncio import wait_for
