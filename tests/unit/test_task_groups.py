@@ -270,24 +270,28 @@ def test_the_errors_of_children_and_block_come_in_the_order_of_their_happening(
 
 
 def test_a_failed_child_cancels_the_others_and_the_block(loop: asyncio.AbstractEventLoop) -> None:
-    async def block(error: Exception, waits: bool) -> None:
-        async with ours.TaskGroup() as group:
+    async def block(namespace: Any, error: Exception, waits: bool) -> None:
+        async with namespace.TaskGroup() as group:
             others.append(group.create_task(nothing(1000)))
             group.create_task(fails(error, 1))
             if waits:
                 await ours.sleep(60)
 
-    others: list[Any] = []
+    async def outcome(namespace: Any, waits: bool) -> tuple[Any, ...]:
+        error = KeyError()
+        with pytest.raises(ExceptionGroup) as raised:
+            await block(namespace, error, waits)
+        assert raised.value.exceptions == (error,)
+        return others.pop().cancelled(), current().cancelling()
 
     async def main() -> None:
-        error = KeyError()
         for waits in (True, False):
-            with pytest.raises(ExceptionGroup) as raised:
-                await block(error, waits)
-            assert raised.value.exceptions == (error,)
-            assert others.pop().cancelled()
-            assert current().cancelling() == 0
+            expected = await stdlib.create_task(outcome(stdlib, waits))
+            assert expected[0]
+            # Up to 3.12 a request stays when the block had ended.
+            assert await stdlib.create_task(outcome(ours, waits)) == expected
 
+    others: list[Any] = []
     run(loop, main())
 
 

@@ -185,10 +185,10 @@ impl State {
         }
     }
 
-    /// Goes on with another coroutine, which has begun, by raising `error` where that waits.
-    pub(super) fn throw_into(&self, py: Python<'_>, coroutine: Object, error: PyErr) -> PyResult<Step> {
+    /// Goes on as another coroutine, which has begun: what that waits for has ended, with `error` if there is one.
+    pub(super) fn go_on_in(&self, py: Python<'_>, coroutine: Object, error: Option<PyErr>) -> PyResult<Step> {
         self.iterator.set(coroutine);
-        self.advance(py, Input::Throw(error))
+        self.advance(py, error.map_or(Input::Send, Input::Throw))
     }
 
     /// Moves what it waits for on; when that has ended, goes on by the plan.

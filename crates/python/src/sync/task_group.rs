@@ -242,7 +242,7 @@ del group
 
 static ENTER: Plan = Plan { qualified_name: "TaskGroup.__aenter__", start: enter_start, resume: pass_on };
 static EXIT: Plan = Plan { qualified_name: "TaskGroup.__aexit__", start: exit_start, resume: exit_resume };
-/// Stands for the future that the group waited for, see [`interrupt`].
+/// Stands for the future that the group waited for, see [`go_on`].
 static STAND_IN: Plan =
     Plan { qualified_name: "TaskGroup.__aexit__", start: |py, _| Ok(Step::Yield(none(py))), resume: pass_on };
 
@@ -293,6 +293,10 @@ fn exit_start(py: Python<'_>, state: &State) -> PyResult<Step> {
         let given: Vec<_> = given.bind(py).cast::<PyTuple>()?.iter().collect();
         return hand_over(py, state, &original(py)?.exit, &given);
     }
+    let is_clean = owned(py, state, |group, _| Ok(group.children().is_some() && group.is_clean(py)))?;
+    if !is_clean {
+        return hand_over(py, state, &original(py)?.exit, &nothings(py));
+    }
     owned(py, state, |group, _| {
         group.exiting.set(true);
         Ok(())
@@ -313,7 +317,7 @@ fn exit_resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyRe
             })?;
             wait_for_children(py, state)
         }
-        Err(error) => interrupt(py, state, error),
+        Err(error) => go_on(py, state, Some(error)),
     }
 }
 
@@ -345,7 +349,7 @@ fn wait_for_children(py: Python<'_>, state: &State) -> PyResult<Step> {
     match next {
         Next::Wait(future) => state.wait_for(py, future),
         Next::End(result) => Ok(Step::Return(result)),
-        Next::HandOver => hand_over(py, state, &original(py)?.exit, &nothings(py)),
+        Next::HandOver => go_on(py, state, None),
     }
 }
 
@@ -354,23 +358,26 @@ fn nothings(py: Python<'_>) -> [Bound<'_, PyAny>; 3] {
     core::array::from_fn(|_| py.None().into_bound(py))
 }
 
-/// The wait for the children ends with `error`: asyncio's own `__aexit__` goes on from there.
+/// A wait for the children has ended, with `error` if there is one: asyncio's own `__aexit__` goes on from there.
 ///
-/// It is brought to the place where it waits, which it reaches only while there are children and does nothing on the way
-/// to: for that one step, something stands for the children and for the future, both of which may have ended since.
-fn interrupt(py: Python<'_>, state: &State, error: PyErr) -> PyResult<Step> {
+/// It is brought to the place where it waits, which it reaches only while there are children. For that one step,
+/// something stands for the children and for the future, both of which may have ended since, and the group looks as it
+/// did when the block ended: nobody had asked the parent to end.
+fn go_on(py: Python<'_>, state: &State, error: Option<PyErr>) -> PyResult<Step> {
     let owner = state.owner.take().unwrap_or_else(|| none(py));
     let group = owner.bind(py).cast::<TaskGroupCore>()?.get();
     let [class, value, traceback] = nothings(py);
     let coroutine = original(py)?.exit.bind(py).call1((owner.bind(py), class, value, traceback))?;
-    let before = (group.tasks.take(), group.completed.take());
+    let before = (group.tasks.take(), group.completed.take(), group.parent_cancel_requested.get());
     group.tasks.set(Object::new(PySet::new(py, [py.None()])?));
     group.completed.set(coroutine::make(py, &STAND_IN, none(py), None)?);
+    group.parent_cancel_requested.set(false);
     let stepped = coroutine.call_method1(intern!(py, "send"), (py.None(),));
     group.tasks.set(before.0.unwrap_or_else(|| none(py)));
     group.completed.set(before.1.unwrap_or_else(|| none(py)));
+    group.parent_cancel_requested.set(before.2);
     stepped?;
-    state.throw_into(py, Object::new(coroutine), error)
+    state.go_on_in(py, Object::new(coroutine), error)
 }
 
 /// `__aenter__(self)`.
