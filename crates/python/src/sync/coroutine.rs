@@ -634,9 +634,8 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     }
     // SAFETY: a tracked object.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
-    if state.phase.get() != Phase::Done {
-        state.end();
-    }
+    // One that never began has been finalized, and still holds what it was given.
+    state.end();
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
     let keeps = is_plain
