@@ -50,6 +50,14 @@ impl Timer {
         }
     }
 
+    /// The handle that was shown for the `sleep` of `sleeping`.
+    fn shown_for(&self, sleeping: &Object) -> Option<&Object> {
+        match self {
+            Self::Sleep { future, shown } if future.as_ptr() == sleeping.as_ptr() => shown.get().map(TimerRef::object),
+            _ => None,
+        }
+    }
+
     /// Takes the handle that is there for its future, and shows it from now on.
     fn show(&self, handles: &mut HashMap<*mut ffi::PyObject, TimerRef>) {
         if let Self::Sleep { future, shown } = self
@@ -86,9 +94,16 @@ impl LoopCore {
         self.show_sleeps_of(py, event_loop, |_| true).map(drop)
     }
 
-    /// Takes the timer of a `sleep` that ended before its time. Its future is still pending, and others may have it.
+    /// Takes the timer of a `sleep` that ended before its time. Its future is still pending, and others may have it, the
+    /// handle among them that was shown.
     pub(crate) fn cancel_sleep(&self, py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<()> {
-        for handle in self.show_sleeps_of(py, event_loop, |each| each.as_ptr() == future.as_ptr())? {
+        let mut handles: Vec<Object> = self.with_reactor(py, |reactor| {
+            reactor.timers.iter().filter_map(|(_, timer)| timer.shown_for(future).cloned()).collect()
+        });
+        if handles.is_empty() {
+            handles = self.show_sleeps_of(py, event_loop, |each| each.as_ptr() == future.as_ptr())?;
+        }
+        for handle in handles {
             handle.bind(py).call_method0(intern!(py, "cancel"))?;
         }
         Ok(())
