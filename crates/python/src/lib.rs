@@ -12,6 +12,7 @@ mod heap_type;
 mod object;
 mod pipe;
 mod sock;
+mod stop_iteration;
 mod sync;
 mod task;
 mod trampoline;

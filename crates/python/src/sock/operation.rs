@@ -35,6 +35,7 @@ use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def,
 };
 use crate::object::Object;
+use crate::stop_iteration;
 use crate::trampoline::{self, none};
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -266,15 +267,10 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| match step(py, object)? {
         Step::Yield(waiter) => Ok(waiter.into_ptr()),
         Step::Return(result) if result.bind(py).is_none() => Ok(null_mut()),
-        // SAFETY: a live object.
-        Step::Return(result) if unsafe { ffi::PyBytes_CheckExact(result.as_ptr()) } != 0 => {
-            // SAFETY: set when the interpreter started.
-            let class = unsafe { ffi::PyExc_StopIteration };
-            // SAFETY: a live class and a live object, from which the interpreter makes the exception.
-            unsafe { ffi::PyErr_SetObject(class, result.as_ptr()) };
+        Step::Return(result) => {
+            stop_iteration::raise(py, result);
             Ok(null_mut())
         }
-        Step::Return(result) => Err(stop(py, &result)),
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::run(null_mut(), body) }

@@ -29,10 +29,10 @@ use pyo3::{ffi, intern};
 
 use super::cell::{Plain, Slot};
 use super::receiver::{self, Core};
-use super::stop_iteration;
 use crate::guarded::Guarded;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::object::Object;
+use crate::stop_iteration;
 use crate::task::future;
 use crate::trampoline::{self, none};
 

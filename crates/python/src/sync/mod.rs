@@ -23,7 +23,6 @@ mod receiver;
 mod running;
 mod semaphore;
 mod sleep;
-mod stop_iteration;
 mod task_group;
 mod timeout;
 mod wait_for;

@@ -12,7 +12,7 @@ use crate::object::Object;
 
 /// Makes `StopIteration(value)` the current exception.
 #[inline]
-pub(super) fn raise(py: Python<'_>, value: Object) {
+pub(crate) fn raise(py: Python<'_>, value: Object) {
     if let Err(error) = make(py, value) {
         error.restore(py);
     }
