@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import types
+import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 import ferrio
 
-from .loops import LIMIT_S, ferrio_only, run, turn
+from .loops import LIMIT_S, ferrio_only, new_loop, run, turn
 from .test_native_futures import grown
 
 eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from 3.12 on")
@@ -605,6 +606,110 @@ def test_tasks_leak_nothing(loop: asyncio.AbstractEventLoop) -> None:
 
     for make in (nothing, spawn, cancel, fail, share):
         assert grown(runs(make), 500) < 250, make.__name__
+
+
+class Marked:
+    """An object to be looked at from a distance."""
+
+
+async def spin(*_held: Any) -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_forgotten_loop_is_collected_with_the_tasks_that_are_ready(begins: bool) -> None:
+    loop = new_loop()
+    loop.set_exception_handler(lambda *_: None)
+    marked = Marked()
+
+    async def main(*held: Any) -> None:
+        tasks: list[asyncio.Task[None]] = []
+        # Each has itself, its loop and the mark in its coroutine.
+        tasks.extend(asyncio.create_task(spin(tasks, *held)) for _ in range(3))
+        if begins:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(main(loop, marked))
+    seen = weakref.ref(marked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del loop, marked
+        gc.collect()
+    assert seen() is None
+
+
+def test_a_task_that_waits_in_a_cycle_is_collected(loop: asyncio.AbstractEventLoop) -> None:
+    marked = Marked()
+    seen = weakref.ref(marked)
+
+    async def wait(held: list[Any]) -> None:
+        held.append(loop.create_future())
+        await held[-1]
+
+    async def main(marked: Marked) -> None:
+        held: list[Any] = [marked]
+        held.append(asyncio.create_task(wait(held)))
+        held[-1]._log_destroy_pending = False
+        await asyncio.sleep(0)
+
+    run(loop, main(marked))
+    del marked
+    turn(loop)
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_task_that_has_ended_in_a_cycle_is_collected(loop: asyncio.AbstractEventLoop) -> None:
+    marked = Marked()
+    seen = weakref.ref(marked)
+
+    async def end(held: list[Any], how: str) -> list[Any]:
+        if how == "late":
+            await asyncio.sleep(0)
+        if how == "error":
+            error = KeyError(held)
+            raise error
+        return held
+
+    async def main(marked: Marked) -> None:
+        for how in ("at once", "late", "error", "cancelled"):
+            held: list[Any] = [marked]
+            held.append(asyncio.create_task(end(held, how)))
+            if how == "cancelled":
+                held[-1].cancel(held)
+            await asyncio.wait(held[1:])
+            if how == "error":
+                held[-1].exception()
+
+    run(loop, main(marked))
+    del marked
+    turn(loop)
+    gc.collect()
+    assert seen() is None
+
+
+@ferrio_only
+def test_a_collection_in_the_middle_of_a_burst_takes_nothing_away(loop: asyncio.AbstractEventLoop) -> None:
+    ended: list[int] = []
+
+    async def child(number: int) -> None:
+        await asyncio.sleep(0)
+        gc.collect()
+        ended.append(number)
+
+    async def main() -> None:
+        for number in range(100):
+            # Nobody but the loop has the task.
+            asyncio.create_task(child(number))  # noqa: RUF006 - that is the point
+            if number % 10 == 0:
+                gc.collect()
+        while len(ended) < 100:
+            await asyncio.sleep(0)
+
+    run(loop, main())
+    assert ended == list(range(100))
 
 
 def test_cycles_of_task_future_and_coroutine_are_collected(

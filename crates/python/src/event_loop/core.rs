@@ -183,7 +183,6 @@ impl LoopCore {
     }
 
     /// Whether a thread runs the loop.
-    #[cfg(Py_3_12)]
     pub(crate) fn is_turning(&self) -> bool {
         self.flags.thread.load(Ordering::Relaxed) != 0
     }
@@ -428,6 +427,7 @@ impl LoopCore {
     /// Lets go of every entry and every descriptor: the end of the loop.
     pub(super) fn release_everything(&self, py: Python<'_>) {
         self.take_inbox(py);
+        self.show_tasks(py);
         let released = self.reactor.with(py, |reactor| {
             // First: in a forked child the registrations are the parent's as well, and stay.
             reactor.backend.close();

@@ -31,12 +31,27 @@ enum Found {
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
     pub(super) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
-        loop {
-            self.run_once(py)?;
-            if self.flags.stopping.get() {
-                return Ok(());
+        let outcome = loop {
+            if let Err(error) = self.run_once(py) {
+                break Err(error);
             }
-        }
+            if self.flags.stopping.get() {
+                break Ok(());
+            }
+        };
+        self.show_tasks(py);
+        outcome
+    }
+
+    /// Shows the tasks that are ready to the collector: nobody runs the loop any more, which may become garbage with them.
+    pub(super) fn show_tasks(&self, py: Python<'_>) {
+        self.with_reactor(py, |reactor| {
+            for entry in reactor.ready.iter() {
+                if let Entry::Step { task, .. } | Entry::Wakeup { task, .. } = entry {
+                    task::collected::from_now_on(task);
+                }
+            }
+        });
     }
 
     /// One turn.

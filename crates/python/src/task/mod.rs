@@ -30,6 +30,7 @@
 
 mod asyncio;
 mod callback;
+pub(crate) mod collected;
 pub(crate) mod future;
 mod group;
 mod layout;

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
 use super::layout::{Fields, Flag, Slot, State};
-use super::{future, scheduling};
+use super::{collected, future, scheduling};
 use crate::event_loop::LoopCore;
 use crate::handle::{self, context};
 use crate::object::Object;
@@ -136,8 +136,16 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     };
     drop(coroutine);
     match sent {
-        Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
+        Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
+            // A bare yield: one turn of the loop.
+            scheduling::step(py, task.as_ptr(), None)
+        }
+        Ok(Sent::Yielded(result)) => {
+            collected::from_now_on(task);
+            wait_for(py, asyncio, task, fields, result)
+        }
         Ok(Sent::Returned(result)) => {
+            collected::from_now_on(task);
             if fields.flag(Flag::MustCancel) {
                 // It was cancelled right before it returned.
                 fields.set_flag(Flag::MustCancel, false);
@@ -146,7 +154,10 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
                 future::set_result(py, task, result)
             }
         }
-        Err(error) => raised(py, asyncio, task, fields, error),
+        Err(error) => {
+            collected::from_now_on(task);
+            raised(py, asyncio, task, fields, error)
+        }
     }
 }
 
@@ -207,10 +218,6 @@ fn repr(py: Python<'_>, object: &Object) -> PyResult<String> {
 
 /// Arranges for `task` to go on when `result`, which its coroutine has yielded, allows it.
 fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, result: Object) -> PyResult<()> {
-    if result.bind(py).is_none() {
-        // A bare yield: one turn of the loop.
-        return scheduling::step(py, task.as_ptr(), None);
-    }
     if result.as_ptr() == task.as_ptr() {
         let text = format!("Task cannot await on itself: {}", repr(py, task)?);
         return fail_soon(py, task, text);

@@ -14,7 +14,7 @@ use super::layout::{Fields, Flag, Habits, Slot};
 use super::memory;
 #[cfg(Py_3_12)]
 use super::step;
-use super::{asyncio, future, scheduling};
+use super::{asyncio, collected, future, scheduling};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::LoopCore;
 use crate::handle::context;
@@ -200,6 +200,7 @@ fn fill(
         return start_eagerly(py, asyncio, task, fields);
     }
     scheduling::step(py, task.as_ptr(), None)?;
+    collected::when_it_waits(py, task, fields);
     asyncio.register(py, task.as_ptr())
 }
 
