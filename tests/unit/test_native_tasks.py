@@ -696,7 +696,7 @@ def test_a_collection_in_the_middle_of_a_burst_takes_nothing_away(loop: asyncio.
 
     async def child(number: int) -> None:
         await asyncio.sleep(0)
-        gc.collect()
+        gc.collect(0)
         ended.append(number)
 
     async def main() -> None:
