@@ -302,6 +302,8 @@ impl Backend for EpollBackend {
         let attached = place.attached.as_ref().filter(|attached| attached.key == key && attached.is_registered())?;
         let fd = borrow(attached.fd);
         // What is registered cannot be added: the cheapest question that the kernel answers about a number and a file.
+        // A stray registration (see the module) answers for its file as well: told apart are files that were never registered
+        // under this number.
         let outcome = self.epoll.add(fd, data(key.slot(), place.serial), attached.registered().flags());
         if outcome.is_ok() {
             let _ = self.epoll.delete(fd);
