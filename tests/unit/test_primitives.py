@@ -1219,3 +1219,23 @@ def test_waiting_keeps_no_references(loop: asyncio.AbstractEventLoop) -> None:
         assert after == before
 
     run(loop, main())
+
+
+@ferrio_only
+def test_a_method_that_another_class_borrows_runs_natively_where_it_was_first(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    class Borrower(stdlib.Lock):
+        acquire = ours.Lock.__dict__["acquire"]
+
+    async def main() -> None:
+        borrower = Borrower()
+        waiting = borrower.acquire()
+        assert inspect.iscoroutine(waiting)  # asyncio's, for whose state it is
+        assert await waiting
+        assert borrower.locked()
+        lent = ours.Lock().acquire()
+        assert not inspect.iscoroutine(lent)
+        assert await lent
+
+    run(loop, main())

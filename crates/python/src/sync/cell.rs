@@ -2,9 +2,9 @@
 
 use core::cell::Cell;
 
-use pyo3::PyTraverseError;
-use pyo3::PyVisit;
 use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::object::Object;
 
@@ -67,6 +67,11 @@ impl Slot {
     #[inline]
     pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
+    }
+
+    /// Puts `value` in; `None` leaves nothing there.
+    pub(crate) fn set_or_empty(&self, value: Bound<'_, PyAny>) {
+        if value.is_none() { drop(self.take()) } else { self.set(Object::new(value)) }
     }
 
     /// The address of what is in it; null for nothing.

@@ -360,7 +360,33 @@ pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
 /// Makes a coroutine that has not begun.
 #[inline]
 pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
-    let Some(object) = IDLE.take() else { return make_new(py, plan, owner, item) };
+    match IDLE.take() {
+        Some(object) => Ok(begin_again(object, plan, owner, item)),
+        None => make_new(py, plan, owner, item),
+    }
+}
+
+/// [`make`] for a slot: null with an exception.
+///
+/// # Safety
+/// Called by CPython, so by an attached thread.
+#[inline]
+pub(super) unsafe fn make_in_slot(
+    py: Python<'_>,
+    plan: &'static Plan,
+    owner: Object,
+    item: Option<Object>,
+) -> *mut ffi::PyObject {
+    match IDLE.take() {
+        Some(object) => begin_again(object, plan, owner, item).into_ptr(),
+        // SAFETY: passed on to the caller.
+        None => unsafe { trampoline::object(|_| make_new(py, plan, owner, item)) },
+    }
+}
+
+/// Makes a coroutine that has ended one that has not begun.
+#[inline]
+fn begin_again(object: Object, plan: &'static Plan, owner: Object, item: Option<Object>) -> Object {
     // SAFETY: a whole coroutine, which has ended and holds nothing.
     let state = unsafe { State::of(object.as_ptr()) };
     state.plan.set(plan);
@@ -370,10 +396,11 @@ pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Opt
     if let Some(item) = item {
         state.item.set(item);
     }
-    Ok(object)
+    object
 }
 
 /// [`make`], of memory.
+#[cold]
 fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
     let class = CLASS.load(Ordering::Relaxed);
     let memory = FREED.with(py, Vec::pop);

@@ -5,10 +5,10 @@ use pyo3::types::PyBool;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
-use super::receiver::{self, impl_core};
+use super::coroutine::{Plan, State, Step};
+use super::function::CoroutineMethod;
+use super::receiver::impl_core;
 use super::{deque, waiting};
-use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
 
@@ -110,7 +110,9 @@ impl EventCore {
 
 impl_core!(EventCore);
 
-static WAIT: Plan = Plan { qualified_name: "Event.wait", start, resume };
+static WAIT_PLAN: Plan = Plan { qualified_name: "Event.wait", start, resume };
+
+pub(super) const WAIT: CoroutineMethod = CoroutineMethod::of(&WAIT_PLAN, 0);
 
 fn yes(py: Python<'_>) -> Step {
     Step::Return(Object::new(PyBool::new(py, true).to_owned()))
@@ -130,12 +132,4 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
     let event = state.receiver::<EventCore>(py)?;
     waiting::leave_waiters(py, &event.waiters, state.future.get().as_ref())?;
     outcome.map(|_| yes(py))
-}
-
-pub(super) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    receiver::core_of::<EventCore>(py, &owner)?;
-    coroutine::make(py, &WAIT, owner, None).map(Some)
 }

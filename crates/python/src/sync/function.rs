@@ -18,6 +18,7 @@ use pyo3::types::PyType;
 use pyo3::{ffi, intern};
 
 use super::cell::Slot;
+use super::coroutine::{self, Plan};
 use super::order::{FirstIn, LastIn, Smallest};
 use super::{barrier, condition, event, lock, queue, semaphore, sleep, task_group, timeout, wait_for};
 use crate::combine::{gather, wait};
@@ -26,56 +27,127 @@ use crate::heap_type::{self, Builder, getter};
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
-/// Runs a call; `None` hands it to asyncio's function.
-pub(super) type Native = for<'py> fn(Python<'py>, Arguments<'_>) -> PyResult<Option<Object>>;
+/// What stands for a function of asyncio's.
+#[derive(Clone, Copy)]
+enum Native {
+    /// Runs a call; `None` hands it to asyncio's function.
+    Call(for<'py> fn(Python<'py>, Arguments<'_>) -> PyResult<Option<Object>>),
+    /// Makes a coroutine of a call that fits.
+    Method(CoroutineMethod),
+}
+
+/// A coroutine method that does nothing before its coroutine begins.
+#[derive(Clone, Copy)]
+pub(super) struct CoroutineMethod {
+    pub(super) plan: &'static Plan,
+    /// How many arguments it takes besides the object, by position.
+    pub(super) takes: usize,
+    /// Whether the coroutine keeps the first of them.
+    pub(super) keeps: bool,
+    /// Whether the native code is for this object.
+    pub(super) fits: fn(Python<'_>, &Object) -> bool,
+}
+
+impl CoroutineMethod {
+    /// A method for every object of its class, that needs none of its arguments.
+    pub(super) const fn of(plan: &'static Plan, takes: usize) -> Self {
+        Self { plan, takes, keeps: false, fits: |_, _| true }
+    }
+
+    /// The coroutine of a call, null with an exception; `None` when the call does not fit.
+    ///
+    /// # Safety
+    /// Called by CPython, so by an attached thread.
+    #[inline]
+    unsafe fn call(&self, arguments: Arguments<'_>) -> Option<*mut ffi::PyObject> {
+        let (&[object, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else {
+            return None;
+        };
+        // SAFETY: passed on to the caller.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: an argument of the call under way.
+        let object = unsafe { Object::from_borrowed(object) };
+        if rest.len() != self.takes || !(self.fits)(py, &object) {
+            return None;
+        }
+        let kept = rest.first().filter(|_| self.keeps);
+        // SAFETY: an argument of the call under way.
+        let item = kept.map(|&item| unsafe { Object::from_borrowed(item) });
+        // SAFETY: passed on to the caller.
+        Some(unsafe { coroutine::make_in_slot(py, self.plan, object, item) })
+    }
+}
+
+impl Native {
+    /// The result of a call, null with an exception; `None` hands it to asyncio's function.
+    ///
+    /// # Safety
+    /// Called by CPython, so by an attached thread.
+    #[inline]
+    unsafe fn call(self, arguments: Arguments<'_>) -> Option<*mut ffi::PyObject> {
+        match self {
+            Self::Method(method) => {
+                // SAFETY: passed on to the caller.
+                unsafe { method.call(arguments) }
+            }
+            Self::Call(function) => {
+                let body = |py: Python<'_>| function(py, arguments).map(|result| result.map(Object::into_ptr));
+                // SAFETY: passed on to the caller.
+                unsafe { trampoline::run(Some(null_mut()), body) }
+            }
+        }
+    }
+}
+
+use Native::{Call, Method};
 
 /// The native functions, by asyncio's qualified names.
 const NATIVE: &[(&str, Native)] = &[
-    ("gather", gather::gather),
-    ("wait", wait::wait),
-    ("sleep", sleep::sleep),
-    ("Lock.acquire", lock::acquire),
-    ("Lock.release", lock::release),
-    ("Lock.__aenter__", lock::enter),
-    ("Lock.__aexit__", lock::exit),
-    ("Event.wait", event::wait),
-    ("Condition.__aenter__", condition::enter),
-    ("Condition.__aexit__", condition::exit),
-    ("Condition.wait", condition::wait),
-    ("Condition.wait_for", condition::wait_for),
-    ("Condition.notify", condition::notify),
-    ("Condition.notify_all", condition::notify_all),
-    ("Barrier.wait", barrier::wait),
-    ("Barrier.__aenter__", barrier::enter),
-    ("Semaphore.acquire", semaphore::acquire),
-    ("Semaphore.release", semaphore::release),
-    ("Semaphore.__aenter__", semaphore::enter),
-    ("Semaphore.__aexit__", semaphore::exit),
-    ("Queue.put", queue::put::<FirstIn>),
-    ("Queue.get", queue::get::<FirstIn>),
-    ("Queue.put_nowait", queue::put_nowait::<FirstIn>),
-    ("Queue.get_nowait", queue::get_nowait::<FirstIn>),
-    ("LifoQueue.put", queue::put::<LastIn>),
-    ("LifoQueue.get", queue::get::<LastIn>),
-    ("LifoQueue.put_nowait", queue::put_nowait::<LastIn>),
-    ("LifoQueue.get_nowait", queue::get_nowait::<LastIn>),
-    ("PriorityQueue.put", queue::put::<Smallest>),
-    ("PriorityQueue.get", queue::get::<Smallest>),
-    ("PriorityQueue.put_nowait", queue::put_nowait::<Smallest>),
-    ("PriorityQueue.get_nowait", queue::get_nowait::<Smallest>),
-    ("Queue.task_done", queue::task_done),
-    ("Queue.join", queue::join),
-    ("timeout", timeout::timeout),
-    ("timeout_at", timeout::timeout_at),
-    ("Timeout.reschedule", timeout::reschedule),
-    ("Timeout.__aenter__", timeout::enter),
-    ("Timeout.__aexit__", timeout::exit),
-    ("Timeout._on_timeout", timeout::on_timeout),
-    ("wait_for", wait_for::wait_for),
-    ("TaskGroup.create_task", task_group::create_task),
-    ("TaskGroup.__aenter__", task_group::enter),
-    ("TaskGroup.__aexit__", task_group::exit),
-    ("TaskGroup._on_task_done", task_group::on_task_done),
+    ("gather", Call(gather::gather)),
+    ("wait", Call(wait::wait)),
+    ("sleep", Call(sleep::sleep)),
+    ("Lock.acquire", Method(lock::ACQUIRE)),
+    ("Lock.release", Call(lock::release)),
+    ("Lock.__aenter__", Method(lock::ENTER)),
+    ("Lock.__aexit__", Method(lock::EXIT)),
+    ("Event.wait", Method(event::WAIT)),
+    ("Condition.__aenter__", Call(condition::enter)),
+    ("Condition.__aexit__", Call(condition::exit)),
+    ("Condition.wait", Call(condition::wait)),
+    ("Condition.wait_for", Call(condition::wait_for)),
+    ("Condition.notify", Call(condition::notify)),
+    ("Condition.notify_all", Call(condition::notify_all)),
+    ("Barrier.wait", Call(barrier::wait)),
+    ("Barrier.__aenter__", Call(barrier::enter)),
+    ("Semaphore.acquire", Method(semaphore::ACQUIRE)),
+    ("Semaphore.release", Call(semaphore::release)),
+    ("Semaphore.__aenter__", Method(semaphore::ENTER)),
+    ("Semaphore.__aexit__", Method(semaphore::EXIT)),
+    ("Queue.put", Method(queue::put::<FirstIn>())),
+    ("Queue.get", Method(queue::get::<FirstIn>())),
+    ("Queue.put_nowait", Call(queue::put_nowait::<FirstIn>)),
+    ("Queue.get_nowait", Call(queue::get_nowait::<FirstIn>)),
+    ("LifoQueue.put", Method(queue::put::<LastIn>())),
+    ("LifoQueue.get", Method(queue::get::<LastIn>())),
+    ("LifoQueue.put_nowait", Call(queue::put_nowait::<LastIn>)),
+    ("LifoQueue.get_nowait", Call(queue::get_nowait::<LastIn>)),
+    ("PriorityQueue.put", Method(queue::put::<Smallest>())),
+    ("PriorityQueue.get", Method(queue::get::<Smallest>())),
+    ("PriorityQueue.put_nowait", Call(queue::put_nowait::<Smallest>)),
+    ("PriorityQueue.get_nowait", Call(queue::get_nowait::<Smallest>)),
+    ("Queue.task_done", Call(queue::task_done)),
+    ("Queue.join", Method(queue::JOIN)),
+    ("timeout", Call(timeout::timeout)),
+    ("timeout_at", Call(timeout::timeout_at)),
+    ("Timeout.reschedule", Call(timeout::reschedule)),
+    ("Timeout.__aenter__", Call(timeout::enter)),
+    ("Timeout.__aexit__", Call(timeout::exit)),
+    ("Timeout._on_timeout", Call(timeout::on_timeout)),
+    ("wait_for", Call(wait_for::wait_for)),
+    ("TaskGroup.create_task", Call(task_group::create_task)),
+    ("TaskGroup.__aenter__", Call(task_group::enter)),
+    ("TaskGroup.__aexit__", Call(task_group::exit)),
+    ("TaskGroup._on_task_done", Call(task_group::on_task_done)),
 ];
 
 unsafe extern "C" {
@@ -163,12 +235,9 @@ unsafe extern "C" fn call(
     if fits {
         // SAFETY: the three are as CPython passed them, and are used during this call only.
         let arguments = unsafe { Arguments::new(values, positional, keywords) };
-        let body = |py: Python<'_>| (state.native)(py, arguments);
         // SAFETY: CPython calls this on an attached thread.
-        match unsafe { trampoline::run(Some(None), |py| body(py).map(|result| result.map(Some))) } {
-            Some(Some(result)) => return result.into_ptr(),
-            Some(None) => return null_mut(),
-            None => {}
+        if let Some(result) = unsafe { state.native.call(arguments) } {
+            return result;
         }
     }
     let wrapped = state.wrapped.get();
@@ -309,8 +378,11 @@ heap_type::fast!(set_name, |py, object, arguments| {
     };
     // SAFETY: the method belongs to the two types.
     let state = unsafe { State::of(object) };
-    // SAFETY: an argument of the call under way.
-    state.owner.set(unsafe { Object::from_borrowed(owner) });
+    // A second class that has it is not the one whose state the native code knows.
+    if state.owner.is_empty() {
+        // SAFETY: an argument of the call under way.
+        state.owner.set(unsafe { Object::from_borrowed(owner) });
+    }
     Ok(none(py))
 });
 

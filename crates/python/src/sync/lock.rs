@@ -9,7 +9,8 @@ use pyo3::types::PyBool;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
+use super::coroutine::{Plan, State, Step};
+use super::function::CoroutineMethod;
 use super::receiver::{self, impl_core};
 use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
@@ -56,7 +57,7 @@ impl LockCore {
 
     #[setter(_waiters)]
     fn set_waiters(&self, value: Bound<'_, PyAny>) {
-        self.waiters.set(Object::new(value));
+        self.waiters.set_or_empty(value);
     }
 
     #[getter]
@@ -138,17 +139,21 @@ impl LockCore {
     }
 }
 
-static ACQUIRE: Plan = Plan {
+static ACQUIRE_PLAN: Plan = Plan {
     qualified_name: "Lock.acquire",
     start: |py, state| start(py, state, true),
     resume: |py, state, outcome| resume(py, state, outcome, true),
 };
-static ENTER: Plan = Plan {
+static ENTER_PLAN: Plan = Plan {
     qualified_name: "Lock.__aenter__",
     start: |py, state| start(py, state, false),
     resume: |py, state, outcome| resume(py, state, outcome, false),
 };
-static EXIT: Plan = Plan { qualified_name: "Lock.__aexit__", start: start_exit, resume: resume_exit };
+static EXIT_PLAN: Plan = Plan { qualified_name: "Lock.__aexit__", start: start_exit, resume: resume_exit };
+
+pub(super) const ACQUIRE: CoroutineMethod = CoroutineMethod::of(&ACQUIRE_PLAN, 0);
+pub(super) const ENTER: CoroutineMethod = CoroutineMethod::of(&ENTER_PLAN, 0);
+pub(super) const EXIT: CoroutineMethod = CoroutineMethod::of(&EXIT_PLAN, 3);
 
 fn taken(py: Python<'_>, tells: bool) -> Step {
     Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
@@ -179,30 +184,6 @@ pub(super) fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step
 pub(super) fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
     let lock = state.receiver::<LockCore>(py)?;
     lock.end_wait(py, state, outcome).map(|()| taken(py, tells))
-}
-
-/// A coroutine for a method that takes `count` arguments besides the lock.
-fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: usize) -> PyResult<Option<Object>> {
-    let given = arguments.positional();
-    if given.len() != 1 + count || !arguments.has_no_keywords() {
-        return Ok(None);
-    }
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(given[0]) };
-    receiver::core_of::<LockCore>(py, &owner)?;
-    coroutine::make(py, plan, owner, None).map(Some)
-}
-
-pub(super) fn acquire(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &ACQUIRE, 0)
-}
-
-pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &ENTER, 0)
-}
-
-pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &EXIT, 3)
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {

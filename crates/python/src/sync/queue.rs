@@ -10,8 +10,9 @@ use pyo3::types::PyInt;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
+use super::coroutine::{Plan, State, Step};
 use super::event::EventCore;
+use super::function::CoroutineMethod;
 use super::order::{Items, Order};
 use super::receiver::{self, impl_core};
 use super::{deque, waiting};
@@ -266,11 +267,25 @@ pub(super) const fn get_plan<O: Order>() -> Plan {
     Plan { qualified_name: "Queue.get", start: start_get::<O>, resume: resume_get::<O> }
 }
 
-static JOIN: Plan = Plan {
+static JOIN_PLAN: Plan = Plan {
     qualified_name: "Queue.join",
     start: start_join,
     resume: |py, _, outcome| outcome.map(|_| Step::Return(none(py))),
 };
+
+fn is_native<O: Order>(py: Python<'_>, object: &Object) -> bool {
+    receiver::core_of::<QueueCore>(py, object).is_ok_and(QueueCore::is_native::<O>)
+}
+
+pub(super) const fn put<O: Order>() -> CoroutineMethod {
+    CoroutineMethod { plan: O::PUT, takes: 1, keeps: true, fits: is_native::<O> }
+}
+
+pub(super) const fn get<O: Order>() -> CoroutineMethod {
+    CoroutineMethod { fits: is_native::<O>, ..CoroutineMethod::of(O::GET, 0) }
+}
+
+pub(super) const JOIN: CoroutineMethod = CoroutineMethod::of(&JOIN_PLAN, 0);
 
 fn start_put<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
     let queue = state.receiver::<QueueCore>(py)?;
@@ -328,24 +343,6 @@ fn receiver<'a>(arguments: &Arguments<'a>) -> Option<(Object, &'a [*mut pyo3::ff
     Some((unsafe { Object::from_borrowed(owner) }, rest))
 }
 
-pub(super) fn put<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, &[item])) = receiver(&arguments) else { return Ok(None) };
-    if !receiver::core_of::<QueueCore>(py, &owner)?.is_native::<O>() {
-        return Ok(None);
-    }
-    // SAFETY: an argument of the call under way.
-    let item = unsafe { Object::from_borrowed(item) };
-    coroutine::make(py, O::PUT, owner, Some(item)).map(Some)
-}
-
-pub(super) fn get<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
-    if !receiver::core_of::<QueueCore>(py, &owner)?.is_native::<O>() {
-        return Ok(None);
-    }
-    coroutine::make(py, O::GET, owner, None).map(Some)
-}
-
 pub(super) fn put_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some((owner, &[item])) = receiver(&arguments) else { return Ok(None) };
     let queue = receiver::core_of::<QueueCore>(py, &owner)?;
@@ -371,10 +368,4 @@ pub(super) fn task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Op
     let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
     receiver::core_of::<QueueCore>(py, &owner)?.finish_one(py)?;
     Ok(Some(none(py)))
-}
-
-pub(super) fn join(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
-    receiver::core_of::<QueueCore>(py, &owner)?;
-    coroutine::make(py, &JOIN, owner, None).map(Some)
 }

@@ -11,7 +11,8 @@ use pyo3::types::{PyBool, PyInt};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
+use super::coroutine::{Plan, State, Step};
+use super::function::CoroutineMethod;
 use super::receiver::{self, impl_core};
 use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
@@ -72,7 +73,7 @@ impl SemaphoreCore {
 
     #[setter(_waiters)]
     fn set_waiters(&self, value: Bound<'_, PyAny>) {
-        self.waiters.set(Object::new(value));
+        self.waiters.set_or_empty(value);
     }
 
     #[getter]
@@ -129,21 +130,34 @@ impl SemaphoreCore {
 
 impl_core!(SemaphoreCore);
 
-static ACQUIRE: Plan = Plan {
+static ACQUIRE_PLAN: Plan = Plan {
     qualified_name: "Semaphore.acquire",
     start: |py, state| start(py, state, true),
     resume: |py, state, outcome| resume(py, state, outcome, true),
 };
-static ENTER: Plan = Plan {
+static ENTER_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aenter__",
     start: |py, state| start(py, state, false),
     resume: |py, state, outcome| resume(py, state, outcome, false),
 };
-static EXIT: Plan = Plan {
+static EXIT_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aexit__",
     start: |py, state| state.receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(none(py))),
     resume: |_, _, outcome| outcome.map(Step::Return),
 };
+
+/// A coroutine method of a semaphore that counts plainly.
+const fn method(plan: &'static Plan, takes: usize) -> CoroutineMethod {
+    CoroutineMethod { fits: counts_plainly, ..CoroutineMethod::of(plan, takes) }
+}
+
+fn counts_plainly(py: Python<'_>, object: &Object) -> bool {
+    receiver::core_of::<SemaphoreCore>(py, object).is_ok_and(|semaphore| semaphore.odd.is_empty())
+}
+
+pub(super) const ACQUIRE: CoroutineMethod = method(&ACQUIRE_PLAN, 0);
+pub(super) const ENTER: CoroutineMethod = method(&ENTER_PLAN, 0);
+pub(super) const EXIT: CoroutineMethod = method(&EXIT_PLAN, 3);
 
 fn passed(py: Python<'_>, tells: bool) -> Step {
     Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
@@ -174,32 +188,6 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool)
     // Waiters may have come that had to wait for their turn only.
     while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
     outcome.map(|_| passed(py, tells))
-}
-
-/// A coroutine for a method that takes `count` arguments besides the semaphore.
-fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan, count: usize) -> PyResult<Option<Object>> {
-    let given = arguments.positional();
-    if given.len() != 1 + count || !arguments.has_no_keywords() {
-        return Ok(None);
-    }
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(given[0]) };
-    if !receiver::core_of::<SemaphoreCore>(py, &owner)?.odd.is_empty() {
-        return Ok(None);
-    }
-    coroutine::make(py, plan, owner, None).map(Some)
-}
-
-pub(super) fn acquire(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &ACQUIRE, 0)
-}
-
-pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &ENTER, 0)
-}
-
-pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    method(py, arguments, &EXIT, 3)
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
