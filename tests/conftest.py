@@ -3,6 +3,7 @@
 Nothing here touches asyncio: its default loop, policy and names are as the interpreter made them.
 """
 
+import gc
 import os
 
 import pytest
@@ -15,6 +16,13 @@ def pytest_report_header() -> str:
 
     chosen = os.environ.get("FERRIO_TEST_LOOP") or "ferrio"
     return f"ferrio {ferrio.__version__}, loop under test: {chosen}"
+
+
+def pytest_collection_finish() -> None:
+    # Hundreds of tests collect garbage to see what is left. What has been imported until now is not: looking through it
+    # would take most of the run.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
