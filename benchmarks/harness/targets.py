@@ -1,15 +1,22 @@
 """The goals of ``targets.toml``, judged by a set of results."""
 
+import statistics
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import loops
+
 from . import summary
 from .programs import BENCHMARKS
 
 CANDIDATE = "ferrio"
+#: The loops that are not Ferrio's.
+PEERS = tuple(name for name in loops.NAMES if name not in (CANDIDATE, loops.NAMESPACE))
+#: As a target's peer: whichever of the other loops has the best median.
+BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Judged:
     target: Target
     #: Spread of the ratio; None when a side was not measured.
     ratio: dict[str, float] | None
+    #: The loop that it was judged against.
+    peer: str
 
     @property
     def verdict(self) -> str:
@@ -64,6 +73,18 @@ def judge(targets: Iterable[Target], samples: Iterable[Mapping[str, Any]]) -> li
     for target in targets:
         by_loop = table.get(target.case, {})
         mine = by_loop.get(target.candidate, {}).get(target.metric, {})
-        other = by_loop.get(target.peer, {}).get(target.metric, {})
-        judged.append(Judged(target, summary.ratio(mine, other)))
+        peer = best_peer(target, by_loop) if target.peer == BEST else target.peer
+        other = by_loop.get(peer, {}).get(target.metric, {})
+        judged.append(Judged(target, summary.ratio(mine, other), peer))
     return judged
+
+
+def best_peer(target: Target, by_loop: Mapping[str, Mapping[str, Mapping[int, float]]]) -> str:
+    """The loop other than Ferrio with the best median; ``best`` when none was measured."""
+    medians = {
+        loop: statistics.median(by_loop[loop][target.metric].values())
+        for loop in PEERS
+        if by_loop.get(loop, {}).get(target.metric)
+    }
+    better = min if target.at_most is not None else max
+    return better(medians, key=medians.__getitem__) if medians else BEST

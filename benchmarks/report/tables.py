@@ -103,9 +103,9 @@ def target_rows(judged: Iterable[targets.Judged]) -> list[list[str]]:
     for entry in judged:
         spread = entry.ratio
         got = f"{spread['median']:.2f} x ({spread['min']:.2f} - {spread['max']:.2f})" if spread else "-"
-        rows.append(
-            [entry.target.goal, entry.target.candidate, entry.target.peer, entry.target.bound, got, entry.verdict]
-        )
+        target = entry.target
+        against = entry.peer if target.peer == entry.peer else f"{target.peer}: {entry.peer}"
+        rows.append([target.goal, target.candidate, against, target.bound, got, entry.verdict])
     return rows
 
 

@@ -59,6 +59,18 @@ def test_a_goal_without_figures_is_not_passed() -> None:
     assert entry.verdict == "not measured"
 
 
+def test_the_best_peer_is_the_one_with_the_best_median() -> None:
+    samples = [
+        micro_sample("spawn", loop, number, ns)
+        for loop, each in {"ferrio": (90.0, 95.0), "uvloop": (70.0, 200.0), "zuvloop": (100.0, 110.0)}.items()
+        for number, ns in enumerate(each)
+    ]
+    (entry,) = targets.judge([Target("goal", "spawn", "ns", targets.BEST, at_most=1.0)], samples)
+    assert (entry.peer, entry.verdict) == ("zuvloop", "pass")
+    (entry,) = targets.judge([Target("goal", "spawn", "ns", targets.BEST, at_most=1.0)], samples[:2])
+    assert (entry.peer, entry.verdict) == (targets.BEST, "not measured")
+
+
 def test_the_goals_of_the_repository_name_cases_that_exist() -> None:
     from harness.cases import CASES
     from loops import C_TASKS, NAMES
@@ -66,7 +78,7 @@ def test_the_goals_of_the_repository_name_cases_that_exist() -> None:
     names = {case.name for case in CASES}
     loaded = targets.load()
     assert loaded
-    assert all(target.case in names and target.peer in (*NAMES, C_TASKS) for target in loaded)
+    assert all(target.case in names and target.peer in (*NAMES, C_TASKS, targets.BEST) for target in loaded)
 
 
 def test_a_goal_has_one_bound() -> None:
