@@ -6,6 +6,7 @@ mod connect;
 mod convert;
 mod datagram;
 mod event_loop;
+mod free_list;
 mod guarded;
 mod handle;
 mod heap_type;

@@ -1,8 +1,7 @@
 //! The three native types: making and freeing them, `cancel`, `cancelled`, `get_context`.
 //!
 //! # Memory
-//! A freed handle keeps its memory on its type's list, of at most [`KEPT`], for the next one. An object there has no
-//! references, given or taken, and is not tracked; taking it out makes it new.
+//! A freed handle keeps its memory on its type's [`FreeList`] for the next one, with empty slots.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -14,7 +13,7 @@ use pyo3::types::PyType;
 use super::layout::{self, Handle, Slot, slot_at};
 use super::{context, timer};
 use crate::event_loop::LoopCore;
-use crate::guarded::Guarded;
+use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
 use crate::object::Object;
 use crate::trampoline;
@@ -26,12 +25,7 @@ static TIMER: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 /// Freed handles of a type that keep their memory.
 const KEPT: usize = 1024;
 
-struct Freed(*mut ffi::PyObject);
-
-// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
-unsafe impl Send for Freed {}
-
-static FREED: [Guarded<Vec<Freed>>; 3] = [const { Guarded::new(Vec::new()) }; 3];
+static FREED: [FreeList; 3] = [const { FreeList::new(KEPT) }; 3];
 
 /// Which type of handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +56,7 @@ impl Kind {
         }
     }
 
-    fn freed(self) -> &'static Guarded<Vec<Freed>> {
+    fn freed(self) -> &'static FreeList {
         &FREED[self as usize]
     }
 }
@@ -128,9 +122,8 @@ fn source_traceback(py: Python<'_>) -> PyResult<Object> {
 #[inline]
 fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
     let class = kind.class();
-    if let Some(Freed(memory)) = kind.freed().with(py, Vec::pop) {
-        // SAFETY: memory of an instance of this very type, which nobody refers to.
-        let object = unsafe { ffi::PyObject_Init(memory, class) };
+    // SAFETY: instances of the type alone are given.
+    if let Some(object) = unsafe { kind.freed().take(py, class) } {
         // SAFETY: untracked when it was freed; its slots are null.
         unsafe { ffi::PyObject_GC_Track(object.cast()) };
         // SAFETY: a new reference.
@@ -170,13 +163,8 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
-    let keeps = Kind::of(object).freed().with(py, |freed| {
-        let room = freed.len() < KEPT;
-        if room {
-            freed.push(Freed(object));
-        }
-        room
-    });
+    // SAFETY: untracked, empty, and nobody's.
+    let keeps = unsafe { Kind::of(object).freed().give(py, object) };
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked, with null slots.
         unsafe { ffi::PyObject_GC_Del(object.cast()) };

@@ -9,6 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyType};
 
+use crate::free_list::FreeList;
 use crate::guarded::Guarded;
 use crate::heap_type::{Builder, state_offset};
 use crate::object::Object;
@@ -31,25 +32,20 @@ pub(super) trait Native: Default + 'static {
 pub(super) struct Class<T> {
     object: AtomicPtr<ffi::PyTypeObject>,
     offset: AtomicUsize,
-    /// Freed instances that keep their memory for the next: untracked, without references, given or taken, and without state.
-    freed: Guarded<Vec<Freed>>,
+    /// Memory of freed instances, without state.
+    freed: FreeList,
     state: PhantomData<fn() -> T>,
 }
 
 /// Freed instances of a type that keep their memory.
 const KEPT: usize = 256;
 
-struct Freed(*mut ffi::PyObject);
-
-// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
-unsafe impl Send for Freed {}
-
 impl<T: Native> Class<T> {
     pub(super) const fn new() -> Self {
         Self {
             object: AtomicPtr::new(null_mut()),
             offset: AtomicUsize::new(0),
-            freed: Guarded::new(Vec::new()),
+            freed: FreeList::new(KEPT),
             state: PhantomData,
         }
     }
@@ -76,10 +72,10 @@ impl<T: Native> Class<T> {
 #[inline]
 pub(super) fn make<T: Native>(py: Python<'_>, state: T) -> PyResult<Object> {
     let class = T::class().object.load(Ordering::Relaxed);
-    let recycled = T::class().freed.with(py, Vec::pop);
-    let object = match &recycled {
-        // SAFETY: memory of an instance of this very type, which nobody refers to.
-        Some(Freed(memory)) => unsafe { ffi::PyObject_Init(*memory, class) },
+    // SAFETY: instances of the type alone are given.
+    let recycled = unsafe { T::class().freed.take(py, class) };
+    let object = match recycled {
+        Some(object) => object,
         // SAFETY: a ready type without variable-sized part.
         None => unsafe { ffi::PyType_GenericAlloc(class, 0) },
     };
@@ -129,13 +125,8 @@ unsafe extern "C" fn deallocate<T: Native>(object: *mut ffi::PyObject) {
     unsafe { place.drop_in_place() };
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
-    let keeps = T::class().freed.with(py, |freed| {
-        let room = freed.len() < KEPT;
-        if room {
-            freed.push(Freed(object));
-        }
-        room
-    });
+    // SAFETY: untracked, without state, and nobody's.
+    let keeps = unsafe { T::class().freed.give(py, object) };
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked.
         unsafe { ffi::PyObject_GC_Del(object.cast()) };

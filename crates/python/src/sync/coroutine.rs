@@ -11,9 +11,8 @@
 //! | `Done` | `RuntimeError` | nothing | is freed |
 //!
 //! # Memory
-//! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] as whole objects that have ended, tracked and
-//! with one reference, that of their list; the others, up to [`KEPT`], as memory without references, given or taken, which
-//! is not tracked and which taking out makes new.
+//! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] on an [`IdleList`], as whole objects that
+//! have ended and are tracked; the others, up to [`KEPT`], on a [`FreeList`].
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
@@ -28,8 +27,9 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
 use super::cell::{Plain, Slot};
+use super::idle::{self, IdleList};
 use super::receiver::{self, Core};
-use crate::guarded::Guarded;
+use crate::free_list::FreeList;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::object::Object;
 use crate::stop_iteration;
@@ -69,8 +69,8 @@ pub(crate) struct State {
     is_finalized: Plain<bool>,
     /// How far the plan has come; 0 at first. The plan alone uses it.
     pub(crate) stage: Plain<u8>,
-    /// The next in the list of idle objects, while this is in it.
-    next_idle: Plain<*mut ffi::PyObject>,
+    /// Its place in the list of idle objects.
+    idle: idle::Link,
     /// Whose method it is; the delay, later the timer, of `sleep`.
     pub(crate) owner: Slot,
     /// An argument, or what the plan keeps over a wait.
@@ -90,55 +90,10 @@ enum Input {
 const MOST_IDLE: usize = 64;
 const KEPT: usize = 1024;
 
-struct Freed(*mut ffi::PyObject);
-
-// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
-unsafe impl Send for Freed {}
-
-static IDLE: IdleList = IdleList { first: AtomicPtr::new(null_mut()), room: AtomicUsize::new(MOST_IDLE) };
-static FREED: Guarded<Vec<Freed>> = Guarded::new(Vec::new());
+static IDLE: IdleList = IdleList::new(MOST_IDLE);
+static FREED: FreeList = FreeList::new(KEPT);
 static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
-
-/// Whole objects that have ended and wait for their next use: each shows the next one, and its one reference is the list's.
-///
-/// Attached threads alone use it, with the GIL one at a time; atomics make that a matter of types and cost nothing.
-struct IdleList {
-    first: AtomicPtr<ffi::PyObject>,
-    /// How many more it takes.
-    room: AtomicUsize,
-}
-
-impl IdleList {
-    #[inline]
-    fn take(&self) -> Option<Object> {
-        let object = self.first.load(Ordering::Relaxed);
-        if object.is_null() {
-            return None;
-        }
-        // SAFETY: what is in the list is whole, and the list keeps it alive.
-        let state = unsafe { State::of(object) };
-        self.first.store(state.next_idle.get(), Ordering::Relaxed);
-        self.room.store(self.room.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // SAFETY: the list's reference.
-        unsafe { Object::from_owned(object) }
-    }
-
-    /// Takes an object that nobody refers to any more; whether there was room.
-    #[inline]
-    fn give(&self, object: *mut ffi::PyObject, state: &State) -> bool {
-        let room = self.room.load(Ordering::Relaxed);
-        if room == 0 {
-            return false;
-        }
-        self.room.store(room - 1, Ordering::Relaxed);
-        state.next_idle.set(self.first.load(Ordering::Relaxed));
-        self.first.store(object, Ordering::Relaxed);
-        // SAFETY: a whole object; this is the list's reference to it.
-        unsafe { ffi::Py_INCREF(object) };
-        true
-    }
-}
 
 impl State {
     #[inline]
@@ -357,10 +312,17 @@ pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
     class == CLASS.load(Ordering::Relaxed)
 }
 
+/// A coroutine that has ended, holds nothing, and is nobody's.
+#[inline]
+fn take_idle() -> Option<Object> {
+    // SAFETY: coroutines alone are in the list.
+    IDLE.take(|object| unsafe { &raw const (*State::place(object)).idle })
+}
+
 /// Makes a coroutine that has not begun.
 #[inline]
 pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
-    match IDLE.take() {
+    match take_idle() {
         Some(object) => Ok(begin_again(object, plan, owner, item)),
         None => make_new(py, plan, owner, item),
     }
@@ -377,7 +339,7 @@ pub(super) unsafe fn make_in_slot(
     owner: Object,
     item: Option<Object>,
 ) -> *mut ffi::PyObject {
-    match IDLE.take() {
+    match take_idle() {
         Some(object) => begin_again(object, plan, owner, item).into_ptr(),
         // SAFETY: passed on to the caller.
         None => unsafe { trampoline::object(|_| make_new(py, plan, owner, item)) },
@@ -403,10 +365,10 @@ fn begin_again(object: Object, plan: &'static Plan, owner: Object, item: Option<
 #[cold]
 fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Object>) -> PyResult<Object> {
     let class = CLASS.load(Ordering::Relaxed);
-    let memory = FREED.with(py, Vec::pop);
-    let object = match &memory {
-        // SAFETY: memory of an instance of this very type, which nobody refers to.
-        Some(Freed(memory)) => unsafe { ffi::PyObject_Init(*memory, class) },
+    // SAFETY: instances of the type alone are given.
+    let memory = unsafe { FREED.take(py, class) };
+    let object = match memory {
+        Some(object) => object,
         // SAFETY: a ready type without variable-sized part.
         None => unsafe { ffi::PyType_GenericAlloc(class, 0) },
     };
@@ -419,7 +381,7 @@ fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Obj
         phase: Plain::new(Phase::Created),
         is_finalized: Plain::new(false),
         stage: Plain::new(0),
-        next_idle: Plain::new(null_mut()),
+        idle: Plain::new(null_mut()),
         owner: Slot::default(),
         item: Slot::default(),
         future: Slot::default(),
@@ -656,7 +618,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // A finalized one must not look so to the interpreter when it is used again.
     let is_plain = !state.is_finalized.get();
     // It holds nothing when it has ended.
-    if is_plain && state.phase.get() == Phase::Done && IDLE.give(object, state) {
+    if is_plain && state.phase.get() == Phase::Done && IDLE.give(object, &state.idle) {
         return;
     }
     // SAFETY: a tracked object.
@@ -665,14 +627,8 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     state.end();
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
-    let keeps = is_plain
-        && FREED.with(py, |freed| {
-            let room = freed.len() < KEPT;
-            if room {
-                freed.push(Freed(object));
-            }
-            room
-        });
+    // SAFETY: untracked, empty, and nobody's.
+    let keeps = is_plain && unsafe { FREED.give(py, object) };
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked.
         unsafe { ffi::PyObject_GC_Del(object.cast()) };

@@ -16,6 +16,7 @@ pub(crate) mod coroutine;
 mod deque;
 mod event;
 mod function;
+mod idle;
 mod lock;
 mod order;
 mod queue;

@@ -1,8 +1,7 @@
 //! Memory of futures and tasks: freed ones keep theirs for the next (3.14 on, where [`thread_state`] is known; elsewhere
 //! the base frees them).
 //!
-//! An object on a list has no references, given or taken, is not tracked by the collector, and its fields are those of a
-//! new one. One whose finalizer has run is not kept: the collector's mark on it says that it never runs again.
+//! The fields of an object on a [`FreeList`] are those of a new one.
 //!
 //! From 3.14 on the interpreter itself bounds the recursion of deallocations, so a long chain of futures and tasks that
 //! hold one another is freed without deep recursion; before, that is what the inherited `tp_dealloc` does.
@@ -15,16 +14,11 @@ use pyo3::types::PyType;
 
 use super::layout::{Fields, Flag};
 use super::thread_state;
-use crate::guarded::Guarded;
+use crate::free_list::FreeList;
 use crate::object::Object;
 
 /// Freed objects of a type that keep their memory: 1.6 MB of tasks at the most.
 const KEPT: usize = 8192;
-
-struct Freed(*mut ffi::PyObject);
-
-// SAFETY: memory that nobody refers to; attached threads alone take it (the list is guarded).
-unsafe impl Send for Freed {}
 
 /// One of the two types.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +27,7 @@ pub(super) enum Kind {
     Task,
 }
 
-static FREED: [Guarded<Vec<Freed>>; 2] = [const { Guarded::new(Vec::new()) }; 2];
+static FREED: [FreeList; 2] = [const { FreeList::new(KEPT) }; 2];
 static CLASSES: [AtomicPtr<ffi::PyTypeObject>; 2] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 2];
 
 /// Remembers the class; instances of it, and of nothing derived, keep their memory.
@@ -50,9 +44,8 @@ pub(super) fn is_used() -> bool {
 #[inline]
 pub(super) fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
     let class = CLASSES[kind as usize].load(Ordering::Relaxed);
-    if let Some(Freed(memory)) = FREED[kind as usize].with(py, Vec::pop) {
-        // SAFETY: memory of an instance of this very type, which nobody refers to.
-        let object = unsafe { ffi::PyObject_Init(memory, class) };
+    // SAFETY: exact instances of the type alone are given.
+    if let Some(object) = unsafe { FREED[kind as usize].take(py, class) } {
         // SAFETY: untracked when it was freed; its slots are null.
         unsafe { ffi::PyObject_GC_Track(object.cast()) };
         // SAFETY: a new reference.
@@ -101,13 +94,8 @@ fn deallocate(object: *mut ffi::PyObject, kind: Kind) {
     let py = unsafe { Python::assume_attached() };
     let keeps = exact && !finalized && {
         fields.reset(kind == Kind::Task);
-        FREED[kind as usize].with(py, |freed| {
-            let room = freed.len() < KEPT;
-            if room {
-                freed.push(Freed(object));
-            }
-            room
-        })
+        // SAFETY: it is untracked, empty, and nobody's.
+        unsafe { FREED[kind as usize].give(py, object) }
     };
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked, with null slots.
