@@ -166,6 +166,11 @@ impl QueueCore {
         if self.is_full::<O>(py)? {
             return Err(waiting::queue_full(py));
         }
+        self.add::<O>(py, item)
+    }
+
+    /// Puts an item in, which there is room for.
+    fn add<O: Order>(&self, py: Python<'_>, item: &Object) -> PyResult<()> {
         O::put(py, &self.items(py), item)?;
         let before = self.unfinished.get();
         self.unfinished.set(before.saturating_add(1));
@@ -189,6 +194,11 @@ impl QueueCore {
         if self.is_empty::<O>(py)? {
             return Err(if self.is_shut_down.get() { waiting::queue_shut_down(py) } else { waiting::queue_empty(py) });
         }
+        self.take::<O>(py)
+    }
+
+    /// Takes an item out, of which there is one.
+    fn take<O: Order>(&self, py: Python<'_>) -> PyResult<Object> {
         let item = O::take(py, &self.items(py))?;
         wake_next(py, &self.putters)?;
         Ok(item)
@@ -289,13 +299,14 @@ pub(super) const JOIN: CoroutineMethod = CoroutineMethod::of(&JOIN_PLAN, 0);
 
 fn start_put<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
     let queue = state.receiver::<QueueCore>(py)?;
-    if !queue.is_full::<O>(py)? {
-        let item = state.item.take().unwrap_or_else(|| none(py));
-        queue.put_now::<O>(py, &item)?;
-        return Ok(Step::Return(none(py)));
-    }
+    let is_full = queue.is_full::<O>(py)?;
     if queue.is_shut_down.get() {
         return Err(waiting::queue_shut_down(py));
+    }
+    if !is_full {
+        let item = state.item.take().unwrap_or_else(|| none(py));
+        queue.add::<O>(py, &item)?;
+        return Ok(Step::Return(none(py)));
     }
     queue.begin_to_wait(py, state, &queue.putters)
 }
@@ -310,7 +321,7 @@ fn resume_put<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>
 fn start_get<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
     let queue = state.receiver::<QueueCore>(py)?;
     if !queue.is_empty::<O>(py)? {
-        return queue.get_now::<O>(py).map(Step::Return);
+        return queue.take::<O>(py).map(Step::Return);
     }
     if queue.is_shut_down.get() {
         return Err(waiting::queue_shut_down(py));
