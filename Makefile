@@ -69,6 +69,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stu
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
+	$(BIN)/python scripts/figures.py --check
 
 .PHONY: demo
 demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
@@ -79,7 +80,8 @@ soak: build $(STAMPS)/group-test  ## 200,000 connections opened and closed, then
 	$(BIN)/python tests/stress/soak.py --connections 200000
 
 .PHONY: docs
-docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the tables of docs/compatibility.md
+docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the tables of docs/compatibility.md and README.md
 	$(BIN)/python scripts/compatibility.py
+	$(BIN)/python scripts/figures.py
 	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
 	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine
