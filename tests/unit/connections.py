@@ -7,16 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from .loops import LIMIT_S, run, run_until
-
-Pair = Callable[[], tuple[socket.socket, socket.socket]]
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets over the loopback device."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
-    return ours, theirs
+from .socket_pairs import Pair
 
 
 class Recorder(asyncio.Protocol):
@@ -126,7 +117,7 @@ class Connection(Generic[P]):
 def connect(
     loop: asyncio.AbstractEventLoop,
     factory: Callable[[], P] = Recorder,  # type: ignore[assignment]
-    pair: Pair = socket.socketpair,
+    pair: Callable[[], Pair] = socket.socketpair,
 ) -> Connection[P]:
     """Connect a transport to a plain socket, at once."""
     ours, peer = pair()
