@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from unit.socket_pairs import tcp_pair
+
 from .observation import Diary
 
 
@@ -88,14 +90,6 @@ def fail_with(exception: type[BaseException] | BaseException) -> Callable[[Any],
             raise left.pop()
 
     return raise_it
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets over the loopback device."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
-    return ours, theirs
 
 
 def reset(sock: socket.socket) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from unit.socket_pairs import tcp_pair
+
 from .conftest import Play
 from .observation import Diary
-from .protocols import Noted, NotedBuffered, connect, read_all, reset, tcp_pair, turns
+from .protocols import Noted, NotedBuffered, connect, read_all, reset, turns
 
 
 def test_a_conversation_takes_the_same_turns(scenario_in_both_modes: Play) -> None:

@@ -13,15 +13,11 @@ from typing import Any
 
 import pytest
 
+from unit.datagrams.headers import asyncio_counts_down
+
 from .conftest import Play
 from .observation import Diary
 from .protocols import fail_with, turns
-
-_THEIRS = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
-counts_down = pytest.mark.skipif(
-    sys.version_info[:2] == (3, 13) and not hasattr(_THEIRS, "_header_size"),
-    reason="this asyncio counts headers that it does not take back, so that nothing ever resumes",
-)
 
 
 class Noted(asyncio.DatagramProtocol):
@@ -330,7 +326,7 @@ def end(transport: Any) -> None:
         transport.abort()
 
 
-@counts_down
+@asyncio_counts_down
 @pytest.mark.parametrize("seed", range(25))
 def test_random_use_of_a_peer_that_is_often_full_shows_the_same(scenario: Play, seed: int) -> None:
     async def play(diary: Diary) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from frameworks.certificates import Certificates
+from unit.socket_pairs import tcp_pair
 
 from .conftest import Play
 from .observation import Diary
-from .protocols import Noted, connect, tcp_pair, turns
+from .protocols import Noted, connect, turns
 
 
 def test_reading_from_a_stream(scenario: Play) -> None:

@@ -7,14 +7,15 @@ import os
 import random
 import resource
 import socket
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .loops_compared import NAME, awaiting, new_loop_under_test, open_descriptors
+from unit.datagrams.headers import counts_down
+
+from .loops_compared import awaiting, new_loop_under_test, open_descriptors
 
 #: On 3.11 asyncio's own is none of the public class.
 DATAGRAM_TRANSPORTS = (asyncio.DatagramTransport, asyncio.selector_events._SelectorDatagramTransport)
@@ -166,12 +167,7 @@ def test_sockets_closed_from_outside_confuse_nobody() -> None:
     play(main)
 
 
-@pytest.mark.skipif(
-    NAME == "asyncio"
-    and sys.version_info[:2] == (3, 13)
-    and not hasattr(asyncio.selector_events._SelectorDatagramTransport, "_header_size"),  # type: ignore[attr-defined]
-    reason="this asyncio counts headers that it does not take back, so that nothing ever resumes",
-)
+@counts_down
 @pytest.mark.parametrize("size", [1, 2_000, 60_000])
 def test_a_flood_over_unix_sockets_arrives_whole_and_in_order(tmp_path: Path, size: int) -> None:
     """A full peer refuses: the sender is paused and resumed many times."""

@@ -1,7 +1,8 @@
-"""A loop for each test, a time limit, and a look at what each test leaves behind."""
+"""A loop for each test, sockets for those that ask, a time limit, and a look at what each test leaves behind."""
 
 import asyncio
 import gc
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from .loops import new_loop, open_descriptors
+from .socket_pairs import Pair, without_blocking
 
 LIMIT_S = 20
 
@@ -95,3 +97,10 @@ def make_loop(
 def loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
     """A new loop of the kind under test."""
     return make_loop()
+
+
+@pytest.fixture
+def stream() -> Iterator[Pair]:
+    """Two connected stream sockets that do not block."""
+    with without_blocking(socket.socketpair()) as ends:
+        yield ends

@@ -3,53 +3,25 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 from .loops import LIMIT_S, run, run_until
-
-Pair = Callable[[], tuple[socket.socket, socket.socket]]
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets over the loopback device."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
-    return ours, theirs
+from .socket_pairs import Pair
+from .transports import Ends, Notes, P
 
 
-class Recorder(asyncio.Protocol):
+class Recorder(Notes, asyncio.Protocol):
     """Notes what its transport tells it, in order."""
 
-    def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.transport: Any = None
-        self.keep_open = False
+    receiving = "data"
 
-    @property
-    def names(self) -> list[str]:
-        """What happened, received bytes left out."""
-        return [name for name, *_ in self.events if name != "data"]
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep_open = False
 
     @property
     def received(self) -> bytes:
         """All bytes so far."""
         return b"".join(details[0] for name, *details in self.events if name == "data")
-
-    @property
-    def is_lost(self) -> bool:
-        return "lost" in self.names
-
-    @property
-    def lost_with(self) -> BaseException | None:
-        """What ``connection_lost`` was called with; it was called once."""
-        (exc,) = [details[0] for name, *details in self.events if name == "lost"]
-        return exc  # type: ignore[no-any-return]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.events.append(("made",))
 
     def data_received(self, data: bytes) -> None:
         self.events.append(("data", data))
@@ -58,27 +30,9 @@ class Recorder(asyncio.Protocol):
         self.events.append(("eof",))
         return self.keep_open
 
-    def pause_writing(self) -> None:
-        self.events.append(("pause",))
 
-    def resume_writing(self) -> None:
-        self.events.append(("resume",))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append(("lost", exc))
-
-
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-
-@dataclass
-class Connection(Generic[P]):
-    """A transport with its protocol, and the socket at the other end."""
-
-    loop: asyncio.AbstractEventLoop
-    transport: Any
-    protocol: P
-    peer: socket.socket
+class Connection(Ends[P]):
+    """A stream's transport with its protocol, and the socket at the other end."""
 
     def receive(self, count: int) -> bytes:
         """Run the loop until the peer has *count* bytes, or less when the stream ends before."""
@@ -116,17 +70,11 @@ class Connection(Generic[P]):
             # The transport's socket was closed with unread bytes.
             return True
 
-    def end(self) -> None:
-        """Close both ends and wait for the transport's."""
-        self.peer.close()
-        self.transport.abort()
-        run_until(self.loop, lambda: self.transport._sock is None)
-
 
 def connect(
     loop: asyncio.AbstractEventLoop,
     factory: Callable[[], P] = Recorder,  # type: ignore[assignment]
-    pair: Pair = socket.socketpair,
+    pair: Callable[[], Pair] = socket.socketpair,
 ) -> Connection[P]:
     """Connect a transport to a plain socket, at once."""
     ours, peer = pair()

@@ -14,18 +14,7 @@ import pytest
 import ferrio
 
 from .loops import ferrio_only, run, turn
-
-
-def grown(action: Any, times: int = 2000) -> int:
-    """By how many memory blocks the interpreter grows while *action* runs many times."""
-    for _ in range(200):
-        action()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(times):
-        action()
-    gc.collect()
-    return sys.getallocatedblocks() - before
+from .memory import grown
 
 
 @ferrio_only

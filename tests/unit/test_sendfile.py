@@ -13,14 +13,14 @@ import pytest
 
 from frameworks.certificates import Certificates
 
-from .connections import Connection, Recorder, connect, tcp_pair
+from .connections import Connection, Recorder, connect
 from .loops import ferrio_only, run, run_until, turn
+from .socket_pairs import Pair, tcp_pair, without_blocking
 from .test_tls import connected
 
 Loop = asyncio.AbstractEventLoop
 MIB = 1 << 20
 CONTENT = random.Random(7).randbytes(5 * MIB)
-Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture
@@ -43,12 +43,8 @@ class OnlyReads:
 
 @pytest.fixture(params=[tcp_pair, socket.socketpair], ids=["tcp", "unix"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    ends: Pair = request.param()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
+    with without_blocking(request.param()) as ends:
+        yield ends
 
 
 async def receive(loop: Loop, sock: socket.socket, count: int) -> bytes:

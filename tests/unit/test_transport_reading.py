@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from .connections import Recorder, connect, tcp_pair
+from .connections import Recorder, connect
 from .loops import run, run_until, turn
+from .socket_pairs import tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 KIB, MIB = 1 << 10, 1 << 20

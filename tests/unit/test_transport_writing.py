@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from .connections import Connection, Recorder, connect, connect_both, tcp_pair
+from .connections import Connection, Recorder, connect, connect_both
 from .loops import ferrio_only, run, run_until, turn
+from .socket_pairs import tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 MIB = 1 << 20

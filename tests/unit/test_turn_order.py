@@ -1,25 +1,14 @@
 """One turn: what is ready when it begins runs, what is added waits; descriptors before timers; ``stop()``."""
 
 import asyncio
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .loops import run, turn
+from .socket_pairs import Pair
 
 Loop = asyncio.AbstractEventLoop
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
 
 
 def test_what_a_callback_adds_runs_in_the_next_turn(loop: Loop) -> None:
@@ -51,10 +40,8 @@ def test_each_turn_runs_what_the_one_before_has_added(loop: Loop) -> None:
         assert turns == list(range(count))
 
 
-def test_descriptors_come_before_timers_and_both_after_what_was_ready(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
-) -> None:
-    ours, theirs = pair
+def test_descriptors_come_before_timers_and_both_after_what_was_ready(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     ran: list[str] = []
     theirs.send(b"data")
     loop.add_reader(ours, lambda: (ran.append("reader"), ours.recv(10)))
@@ -66,8 +53,8 @@ def test_descriptors_come_before_timers_and_both_after_what_was_ready(
     assert ran == ["ready", "reader", "timer", "second timer"]
 
 
-def test_a_descriptors_reader_comes_before_its_writer(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
+def test_a_descriptors_reader_comes_before_its_writer(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     ran: list[str] = []
     theirs.send(b"data")
     loop.add_writer(ours, ran.append, "writer")
@@ -221,10 +208,10 @@ def test_a_loop_nested_in_another_threads_callback_is_independent(make_loop: Any
     assert ran == ["inner"]
 
 
-def test_an_idle_loop_uses_no_processor_time(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_an_idle_loop_uses_no_processor_time(loop: Loop, stream: Pair) -> None:
     import time
 
-    ours, _ = pair
+    ours, _ = stream
     loop.add_reader(ours, print)
     timer = loop.call_later(0.15, loop.stop)
     before = time.thread_time()

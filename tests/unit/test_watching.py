@@ -8,38 +8,19 @@ import socket
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .connections import connect
 from .loops import ferrio_only, run, run_until, turn
+from .socket_pairs import Pair, drain, fill
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
-
-
-def fill(sock: socket.socket) -> None:
-    try:
-        while True:
-            sock.send(b"x" * 65536)
-    except BlockingIOError:
-        pass
-
-
-def test_a_reader_is_called_while_there_is_something_to_read(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_reader_is_called_while_there_is_something_to_read(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     got: list[bytes] = []
     loop.add_reader(ours, lambda *args: got.append(ours.recv(1) + bytes(args)), 1, 2)
     turn(loop)
@@ -50,8 +31,8 @@ def test_a_reader_is_called_while_there_is_something_to_read(loop: Loop, pair: P
     assert loop.remove_reader(ours)
 
 
-def test_a_writer_is_called_while_there_is_room(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_writer_is_called_while_there_is_room(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[int] = []
     loop.add_writer(ours, calls.append, 1)
     turn(loop, 3)
@@ -60,18 +41,14 @@ def test_a_writer_is_called_while_there_is_room(loop: Loop, pair: Pair) -> None:
     calls.clear()
     turn(loop, 2)
     assert calls == []
-    while True:
-        try:
-            theirs.recv(1 << 20)
-        except BlockingIOError:
-            break
+    drain(theirs)
     turn(loop)
     assert calls == [1]
     assert loop.remove_writer(ours)
 
 
-def test_descriptors_are_named_by_number_or_by_object(loop: Loop, pair: Pair) -> None:
-    ours, _ = pair
+def test_descriptors_are_named_by_number_or_by_object(loop: Loop, stream: Pair) -> None:
+    ours, _ = stream
     for name, other_name in [(ours, ours.fileno()), (ours.fileno(), ours)]:
         loop.add_reader(name, print)
         loop.add_writer(other_name, print)
@@ -79,8 +56,8 @@ def test_descriptors_are_named_by_number_or_by_object(loop: Loop, pair: Pair) ->
         assert loop.remove_writer(name)
 
 
-def test_registering_again_replaces_and_cancels_the_callback_before(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_registering_again_replaces_and_cancels_the_callback_before(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[str] = []
     loop.add_reader(ours, calls.append, "first")
     loop.add_reader(ours, calls.append, "second")
@@ -95,8 +72,8 @@ def test_registering_again_replaces_and_cancels_the_callback_before(loop: Loop, 
     assert not loop.remove_writer(ours)
 
 
-def test_a_callback_replaced_in_the_turn_in_which_it_is_ready_does_not_run(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_callback_replaced_in_the_turn_in_which_it_is_ready_does_not_run(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[str] = []
     theirs.send(b"x")
     loop.add_reader(ours, calls.append, "first")
@@ -108,8 +85,8 @@ def test_a_callback_replaced_in_the_turn_in_which_it_is_ready_does_not_run(loop:
     loop.remove_reader(ours)
 
 
-def test_a_callback_removed_in_the_turn_in_which_it_is_ready_does_not_run(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_callback_removed_in_the_turn_in_which_it_is_ready_does_not_run(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[int] = []
     theirs.send(b"x")
     loop.add_reader(ours, calls.append, 1)
@@ -120,8 +97,8 @@ def test_a_callback_removed_in_the_turn_in_which_it_is_ready_does_not_run(loop: 
     assert calls == [2]
 
 
-def test_removing_what_is_not_there_says_so(loop: Loop, pair: Pair) -> None:
-    ours, _ = pair
+def test_removing_what_is_not_there_says_so(loop: Loop, stream: Pair) -> None:
+    ours, _ = stream
     assert loop.remove_reader(ours) is False
     assert loop.remove_writer(ours) is False
     loop.add_reader(ours, print)
@@ -129,8 +106,8 @@ def test_removing_what_is_not_there_says_so(loop: Loop, pair: Pair) -> None:
     assert loop.remove_reader(ours) is True
 
 
-def test_both_directions_are_independent(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_both_directions_are_independent(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[str] = []
     loop.add_reader(ours, calls.append, "reader")
     loop.add_writer(ours, calls.append, "writer")
@@ -145,8 +122,8 @@ def test_both_directions_are_independent(loop: Loop, pair: Pair) -> None:
     loop.remove_writer(ours)
 
 
-def test_a_callback_can_remove_itself(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_callback_can_remove_itself(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[bool] = []
     theirs.send(b"x")
     loop.add_reader(ours, lambda: calls.append(loop.remove_reader(ours)))
@@ -154,8 +131,8 @@ def test_a_callback_can_remove_itself(loop: Loop, pair: Pair) -> None:
     assert calls == [True]
 
 
-def test_the_end_of_the_stream_makes_a_descriptor_readable(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_the_end_of_the_stream_makes_a_descriptor_readable(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     got: list[bytes] = []
     loop.add_reader(ours, lambda: got.append(ours.recv(1)))
     theirs.close()
@@ -164,8 +141,8 @@ def test_the_end_of_the_stream_makes_a_descriptor_readable(loop: Loop, pair: Pai
     assert got == [b""]
 
 
-def test_a_lost_connection_makes_a_descriptor_writable(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_lost_connection_makes_a_descriptor_writable(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[int] = []
     fill(ours)
     loop.add_writer(ours, calls.append, 1)
@@ -189,9 +166,9 @@ def test_pipes_can_be_watched(loop: Loop) -> None:
     assert got == [b"x"]
 
 
-def test_callbacks_run_in_a_copy_of_the_context_in_which_they_were_added(loop: Loop, pair: Pair) -> None:
+def test_callbacks_run_in_a_copy_of_the_context_in_which_they_were_added(loop: Loop, stream: Pair) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-    ours, theirs = pair
+    ours, theirs = stream
     seen: list[str] = []
 
     def look_and_set() -> None:
@@ -209,9 +186,9 @@ def test_callbacks_run_in_a_copy_of_the_context_in_which_they_were_added(loop: L
 
 
 def test_an_exception_in_a_callback_leaves_it_registered(
-    loop: Loop, pair: Pair, contexts: list[dict[str, Any]]
+    loop: Loop, stream: Pair, contexts: list[dict[str, Any]]
 ) -> None:
-    ours, theirs = pair
+    ours, theirs = stream
     theirs.send(b"x")
     loop.add_reader(ours, lambda: 1 // 0)
     turn(loop, 2)
@@ -287,9 +264,9 @@ def test_the_descriptor_of_a_transport_is_refused(loop: Loop, method: str) -> No
 
 
 def test_a_number_that_is_closed_while_it_is_watched_makes_the_loop_neither_fail_nor_spin(
-    loop: Loop, pair: Pair
+    loop: Loop, stream: Pair
 ) -> None:
-    ours, theirs = pair
+    ours, theirs = stream
     calls: list[int] = []
     loop.add_reader(ours, calls.append, 1)
     number = ours.fileno()
@@ -369,8 +346,8 @@ def test_a_stale_readiness_never_reaches_the_next_owner_of_a_number(loop: Loop) 
         each.close()
 
 
-def test_a_duplicated_number_that_is_closed_after_removal_keeps_no_spin(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_duplicated_number_that_is_closed_after_removal_keeps_no_spin(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     duplicate = os.dup(ours.fileno())
     calls: list[int] = []
     loop.add_reader(duplicate, calls.append, 1)
@@ -387,8 +364,8 @@ def test_a_duplicated_number_that_is_closed_after_removal_keeps_no_spin(loop: Lo
 
 
 @ferrio_only
-def test_a_number_closed_while_a_duplicate_lives_does_not_spin_once_removed(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_number_closed_while_a_duplicate_lives_does_not_spin_once_removed(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     # The open file lives on in the duplicate, so the kernel keeps the registration of the closed number.
     number = os.dup(ours.fileno())
     calls: list[int] = []
@@ -404,8 +381,8 @@ def test_a_number_closed_while_a_duplicate_lives_does_not_spin_once_removed(loop
     assert used < 0.008
 
 
-def test_two_numbers_of_one_open_file_are_watched_independently(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_two_numbers_of_one_open_file_are_watched_independently(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     duplicate = os.dup(ours.fileno())
     calls: list[str] = []
     loop.add_reader(ours, calls.append, "first")
@@ -421,8 +398,8 @@ def test_two_numbers_of_one_open_file_are_watched_independently(loop: Loop, pair
     loop.remove_reader(ours)
 
 
-def test_a_descriptor_detached_from_its_socket_stays_watched(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_descriptor_detached_from_its_socket_stays_watched(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
     calls: list[int] = []
     loop.add_reader(ours, calls.append, 1)
     number = ours.detach()
@@ -449,12 +426,12 @@ def test_many_descriptors_at_once_are_all_served(loop: Loop) -> None:
 # --- memory -------------------------------------------------------------------------------------------------
 
 
-def test_a_callback_is_released_when_it_is_removed_or_replaced(loop: Loop, pair: Pair) -> None:
+def test_a_callback_is_released_when_it_is_removed_or_replaced(loop: Loop, stream: Pair) -> None:
     class Target:
         def method(self) -> None:
             pass
 
-    ours, _ = pair
+    ours, _ = stream
     targets = [Target() for _ in range(3)]
     gone = [weakref.ref(target) for target in targets]
     loop.add_reader(ours, targets[0].method)
@@ -467,12 +444,12 @@ def test_a_callback_is_released_when_it_is_removed_or_replaced(loop: Loop, pair:
     assert [reference() for reference in gone] == [None] * 3
 
 
-def test_a_watched_callback_is_collected_with_its_loop(make_loop: Any, pair: Pair) -> None:
+def test_a_watched_callback_is_collected_with_its_loop(make_loop: Any, stream: Pair) -> None:
     class Target:
         def method(self) -> None:
             pass
 
-    ours, _ = pair
+    ours, _ = stream
     loop = make_loop()
     target = Target()
     target.loop = loop  # type: ignore[attr-defined]
@@ -487,8 +464,8 @@ def test_a_watched_callback_is_collected_with_its_loop(make_loop: Any, pair: Pai
 # --- the socket methods, which watch descriptors ------------------------------------------------------------
 
 
-def test_sock_methods_move_bytes_both_ways(loop: Loop, pair: Pair) -> None:
-    ours, theirs = pair
+def test_sock_methods_move_bytes_both_ways(loop: Loop, stream: Pair) -> None:
+    ours, theirs = stream
 
     async def main() -> None:
         await loop.sock_sendall(ours, b"hello")
@@ -504,8 +481,8 @@ def test_sock_methods_move_bytes_both_ways(loop: Loop, pair: Pair) -> None:
     run(loop, main())
 
 
-def test_a_cancelled_sock_recv_watches_its_socket_no_more(loop: Any, pair: Pair) -> None:
-    ours, theirs = pair
+def test_a_cancelled_sock_recv_watches_its_socket_no_more(loop: Any, stream: Pair) -> None:
+    ours, theirs = stream
 
     async def main() -> None:
         receiving = asyncio.ensure_future(loop.sock_recv(ours, 10))

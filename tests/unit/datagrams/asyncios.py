@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ..loops import NAME
-
 HAS_IPV6 = socket.has_ipv6 and "00000000000000000000000000000001" in Path("/proc/net/if_inet6").read_text()
 needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
 HOSTS = ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)]
 
 #: asyncio's own became one with 3.12.
 IS_DATAGRAM_TRANSPORT = sys.version_info >= (3, 12)
-_THEIRS = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
-counts_down = pytest.mark.skipif(
-    NAME == "asyncio" and sys.version_info[:2] == (3, 13) and not hasattr(_THEIRS, "_header_size"),
-    reason="this asyncio counts headers that it does not take back, so that nothing ever resumes",
-)
 
 
 def sends_empty_datagrams() -> bool:
@@ -45,8 +38,3 @@ def sends_empty_datagrams() -> bool:
             return loop.run_until_complete(send())
         finally:
             loop.close()
-
-
-def header_bytes() -> int:
-    """What asyncio counts here for each waiting datagram beyond its own bytes."""
-    return 8 if sys.version_info >= (3, 13) else 0

@@ -3,23 +3,16 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ..loops import LIMIT_S, run, run_until
+from ..transports import Ends, Notes, P
 
 
-class Recorder(asyncio.DatagramProtocol):
+class Recorder(Notes, asyncio.DatagramProtocol):
     """Notes what its transport tells it, in order."""
 
-    def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.transport: Any = None
-
-    @property
-    def names(self) -> list[str]:
-        """What happened, received datagrams left out."""
-        return [name for name, *_ in self.events if name != "datagram"]
+    receiving = "datagram"
 
     @property
     def received(self) -> list[bytes]:
@@ -36,47 +29,15 @@ class Recorder(asyncio.DatagramProtocol):
         """What ``error_received`` was called with."""
         return [details[0] for name, *details in self.events if name == "error"]
 
-    @property
-    def is_lost(self) -> bool:
-        return "lost" in self.names
-
-    @property
-    def lost_with(self) -> BaseException | None:
-        """What ``connection_lost`` was called with; it was called once."""
-        (exc,) = [details[0] for name, *details in self.events if name == "lost"]
-        return exc  # type: ignore[no-any-return]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.events.append(("made",))
-
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.events.append(("datagram", data, addr))
 
     def error_received(self, exc: Exception) -> None:
         self.events.append(("error", exc))
 
-    def pause_writing(self) -> None:
-        self.events.append(("pause",))
 
-    def resume_writing(self) -> None:
-        self.events.append(("resume",))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append(("lost", exc))
-
-
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-
-@dataclass
-class Endpoint(Generic[P]):
-    """A transport with its protocol, and the socket at the other end."""
-
-    loop: asyncio.AbstractEventLoop
-    transport: Any
-    protocol: P
-    peer: socket.socket
+class Endpoint(Ends[P]):
+    """A datagram transport with its protocol, and the socket at the other end."""
 
     @property
     def name(self) -> Any:
@@ -106,12 +67,6 @@ class Endpoint(Generic[P]):
                 datagrams.append(self.peer.recv(1 << 19))
             except BlockingIOError:
                 return datagrams
-
-    def end(self) -> None:
-        """Close both ends and wait for the transport's."""
-        self.peer.close()
-        self.transport.abort()
-        run_until(self.loop, lambda: self.transport._sock is None)
 
 
 def udp_socket(host: str = "127.0.0.1") -> socket.socket:

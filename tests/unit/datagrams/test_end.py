@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 
 from ..loops import NAME, ferrio_only, run, run_until, turn
-from .asyncios import (
-    IS_DATAGRAM_TRANSPORT,
-    counts_down,
-)
+from .asyncios import IS_DATAGRAM_TRANSPORT
 from .endpoints import Endpoint, Recorder, bind, connect, connect_unix, fill, udp_socket
+from .headers import counts_down
 
 Loop = asyncio.AbstractEventLoop
 

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 from ..loops import run, run_until
-from .asyncios import (
-    counts_down,
-    header_bytes,
-)
 from .endpoints import Endpoint, Recorder, connect_unix, fill
+from .headers import counts_down, header_bytes
 
 Loop = asyncio.AbstractEventLoop
 

@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 
 from ..loops import ferrio_only, run, run_until, turn
-from .asyncios import (
-    HOSTS,
-    counts_down,
-)
+from .asyncios import HOSTS
 from .endpoints import Endpoint, Recorder, bind, connect, connect_unix, fill, udp_socket
+from .headers import counts_down
 
 Loop = asyncio.AbstractEventLoop
 

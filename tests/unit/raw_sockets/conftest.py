@@ -1,29 +1,15 @@
-"""Pairs of connected sockets."""
+"""Pairs of connected sockets of every kind."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from .sockets import KINDS, Pair
+from ..socket_pairs import Pair, without_blocking
+from .sockets import KINDS
 
 
 @pytest.fixture(params=KINDS)
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """Two connected sockets of each kind."""
-    ends = KINDS[request.param]()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
-
-
-@pytest.fixture
-def stream() -> Iterator[Pair]:
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
+    with without_blocking(KINDS[request.param]()) as ends:
+        yield ends

@@ -5,11 +5,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..connections import tcp_pair
 from ..loops import turn
+from ..socket_pairs import Pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 
 
 def unix_datagrams() -> Pair:
@@ -48,25 +47,6 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "sock_accept": lambda loop, sock: loop.sock_accept(sock),
     "sock_connect": lambda loop, sock: loop.sock_connect(sock, ("127.0.0.1", 9)),
 }
-
-
-def fill(sock: socket.socket) -> int:
-    sent = 0
-    try:
-        while True:
-            sent += sock.send(b"x" * 65536)
-    except BlockingIOError:
-        return sent
-
-
-def drain(sock: socket.socket) -> int:
-    taken = 0
-    try:
-        while data := sock.recv(65536):
-            taken += len(data)
-    except BlockingIOError:
-        pass
-    return taken
 
 
 def waiting(loop: Loop, awaitable: Any) -> asyncio.Task[Any]:

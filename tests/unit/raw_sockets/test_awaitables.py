@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ..loops import LIMIT_S, ferrio_only, run, run_until, turn
-from .sockets import CALLS, Loop, Pair, ended, in_turn, udp_pair, waiting
+from ..socket_pairs import Pair
+from .sockets import CALLS, Loop, ended, in_turn, udp_pair, waiting
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..connections import tcp_pair
 from ..loops import ferrio_only, new_loop, run, run_until, turn
-from .sockets import Loop, Pair, drain, ended, fill, in_turn, waiting
+from ..socket_pairs import Pair, drain, fill, tcp_pair
+from .sockets import Loop, ended, in_turn, waiting
 
 
 def test_reading_and_writing_wait_side_by_side(loop: Loop, stream: Pair) -> None:

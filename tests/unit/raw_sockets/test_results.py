@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..connections import tcp_pair
 from ..loops import LIMIT_S, ferrio_only, new_loop, run, turn
-from .sockets import CALLS, Loop, Pair, drain, ended, fill, in_turn, udp_pair, unix_datagrams, waiting
+from ..socket_pairs import Pair, drain, fill, tcp_pair
+from .sockets import CALLS, Loop, ended, in_turn, udp_pair, unix_datagrams, waiting
 
 
 def test_what_is_there_is_received_without_a_turn(loop: Loop, pair: Pair) -> None:
