@@ -95,3 +95,11 @@ def make_loop(
 def loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.AbstractEventLoop:
     """A new loop of the kind under test."""
     return make_loop()
+
+
+@pytest.fixture
+def told(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """What the loop's exception handler hears."""
+    messages: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: messages.append(context["message"]))
+    return messages
