@@ -104,3 +104,11 @@ def stream() -> Iterator[Pair]:
     """Two connected stream sockets that do not block."""
     with without_blocking(socket.socketpair()) as ends:
         yield ends
+
+
+@pytest.fixture
+def told(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """What the loop's exception handler hears."""
+    messages: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: messages.append(context["message"]))
+    return messages

@@ -10,49 +10,10 @@ from typing import Any
 
 import pytest
 
-import ferrio.asyncio
 from ferrio import _ferrio
 
-from .loops import NAME, ferrio_only, new_loop, run
-
-ours: Any = ferrio.asyncio if NAME == "ferrio" else stdlib
-
-
-async def value(result: Any, turns: int = 0) -> Any:
-    for _ in range(turns):
-        await stdlib.sleep(0)
-    return result
-
-
-async def failure(text: str, turns: int = 0) -> Any:
-    await value(None, turns)
-    raise LookupError(text)
-
-
-async def cancelled(text: str) -> Any:
-    stdlib.current_task().cancel(text)  # type: ignore[union-attr]
-    await stdlib.sleep(0)
-
-
-def failed_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    """A task that asyncio's own code ends, behind Ferrio's back, once it waits."""
-
-    async def wait() -> None:
-        await loop.create_future()
-
-    task = loop.create_task(wait())
-    base = next(each for each in type(task).__mro__ if each.__module__ == "_asyncio" and each.__name__ == "Future")
-    loop.call_later(0.001, base.set_exception, task, LookupError("from outside"))  # type: ignore[attr-defined]
-    return task
-
-
-@pytest.fixture
-def told(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """What the loop's exception handler hears."""
-    messages: list[str] = []
-    loop.set_exception_handler(lambda _loop, context: messages.append(context["message"]))
-    return messages
-
+from .awaitables import cancelled, failed_task, failure, ours, value
+from .loops import ferrio_only, new_loop, run
 
 # --- gather -----------------------------------------------------------------------------------------------------------
 

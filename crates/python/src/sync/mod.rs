@@ -19,7 +19,7 @@ mod function;
 mod idle;
 mod lock;
 mod order;
-mod queue;
+pub(crate) mod queue;
 mod receiver;
 mod running;
 mod semaphore;
