@@ -16,19 +16,24 @@ _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "HAS_NATIVE_TASKS",
+    "Awaited",
     "BarrierCore",
+    "Completing",
     "ConditionCore",
     "Connection",
     "Coroutine",
     "CoroutineFunction",
     "DatagramTransport",
     "EventCore",
+    "Expiring",
     "Function",
     "Future",
     "Gathering",
+    "HandingOn",
     "Handle",
     "LockCore",
     "LoopCore",
+    "Outer",
     "QueueCore",
     "SemaphoreCore",
     "SocketOperation",
@@ -350,6 +355,49 @@ class Waiting:
     @property
     def __qualname__(self) -> str: ...
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
+@final
+class HandingOn:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
+@final
+class Outer:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, _future: asyncio.Future[Any]) -> None: ...
+
+@final
+class Awaited:
+    __wrapped__: Any
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
+@final
+class Completing:
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
+
+@final
+class Expiring:
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
 
 @disjoint_base
 class LockCore:

@@ -4,19 +4,19 @@
 //! asyncio's own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are
 //! spared: see [`ends`](super::ends).
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use super::ends::Ends;
+use super::{is_coroutine, ours};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
 use crate::handle::context;
 use crate::object::Object;
 use crate::sync::cell::Slot;
-use crate::sync::{coroutine, waiting};
+use crate::sync::waiting;
 use crate::task::{self, future};
 
 /// What the children of one call have in common: their callback.
@@ -33,10 +33,7 @@ pub(crate) struct Gathering {
 #[pymethods]
 impl Gathering {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        if !task::is_ours(future.as_ptr()) {
-            return Err(PyTypeError::new_err("a future of Ferrio's was expected"));
-        }
-        self.ended(py, &Object::new(future))
+        self.ended(py, &ours(future)?)
     }
 
     #[getter]
@@ -234,12 +231,6 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
 
 /// From 3.12 on, children that are done before the call count at once; earlier, in the next turn.
 const HAS_DONE_AT_ONCE: bool = cfg!(Py_3_12);
-
-/// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
-fn is_coroutine(object: *mut ffi::PyObject) -> bool {
-    // SAFETY: callers pass live objects.
-    coroutine::is_exact(object) || unsafe { ffi::PyCoro_CheckExact(object) != 0 }
-}
 
 /// Whether an object is there twice.
 fn repeats(objects: &[*mut ffi::PyObject]) -> bool {

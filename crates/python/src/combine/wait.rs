@@ -3,13 +3,13 @@
 //! All futures have the same callback, a [`Waiting`], as in asyncio. Where it does no more than count it is spared: see
 //! [`ends`](super::ends).
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::ends::Ends;
+use super::ours;
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
 use crate::handle::context;
@@ -53,10 +53,7 @@ pub(crate) struct Waiting {
 #[pymethods]
 impl Waiting {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        if !task::is_ours(future.as_ptr()) {
-            return Err(PyTypeError::new_err("a future of Ferrio's was expected"));
-        }
-        let child = Object::new(future);
+        let child = ours(future)?;
         let all = self.ends.hears();
         if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
             self.end_timer(py)?;

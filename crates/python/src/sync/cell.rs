@@ -26,6 +26,11 @@ impl<T: Copy> Plain<T> {
     pub(crate) fn set(&self, value: T) {
         self.0.set(value);
     }
+
+    /// Puts `value` in; the result is what was there.
+    pub(crate) fn replace(&self, value: T) -> T {
+        self.0.replace(value)
+    }
 }
 
 /// A reference, or none.

@@ -21,7 +21,7 @@ use super::cell::Slot;
 use super::coroutine::{self, Plan};
 use super::order::{FirstIn, LastIn, Smallest};
 use super::{barrier, condition, event, lock, queue, semaphore, sleep, task_group, timeout, wait_for};
-use crate::combine::{gather, wait};
+use crate::combine::{as_completed, gather, shield, wait};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
 use crate::object::Object;
@@ -105,6 +105,8 @@ use Native::{Call, Method};
 const NATIVE: &[(&str, Native)] = &[
     ("gather", Call(gather::gather)),
     ("wait", Call(wait::wait)),
+    ("as_completed", Call(as_completed::as_completed)),
+    ("shield", Call(shield::shield)),
     ("sleep", Call(sleep::sleep)),
     ("Lock.acquire", Method(lock::ACQUIRE)),
     ("Lock.release", Call(lock::release)),

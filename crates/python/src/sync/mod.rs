@@ -18,7 +18,7 @@ mod event;
 mod function;
 mod lock;
 mod order;
-mod queue;
+pub(crate) mod queue;
 mod receiver;
 mod running;
 mod semaphore;

@@ -6,6 +6,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyInt;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
@@ -13,7 +14,7 @@ use super::cell::{Plain, Slot};
 use super::coroutine::{Plan, State, Step};
 use super::event::EventCore;
 use super::function::CoroutineMethod;
-use super::order::{Items, Order};
+use super::order::{FirstIn, Items, Order};
 use super::receiver::{self, impl_core};
 use super::{deque, waiting};
 use crate::convert::arguments::Arguments;
@@ -307,22 +308,73 @@ fn resume_put<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>
     Err(error)
 }
 
-fn start_get<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
+/// What a coroutine that gets comes to.
+pub(crate) enum Getting {
+    Item(Object),
+    /// It waits, and then its plan goes on.
+    Waiting(Step),
+}
+
+/// Gets an item of the queue in `state.owner`, or begins to wait for one.
+#[inline]
+fn get_or_wait<O: Order>(py: Python<'_>, state: &State) -> PyResult<Getting> {
     let queue = state.receiver::<QueueCore>(py)?;
     if !queue.is_empty::<O>(py)? {
-        return queue.get_now::<O>(py).map(Step::Return);
+        return queue.get_now::<O>(py).map(Getting::Item);
     }
     if queue.is_shut_down.get() {
         return Err(waiting::queue_shut_down(py));
     }
-    queue.begin_to_wait(py, state, &queue.getters)
+    queue.begin_to_wait(py, state, &queue.getters).map(Getting::Waiting)
+}
+
+/// The wait for an item has ended badly.
+fn give_up_getting<O: Order>(py: Python<'_>, state: &State) -> PyResult<()> {
+    let queue = state.receiver::<QueueCore>(py)?;
+    give_up(py, &queue.getters, state.future.get().as_ref(), || Ok(!queue.is_empty::<O>(py)?))
+}
+
+fn start_get<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
+    Ok(match get_or_wait::<O>(py, state)? {
+        Getting::Item(item) => Step::Return(item),
+        Getting::Waiting(step) => step,
+    })
 }
 
 fn resume_get<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
     let Err(error) = outcome else { return start_get::<O>(py, state) };
-    let queue = state.receiver::<QueueCore>(py)?;
-    give_up(py, &queue.getters, state.future.get().as_ref(), || Ok(!queue.is_empty::<O>(py)?))?;
+    give_up_getting::<O>(py, state)?;
     Err(error)
+}
+
+/// A `ferrio.asyncio.Queue` without a limit, for native code alone: nobody joins it, and nobody waits to put.
+pub(crate) fn without_limit(py: Python<'_>) -> PyResult<Object> {
+    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
+    let class = waiting::imported(py, &CLASS, "ferrio._queues", "Queue")?;
+    let object = Object::new(class.call_method1(intern!(py, "__new__"), (class,))?);
+    let queue = receiver::core_of::<QueueCore>(py, &object)?;
+    queue.maxsize.set(Object::new(0.into_pyobject(py)?));
+    queue.limit.set(Some(0));
+    let items = deque::new(py)?;
+    queue.kind.set(Items::of(py, &items)?);
+    queue.items.set(items);
+    queue.getters.set(deque::new(py)?);
+    Ok(object)
+}
+
+/// `queue.put_nowait(item)`, of a queue [`without_limit`].
+pub(crate) fn put_first_in(py: Python<'_>, queue: &Object, item: &Object) -> PyResult<()> {
+    receiver::core_of::<QueueCore>(py, queue)?.put_now::<FirstIn>(py, item)
+}
+
+/// `queue.get()`, of a queue [`without_limit`] that a coroutine has as its `owner`.
+pub(crate) fn get_first_in(py: Python<'_>, state: &State) -> PyResult<Getting> {
+    get_or_wait::<FirstIn>(py, state)
+}
+
+/// That has ended badly.
+pub(crate) fn give_up_first_in(py: Python<'_>, state: &State) -> PyResult<()> {
+    give_up_getting::<FirstIn>(py, state)
 }
 
 fn start_join(py: Python<'_>, state: &State) -> PyResult<Step> {
