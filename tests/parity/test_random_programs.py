@@ -59,6 +59,7 @@ def steps(inner: st.SearchStrategy[Script]) -> st.SearchStrategy[Step]:
         st.tuples(st.just("gather"), scripts, st.booleans()),
         st.tuples(st.just("gather_coroutines"), scripts, few, st.booleans()),
         st.tuples(st.just("wait_with_time"), limits, scripts, few),
+        st.tuples(st.just("as_completed"), limits, scripts, few),
         # With one child: the order in which a group cancels several is that of a set.
         st.tuples(st.just("group"), inner, inner),
         st.tuples(st.just("cancelled group"), inner, inner),
@@ -89,6 +90,7 @@ plain_steps = st.one_of(
     st.tuples(st.just("join"), queues),
     st.tuples(st.just("shutdown"), queues, st.booleans()),
     st.tuples(st.just("future wait"), few),
+    st.tuples(st.just("future shield"), few),
     st.tuples(st.just("future set"), few),
     st.tuples(st.just("future cancel"), few),
     st.tuples(st.just("uncancel")),
@@ -267,6 +269,9 @@ class Program:
             self.futures[number].set_result(number)
         self.futures[number] = self.loop.create_future()
 
+    async def step_future_shield(self, number: int) -> Any:
+        return await self.asyncio.shield(self.futures[number])
+
     async def step_future_cancel(self, number: int) -> None:
         self.futures[number].cancel(f"future {number}")
         self.futures[number] = self.loop.create_future()
@@ -310,6 +315,12 @@ class Program:
         waited = [*(self.spawn(script) for script in scripts), self.futures[number]]
         done, pending = await self.asyncio.wait(waited, timeout=limit)
         return [each in done for each in waited], len(pending)
+
+    async def step_as_completed(self, limit: float | None, scripts: list[Script], number: int) -> Any:
+        waited = [*(self.spawn(script) for script in scripts), self.futures[number]]
+        # What is done already comes in the order of a set.
+        waited = [each for each in waited if not each.done()]
+        return [await each for each in self.asyncio.as_completed(waited, timeout=limit)]
 
     async def step_group(self, script: Script, body: Script) -> Any:
         async with self.asyncio.TaskGroup() as group:
