@@ -56,6 +56,8 @@ impl CoroutineMethod {
 
     /// The coroutine of a call, null with an exception; `None` when the call does not fit.
     ///
+    /// Nothing in it panics but what [`make_in_slot`](coroutine::make_in_slot) catches, so it needs no [`trampoline`].
+    ///
     /// # Safety
     /// Called by CPython, so by an attached thread.
     #[inline]
