@@ -1,10 +1,18 @@
 """The soak in short, and that it notices what it is there to notice."""
 
+import asyncio
+import gc
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import ferrio
+
+from .soaking.close_waiters import is_unread_close_waiter, mark_close_waiters
 
 SOAK = Path(__file__).with_name("soak.py")
 
@@ -40,3 +48,46 @@ def test_what_is_left_behind_on_purpose_is_noticed(left: str, noticed: str) -> N
     completed = soak("--connections", "1500", "--warm-up", "200", "--leave", left)
     assert completed.returncode == 1, completed.stdout
     assert noticed in completed.stdout
+
+
+@pytest.mark.parametrize("new_event_loop", [asyncio.new_event_loop, ferrio.new_event_loop])
+def test_a_close_waiter_collected_before_its_protocol_is_told_from_other_futures(
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio.StreamReaderProtocol, "__init__", asyncio.StreamReaderProtocol.__init__)
+    mark_close_waiters()
+    reports: list[dict[str, Any]] = []
+
+    class CollectsYoungObjectsFirst:
+        """A loop, for the protocol, in which a young collection runs just before the protocol's future is made."""
+
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
+            self.get_debug = loop.get_debug
+
+        def create_future(self) -> asyncio.Future[Any]:
+            gc.collect(0)
+            return self._loop.create_future()
+
+    def lose_a_stream(loop: Any) -> None:
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), loop=loop)
+        protocol.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+        protocol.itself = protocol  # type: ignore[attr-defined]
+
+    loop = new_event_loop()
+    automatic = gc.isenabled()
+    gc.disable()
+    try:
+        loop.set_exception_handler(lambda _, context: reports.append(context))
+        lose_a_stream(loop)
+        gc.collect()
+        assert reports == []
+        lose_a_stream(CollectsYoungObjectsFirst(loop))
+        gc.collect()
+        loop.create_future().set_exception(ConnectionResetError())
+    finally:
+        if automatic:
+            gc.enable()
+        loop.close()
+    assert [context["message"] for context in reports] == ["Future exception was never retrieved"] * 2
+    assert [is_unread_close_waiter(context) for context in reports] == [True, False]
