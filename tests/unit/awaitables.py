@@ -28,6 +28,18 @@ async def cancelled(text: str) -> Any:
     await stdlib.sleep(0)
 
 
+def listed_by_a_task_factory(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    """The tasks that *loop* makes from now on, by a factory that makes asyncio's own."""
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        made.append(stdlib.Task(coroutine, loop=loop, **kwargs))
+        return made[-1]
+
+    loop.set_task_factory(factory)
+    return made
+
+
 def failed_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
     """A task that asyncio's own code ends, behind Ferrio's back, once it waits."""
 

@@ -16,7 +16,7 @@ import pytest
 
 from ferrio import _ferrio
 
-from .awaitables import cancelled, failed_task, failure, ours, value
+from .awaitables import cancelled, failed_task, failure, listed_by_a_task_factory, ours, value
 from .loops import ferrio_only, new_loop, run
 
 #: From 3.13 on it is an iterator of both kinds; before, it is a generator.
@@ -352,18 +352,12 @@ def test_without_a_running_loop_it_is_asyncios(loop: asyncio.AbstractEventLoop) 
 
 
 def test_a_task_factory_makes_the_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    made: list[Any] = []
+    async def main() -> None:
+        made = listed_by_a_task_factory(loop)
+        assert [await each for each in ours.as_completed([value(1, 1), value(2, 2)])] == [1, 2]
+        assert len(made) == 2
 
-    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        made.append(stdlib.Task(coroutine, loop=loop, **kwargs))
-        return made[-1]
-
-    async def main() -> Any:
-        loop.set_task_factory(factory)
-        return [await each for each in ours.as_completed([value(1, 1), value(2, 2)])]
-
-    assert run(loop, main()) == [1, 2]
-    assert len(made) == 2
+    run(loop, main())
 
 
 def test_in_debug_mode_the_tasks_know_where_they_come_from(loop: asyncio.AbstractEventLoop) -> None:
@@ -425,6 +419,45 @@ def test_the_call_graph_shows_who_waits(loop: asyncio.AbstractEventLoop, timeout
         assert awaiting(slow) == set()
 
     run(loop, main())
+
+
+@both_kinds
+@pytest.mark.parametrize("namespace", [ours, stdlib])
+def test_a_callback_that_ends_another_while_time_runs_out_is_told_of(
+    loop: asyncio.AbstractEventLoop, namespace: Any
+) -> None:
+    told: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    class Ends:
+        """Compared with another callback, it calls that with *future*."""
+
+        future: Any = None
+
+        def __call__(self, _: Any) -> None: ...
+
+        def __eq__(self, callback: object) -> bool:
+            if self.future is not None:
+                future, self.future = self.future, None
+                callback(future)  # type: ignore[operator]
+            return False
+
+        __hash__ = None  # type: ignore[assignment]
+
+    async def main() -> None:
+        callbacks = {}
+        for _ in range(3):
+            future = loop.create_future()
+            callbacks[future] = Ends()
+            future.add_done_callback(callbacks[future])
+        iterator = namespace.as_completed(list(callbacks), timeout=0.001)
+        for future in callbacks:
+            callbacks[future].future = next(other for other in callbacks if other is not future)
+        next(iter(iterator)).close()
+        await stdlib.sleep(0.01)
+
+    run(loop, main())
+    assert [repr(error) for error in told] == ["RuntimeError('Set changed size during iteration')"]
 
 
 def test_what_nobody_waits_for_can_be_collected(loop: asyncio.AbstractEventLoop, told: list[str]) -> None:

@@ -13,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
@@ -60,25 +61,9 @@ impl Completing {
         }
         Ok(())
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_AsCompletedIterator._handle_completion"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_handle_completion"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        [&self.todo, &self.done, &self.timer, &self.task].into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop((self.todo.take(), self.done.take(), self.timer.take(), self.task.take()));
-    }
 }
+
+stands_for!(Completing, "_AsCompletedIterator._handle_completion", { todo, done, timer, task });
 
 impl Completing {
     /// Takes the caller out of the call graph, where it waits for `child`.
@@ -101,8 +86,9 @@ impl Expiring {
         let completing = callback.bind(py).cast_exact::<Completing>()?.get();
         let (Some(todo), Some(done)) = (completing.todo.get(), completing.done.get()) else { return Ok(()) };
         let todo = todo.bind(py).cast::<PySet>()?;
-        for child in todo.iter() {
-            let child = Object::new(child);
+        // Somebody's `__eq__` may run in here and change the set: an error, as for asyncio's own loop over it.
+        for child in todo.try_iter()? {
+            let child = Object::new(child?);
             future::remove_callback(py, &child, &callback)?;
             completing.no_longer_awaits(py, &child)?;
             queue::put_first_in(py, &done, &none(py))?;
@@ -110,25 +96,9 @@ impl Expiring {
         todo.clear();
         Ok(())
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_AsCompletedIterator._handle_timeout"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_handle_timeout"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.completing.visit(&visit)
-    }
-
-    fn __clear__(&self) {
-        drop(self.completing.take());
-    }
 }
+
+stands_for!(Expiring, "_AsCompletedIterator._handle_timeout", { completing });
 
 /// Iterator over awaitables as they end: a plain one over coroutines for their results, an asynchronous one over the
 /// futures themselves.

@@ -7,9 +7,10 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyString};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{ffi, intern};
 
 use super::ends::Ends;
+use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
@@ -35,25 +36,9 @@ impl Gathering {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
         self.ended(py, &ours(future)?)
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "gather.<locals>._done_callback"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_done_callback"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        [&self.children, &self.outer, &self.task].into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop((self.children.take(), self.outer.take(), self.task.take()));
-    }
 }
+
+stands_for!(Gathering, "gather.<locals>._done_callback", { children, outer, task });
 
 impl Gathering {
     /// Follows `_done_callback` of asyncio's `gather`.

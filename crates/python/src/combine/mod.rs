@@ -7,6 +7,7 @@ pub(crate) mod as_completed;
 mod ends;
 pub(crate) mod gather;
 pub(crate) mod shield;
+mod stand_in;
 pub(crate) mod wait;
 
 use pyo3::exceptions::PyTypeError;

@@ -12,10 +12,11 @@
 //! What becomes of the inner future's exception when the outer one has been cancelled before differs between releases of
 //! asyncio, and patch releases too: [`Rules`] are read off the function that the running interpreter has.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::{new_future, spawning_core};
@@ -63,25 +64,9 @@ impl HandingOn {
         let inner = ours(future)?;
         self.outer.get().map_or(Ok(()), |outer| hand_on(py, &inner, &outer))
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "shield.<locals>._inner_done_callback"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_inner_done_callback"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.outer.visit(&visit)
-    }
-
-    fn __clear__(&self) {
-        drop(self.outer.take());
-    }
 }
+
+stands_for!(HandingOn, "shield.<locals>._inner_done_callback", { outer });
 
 /// Follows `_inner_done_callback` of asyncio's `shield`.
 fn hand_on(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
@@ -132,25 +117,9 @@ impl Outer {
         }
         Ok(())
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "shield.<locals>._outer_done_callback"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_outer_done_callback"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        [&self.inner, &self.handing_on, &self.awaited].into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop((self.inner.take(), self.handing_on.take(), self.awaited.take()));
-    }
 }
+
+stands_for!(Outer, "shield.<locals>._outer_done_callback", { inner, handing_on, awaited });
 
 /// The inner future's callback that takes the caller out of the call graph.
 #[pyclass(frozen, module = "ferrio._ferrio")]
@@ -165,25 +134,9 @@ impl Awaited {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
         self.forget(py, &ours(future)?)
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "shield.<locals>._clear_awaited_by_callback"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_clear_awaited_by_callback"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.task.visit(&visit)
-    }
-
-    fn __clear__(&self) {
-        drop(self.task.take());
-    }
 }
+
+stands_for!(Awaited, "shield.<locals>._clear_awaited_by_callback", { task });
 
 impl Awaited {
     fn forget(&self, py: Python<'_>, inner: &Object) -> PyResult<()> {

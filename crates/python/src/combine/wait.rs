@@ -3,13 +3,14 @@
 //! All futures have the same callback, a [`Waiting`], as in asyncio. Where it does no more than count it is spared: see
 //! [`ends`](super::ends).
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::ends::Ends;
 use super::ours;
+use super::stand_in::stands_for;
 use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
 use crate::handle::context;
@@ -65,25 +66,9 @@ impl Waiting {
         }
         self.no_longer_awaits(py, &child)
     }
-
-    #[getter]
-    fn __qualname__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_wait.<locals>._on_completion"
-    }
-
-    #[getter]
-    fn __name__(_slf: &Bound<'_, Self>) -> &'static str {
-        "_on_completion"
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        [&self.waiter, &self.timer, &self.task].into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop((self.waiter.take(), self.timer.take(), self.task.take()));
-    }
 }
+
+stands_for!(Waiting, "_wait.<locals>._on_completion", { waiter, timer, task });
 
 impl Waiting {
     fn end_timer(&self, py: Python<'_>) -> PyResult<()> {

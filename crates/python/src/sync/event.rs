@@ -85,7 +85,7 @@ impl EventCore {
 
     #[setter(_waiters)]
     fn set_waiters(&self, value: Bound<'_, PyAny>) {
-        self.waiters.set(Object::new(value));
+        self.waiters.set_or_empty(value);
     }
 
     #[getter]

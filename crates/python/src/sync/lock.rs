@@ -94,7 +94,7 @@ impl LockCore {
 
     fn wake_first(&self, py: Python<'_>) -> PyResult<()> {
         let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        if waiters.bind(py).is_none() || deque::length(py, &waiters)? == 0 {
+        if deque::length(py, &waiters)? == 0 {
             return Ok(());
         }
         let first = deque::first(py, &waiters)?;

@@ -113,7 +113,7 @@ impl SemaphoreCore {
             return Ok(false);
         }
         let Some(waiters) = self.waiters.get() else { return Ok(false) };
-        if waiters.bind(py).is_none() || deque::length(py, &waiters)? == 0 {
+        if deque::length(py, &waiters)? == 0 {
             return Ok(false);
         }
         for waiter in waiters.bind(py).try_iter()? {

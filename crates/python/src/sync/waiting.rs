@@ -129,11 +129,7 @@ pub(crate) fn all_cancelled(py: Python<'_>, waiters: &Slot) -> PyResult<bool> {
         return Ok(true);
     }
     let Some(waiters) = waiters.get() else { return Ok(true) };
-    all_of_these_cancelled(py, &waiters)
-}
-
-fn all_of_these_cancelled(py: Python<'_>, waiters: &Object) -> PyResult<bool> {
-    if waiters.bind(py).is_none() || deque::length(py, waiters)? == 0 {
+    if deque::length(py, &waiters)? == 0 {
         return Ok(true);
     }
     for waiter in waiters.bind(py).try_iter()? {
@@ -146,13 +142,12 @@ fn all_of_these_cancelled(py: Python<'_>, waiters: &Object) -> PyResult<bool> {
 
 /// Adds a new future to `waiters`, which are made when there are none yet.
 pub(crate) fn join_waiters(py: Python<'_>, object: &Object, bound: &Slot, waiters: &Slot) -> PyResult<Object> {
-    let queue = match waiters.get() {
-        Some(queue) if !queue.bind(py).is_none() => queue,
-        _ => {
-            let queue = deque::new(py)?;
-            waiters.set(queue.clone());
-            queue
-        }
+    let queue = if let Some(queue) = waiters.get() {
+        queue
+    } else {
+        let queue = deque::new(py)?;
+        waiters.set(queue.clone());
+        queue
     };
     let future = new_future(py, object, bound)?;
     deque::append(py, &queue, &future)?;
