@@ -12,7 +12,7 @@ import pytest
 
 from ferrio import _ferrio
 
-from .awaitables import cancelled, failed_task, failure, ours, value
+from .awaitables import cancelled, failed_task, failure, listed_by_a_task_factory, ours, value
 from .loops import ferrio_only, new_loop, run
 
 # --- gather -----------------------------------------------------------------------------------------------------------
@@ -154,18 +154,12 @@ def test_unusual_arguments_are_asyncios(loop: asyncio.AbstractEventLoop) -> None
 
 
 def test_a_task_factory_makes_the_children(loop: asyncio.AbstractEventLoop) -> None:
-    made: list[Any] = []
+    async def main() -> None:
+        made = listed_by_a_task_factory(loop)
+        assert await ours.gather(value(1), value(2)) == [1, 2]
+        assert len(made) == 2
 
-    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        made.append(stdlib.Task(coroutine, loop=loop, **kwargs))
-        return made[-1]
-
-    async def main() -> Any:
-        loop.set_task_factory(factory)
-        return await ours.gather(value(1), value(2))
-
-    assert run(loop, main()) == [1, 2]
-    assert len(made) == 2
+    run(loop, main())
 
 
 def test_a_replaced_create_task_makes_the_children(loop: asyncio.AbstractEventLoop) -> None:
