@@ -49,8 +49,9 @@ conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONF
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: test
-test: build  ## Run every test: the engine's, then the package's on PYTHON
+test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmarks' own, then the package's on PYTHON
 	cargo test --quiet -p ferrio-engine --all-features
+	$(BIN)/python -m pytest -q benchmarks/tests
 	$(MAKE) --no-print-directory test-package
 
 .PHONY: test-package
