@@ -24,8 +24,8 @@ pub(crate) enum Entry {
     Wakeup { task: Object, future: Object },
     /// The time of a `sleep` is over: its future, and the handle that was shown for it.
     SleepOver { future: Object, handle: Option<Object> },
-    /// A future to be given its result, `None`, unless it was cancelled.
-    Wake(Object),
+    /// A connection is made: the future that waits for it, to be given `None` unless it was cancelled.
+    Connected(Object),
     /// A transport whose descriptor can make progress. The key may have ended since.
     Transport { key: Key, ready: Interest },
     /// A socket of `sock_recv` and its relatives can make progress. The key may have ended since.
@@ -42,7 +42,7 @@ impl Entry {
             Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
             Self::Accepted(_)
             | Self::StartReading(_)
-            | Self::Wake(_)
+            | Self::Connected(_)
             | Self::Transport { .. }
             | Self::Socket { .. } => return None,
         })
@@ -51,7 +51,7 @@ impl Entry {
     /// Shows what the entry holds to the collector.
     pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Self::Handle(object) | Self::StartReading(object) | Self::Wake(object) => object.visit(visit),
+            Self::Handle(object) | Self::StartReading(object) | Self::Connected(object) => object.visit(visit),
             Self::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(visit)),
             Self::Step { task, error } => {
                 task.visit(visit)?;

@@ -158,7 +158,7 @@ impl LoopCore {
                 Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
                 Entry::Accepted(_)
                 | Entry::StartReading(_)
-                | Entry::Wake(_)
+                | Entry::Connected(_)
                 | Entry::Transport { .. }
                 | Entry::Socket { .. } => continue,
             };

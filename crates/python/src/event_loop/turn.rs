@@ -223,7 +223,7 @@ impl LoopCore {
                 drop((future, handle));
                 outcome
             }
-            Entry::Wake(waiter) => transport::wake(py, self, &waiter),
+            Entry::Connected(waiter) => transport::tell_connected(py, self, &waiter),
             Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
                 let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {

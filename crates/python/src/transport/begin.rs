@@ -152,16 +152,16 @@ pub(super) fn schedule_beginning(
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     core.push_ready(py, Entry::StartReading(transport.clone()));
     if let Some(waiter) = waiter {
-        core.push_ready(py, Entry::Wake(waiter.clone()));
+        core.push_ready(py, Entry::Connected(waiter.clone()));
     }
     Ok(())
 }
 
-/// Gives a waiter its result, unless it was cancelled.
+/// Gives the future that waits for a connection its result, unless it was cancelled.
 ///
 /// # Errors
 /// Those of the loop's exception handler, which hears of a waiter that takes no result.
-pub(crate) fn wake(py: Python<'_>, core: &LoopCore, waiter: &Object) -> PyResult<()> {
+pub(crate) fn tell_connected(py: Python<'_>, core: &LoopCore, waiter: &Object) -> PyResult<()> {
     let waiter = waiter.bind(py);
     let outcome = waiter.call_method0(&names(py).cancelled).and_then(|cancelled| {
         if !cancelled.is_truthy()? {

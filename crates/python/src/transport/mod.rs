@@ -15,7 +15,7 @@ mod server;
 mod state;
 mod write;
 
-pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, start_reading, wake};
+pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, start_reading, tell_connected};
 pub(crate) use ctype::register;
 pub(crate) use descriptor::Holders;
 pub(crate) use details::abandon;
