@@ -40,6 +40,7 @@ impl LoopCore {
         if !is_running {
             self.flags.thread.store(0, Ordering::Relaxed);
             self.flags.in_entry.set(false);
+            self.show_tasks(py);
             self.flags.has_corked.set(false);
             // The parent's thread sends these when its callback has run.
             for corked in self.corked.with(py, core::mem::take) {

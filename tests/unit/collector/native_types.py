@@ -1,0 +1,718 @@
+"""Every native type, how to make an instance, and the ways in which one comes to hold an object.
+
+``KINDS`` has them by the names under which ``ferrio._ferrio`` exports them, and one that it makes without exporting it.
+"""
+
+import asyncio
+import contextvars
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NamedTuple
+
+import ferrio
+import ferrio.asyncio
+from ferrio import _ferrio
+
+from ..loops import turn
+from ..socket_pairs import fill, tcp_pair
+
+aio: Any = ferrio.asyncio
+HAS_THREAD_SAFE_HANDLES = sys.version_info >= (3, 14)
+HAS_CALL_GRAPH = sys.version_info >= (3, 14)
+HAS_NATIVE_AS_COMPLETED = sys.version_info >= (3, 13)
+# Where asyncio's rules are those of older releases its own classes stay.
+HAS_NATIVE_SEMAPHORES = issubclass(aio.Semaphore, _ferrio.SemaphoreCore)
+HAS_NATIVE_CONDITIONS = issubclass(aio.Condition, _ferrio.ConditionCore)
+
+
+class World:
+    """A loop, and two connected sockets of which the first has no room."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: Any = loop
+        self.sock, self.peer = socket.socketpair()
+        self.sock.setblocking(False)
+        fill(self.sock)
+
+    def close(self) -> None:
+        self.sock.close()
+        self.peer.close()
+
+
+class Token:
+    """What an instance comes to hold. Can be called, and awaited for ever; knows its own end."""
+
+    def __init__(self, ended: list[str]) -> None:
+        self.ended = ended
+        self.held: Any = None
+
+    def __call__(self, *_args: object) -> None:
+        pass
+
+    def __del__(self) -> None:
+        self.ended.append("ended")
+
+
+class TokenBuffer(bytearray):
+    """A buffer that leads to a token."""
+
+    token: Any = None
+
+
+Way = Callable[[World, Any], Any]
+
+
+class Kind(NamedTuple):
+    """One native type."""
+
+    #: A new instance, which nobody else holds.
+    make: Callable[[World], Any]
+    #: Make an instance that leads to an object, by what holds it.
+    ways: dict[str, Way]
+    #: The attributes through which an instance can be made to hold any object.
+    attributes: frozenset[str] = frozenset()
+    #: The running release has instances.
+    is_used: bool = True
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def having(make: Callable[[World], Any], name: str = "note") -> Way:
+    """An attribute in the instance's own dictionary."""
+
+    def way(world: World, token: Any) -> Any:
+        instance = make(world)
+        setattr(instance, name, token)
+        return instance
+
+    return way
+
+
+# --- handles ---------------------------------------------------------------------------------------------------------
+
+
+def nothing(*_args: object) -> None:
+    """A callback."""
+
+
+def handle_kind(schedule: Callable[..., Any], is_used: bool = True) -> Kind:
+    """Handles that have run: their loop has let go of them."""
+
+    def way(world: World, *call: Any, **options: Any) -> Any:
+        handle = schedule(world, *call, **options)
+        turn(world.loop, 2)
+        return handle
+
+    def in_context(world: World, token: Any) -> Any:
+        variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+        context = contextvars.Context()
+        context.run(variable.set, token)
+        return way(world, nothing, context=context)
+
+    return Kind(
+        make=lambda world: way(world, nothing),
+        ways={
+            "callback": lambda world, token: way(world, token),
+            "argument": lambda world, token: way(world, nothing, token),
+            "context": in_context,
+        },
+        is_used=is_used,
+    )
+
+
+KINDS["Handle"] = handle_kind(lambda world, *call, **options: world.loop.call_soon(*call, **options))
+KINDS["ThreadSafeHandle"] = handle_kind(
+    lambda world, *call, **options: world.loop.call_soon_threadsafe(*call, **options), HAS_THREAD_SAFE_HANDLES
+)
+KINDS["TimerHandle"] = handle_kind(lambda world, *call, **options: world.loop.call_later(0, *call, **options))
+
+
+# --- futures and tasks -----------------------------------------------------------------------------------------------
+
+
+def future(world: World) -> Any:
+    """A pending one."""
+    return world.loop.create_future()
+
+
+def changed(make: Callable[[World], Any], change: Callable[[Any, Any], object]) -> Way:
+    """An instance with which something has been done."""
+
+    def way(world: World, token: Any) -> Any:
+        instance = make(world)
+        change(instance, token)
+        turn(world.loop, 3)
+        return instance
+
+    return way
+
+
+def fail_with(future: Any, token: Any) -> None:
+    """An exception that leads to *token*, and counts as retrieved."""
+    error = ValueError()
+    error.token = token  # type: ignore[attr-defined]
+    future.set_exception(error)
+    future.exception()
+
+
+def add_callbacks(future: Any, token: Any) -> None:
+    """Two: the first has a place of its own."""
+    future.add_done_callback(nothing)
+    future.add_done_callback(token)
+
+
+KINDS["Future"] = Kind(
+    make=future,
+    ways={
+        "dictionary": having(future),
+        "result": changed(future, lambda future, token: future.set_result(token)),
+        "exception": changed(future, fail_with),
+        "callback": changed(future, lambda future, token: future.add_done_callback(token)),
+        "second callback": changed(future, add_callbacks),
+        "message": changed(future, lambda future, token: future.cancel(token)),
+    },
+    attributes=frozenset({"_cancel_message"}),
+)
+
+
+def task(world: World, coroutine: Coroutine[Any, Any, Any] | None = None, **options: Any) -> Any:
+    """A task that has begun, and about whose end nobody is told."""
+    made = world.loop.create_task(wait(world.loop.create_future()) if coroutine is None else coroutine, **options)
+    made._log_destroy_pending = False
+    turn(world.loop, 2)
+    return made
+
+
+async def wait(awaitable: Any, *_kept: Any) -> Any:
+    """A coroutine that waits."""
+    return await awaitable
+
+
+async def come_to(value: Any) -> Any:
+    """A coroutine that ends."""
+    return value
+
+
+async def fail(token: Any) -> None:
+    """A coroutine that raises."""
+    error = ValueError()
+    error.token = token  # type: ignore[attr-defined]
+    raise error
+
+
+def failed_task(world: World, token: Any) -> Any:
+    """One whose exception counts as retrieved."""
+    made = task(world, fail(token))
+    made.exception()
+    return made
+
+
+def task_in_context(world: World, token: Any) -> Any:
+    """One that waits in a context of its own."""
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+    context = contextvars.Context()
+    context.run(variable.set, token)
+    return task(world, context=context)
+
+
+def task_that_cannot_begin(world: World, token: Any) -> Any:
+    """One whose context is entered while its first step is due."""
+    context = contextvars.copy_context()
+
+    async def main() -> Any:
+        made = world.loop.create_task(wait(token), context=context)
+        made._log_destroy_pending = False
+        await asyncio.sleep(0)
+        return made
+
+    return context.run(world.loop.run_until_complete, main())
+
+
+def task_of_a_future(world: World, token: Any) -> Any:
+    """One that waits for a future which leads to *token*."""
+    awaited = world.loop.create_future()
+    awaited.token = token
+    return task(world, wait(awaited))
+
+
+def task_before_its_step(_world: World, token: Any) -> Any:
+    """One that was made by a callback of a loop which then stopped; its loop is closed, so that nobody holds it."""
+    loop = ferrio.new_event_loop()
+    made = []
+
+    def begin() -> None:
+        made.append(loop.create_task(wait(token)))
+        made[0]._log_destroy_pending = False
+        loop.stop()
+
+    loop.call_soon(begin)
+    loop.run_forever()
+    loop.close()
+    return made.pop()
+
+
+KINDS["Task"] = Kind(
+    make=task,
+    ways={
+        "dictionary": having(task),
+        "coroutine": lambda world, token: task(world, wait(world.loop.create_future(), token)),
+        "result": lambda world, token: task(world, come_to(token)),
+        "exception": failed_task,
+        "context": task_in_context,
+        "callback": changed(task, lambda task, token: task.add_done_callback(token)),
+        "second callback": changed(task, add_callbacks),
+        "message": changed(task, lambda task, token: task.cancel(token)),
+        "awaited future": task_of_a_future,
+        "a step that cannot begin": task_that_cannot_begin,
+        "a step that has not begun": task_before_its_step,
+    },
+    attributes=frozenset({"_cancel_message"}),
+)
+
+
+# --- coroutines, operations, functions -------------------------------------------------------------------------------
+
+
+def lock_with(token: Any) -> Any:
+    """A lock that leads to *token*."""
+    lock = aio.Lock()
+    lock.token = token
+    return lock
+
+
+def started(make: Callable[[Any], Any]) -> Any:
+    """What ``make(loop)`` gives, after its first step; the loop is closed, and holds nothing of it."""
+    loop = ferrio.new_event_loop()
+
+    async def main() -> Any:
+        made = make(loop)
+        made.send(None)
+        return made
+
+    made = loop.run_until_complete(main())
+    loop.close()
+    return made
+
+
+def waiting_for_a_lock(_world: World, token: Any) -> Any:
+    """Its future leads to *token*."""
+    lock = aio.Lock()
+    lock._locked = True
+    made = started(lambda _loop: lock.acquire())
+    lock._waiters[0].token = token
+    return made
+
+
+class Awaitable:
+    """What is no future."""
+
+    def __await__(self) -> Iterator[Any]:
+        yield
+
+
+KINDS["Coroutine"] = Kind(
+    make=lambda _world: aio.Lock().acquire(),
+    ways={
+        "object": lambda _world, token: lock_with(token).acquire(),
+        "argument": lambda _world, token: aio.Queue().put(token),
+        "kept result": lambda _world, token: started(lambda _loop: aio.sleep(10, token)),
+        "future": waiting_for_a_lock,
+        "iterator": lambda _world, token: started(lambda _loop: aio.wait_for(wait(Awaitable(), token), 10)),
+    },
+)
+
+
+def buffer_with(token: Any) -> TokenBuffer:
+    """A buffer that leads to *token*."""
+    buffer = TokenBuffer(1)
+    buffer.token = token
+    return buffer
+
+
+def waiting_operation(world: World, token: Any) -> Any:
+    """Its future leads to *token*; its loop is closed, and holds the future no longer."""
+    loop = ferrio.new_event_loop()
+    operation = loop.sock_recv(world.sock, 1)
+    operation.send(None).token = token  # type: ignore[attr-defined]
+    loop.close()
+    return operation
+
+
+KINDS["SocketOperation"] = Kind(
+    make=lambda world: world.loop.sock_recv(world.sock, 1),
+    ways={
+        "size": lambda world, token: world.loop.sock_recv(world.sock, token),
+        "buffer": lambda world, token: world.loop.sock_recv_into(world.sock, buffer_with(token)),
+        "waiting buffer": lambda world, token: started(
+            lambda loop: loop.sock_recv_into(world.sock, buffer_with(token))
+        ),
+        "data": lambda world, token: world.loop.sock_sendall(world.sock, buffer_with(token)),
+        "waiting data": lambda world, token: started(lambda loop: loop.sock_sendall(world.sock, buffer_with(token))),
+        "address": lambda world, token: world.loop.sock_sendto(world.sock, b"x", token),
+        "future": waiting_operation,
+    },
+)
+
+
+def function_of_a_class(class_: Any) -> Way:
+    """In the body of a class that leads to *token*."""
+
+    def way(_world: World, token: Any) -> Any:
+        function = class_("Lock.acquire", nothing)
+        type("Owner", (), {"method": function, "token": token})
+        return function
+
+    return way
+
+
+for _class in (_ferrio.Function, _ferrio.CoroutineFunction):
+    KINDS[_class.__name__] = Kind(
+        make=lambda _world, class_=_class: class_("Lock.acquire", nothing),
+        ways={
+            "wrapped function": lambda _world, token, class_=_class: class_("Lock.acquire", token),
+            "class": function_of_a_class(_class),
+        },
+    )
+
+
+# --- transports ------------------------------------------------------------------------------------------------------
+
+
+class Noted(asyncio.Protocol, asyncio.DatagramProtocol):
+    """Leads to a token."""
+
+    def __init__(self, token: Any) -> None:
+        self.token = token
+
+
+def stream(world: World, token: Any = None) -> Any:
+    """A paused transport, which its loop does not hold."""
+    ours, theirs = tcp_pair()
+    with theirs:
+        made = world.loop.create_connection(lambda: Noted(token), sock=ours)
+        transport, _ = world.loop.run_until_complete(made)
+        transport.pause_reading()
+        turn(world.loop, 2)
+    return transport
+
+
+def datagrams(world: World, token: Any = None) -> Any:
+    """As above."""
+    made = world.loop.create_datagram_endpoint(lambda: Noted(token), local_addr=("127.0.0.1", 0))
+    transport, _ = world.loop.run_until_complete(made)
+    transport.pause_reading()
+    turn(world.loop, 2)
+    return transport
+
+
+def details(make: Callable[[World], Any]) -> Way:
+    """What ``get_extra_info`` answers from."""
+
+    def way(world: World, token: Any) -> Any:
+        transport = make(world)
+        transport._extra["token"] = token
+        return transport
+
+    return way
+
+
+KINDS["StreamTransport"] = Kind(
+    make=stream,
+    ways={
+        "dictionary": having(stream),
+        "protocol": stream,
+        "other protocol": changed(stream, lambda transport, token: transport.set_protocol(Noted(token))),
+        "details": details(stream),
+    },
+    attributes=frozenset({"_extra", "_empty_waiter"}),
+)
+KINDS["DatagramTransport"] = Kind(
+    make=datagrams,
+    ways={
+        "dictionary": having(datagrams),
+        "protocol": datagrams,
+        "other protocol": changed(datagrams, lambda transport, token: transport.set_protocol(Noted(token))),
+        "details": details(datagrams),
+    },
+)
+
+
+def connection(world: World) -> Any:
+    """One that holds no object at all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = world.loop._connect(*listener.getsockname())
+        made.close()
+    return made
+
+
+KINDS["Connection"] = Kind(make=connection, ways={})
+
+
+# --- loops -----------------------------------------------------------------------------------------------------------
+
+
+def forgotten(change: Callable[[Any, World, Any], object]) -> Way:
+    """A loop with which something has been done."""
+
+    def way(world: World, token: Any) -> Any:
+        loop = ferrio.new_event_loop()
+        change(loop, world, token)
+        return loop
+
+    return way
+
+
+def push_from_a_thread(loop: Any, _world: World, token: Any) -> None:
+    """Into the inbox, behind what the turn has taken."""
+
+    def push() -> None:
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(token,))
+        thread.start()
+        thread.join()
+        loop.stop()
+
+    loop.call_soon(push)
+    loop.run_forever()
+
+
+def leave_a_task(loop: Any, coroutine: Coroutine[Any, Any, Any], turns: int) -> None:
+    """So many turns old."""
+    task = loop.create_task(coroutine)
+    task._log_destroy_pending = False
+    turn(loop, turns)
+
+
+def leave_a_done_task(loop: Any, _world: World, token: Any) -> None:
+    """Its wake-up is due."""
+    future = loop.create_future()
+    leave_a_task(loop, wait(future, token), 1)
+    future.set_result(None)
+
+
+def leave_a_waiting_operation(loop: Any, world: World, token: Any) -> None:
+    """A socket waits for room."""
+
+    async def send() -> None:
+        await loop.sock_sendall(world.sock, buffer_with(token))
+
+    leave_a_task(loop, send(), 1)
+
+
+def leave_a_connection(loop: Any, _world: World, token: Any) -> None:
+    """Accepted, and not a transport yet."""
+
+    async def serve() -> Any:
+        return await loop.create_server(lambda: Noted(token), "127.0.0.1", 0)
+
+    server = loop.run_until_complete(serve())
+    with socket.create_connection(server.sockets[0].getsockname()):
+        turn(loop)
+    server.close()
+
+
+def leave_a_transport(loop: Any, _world: World, token: Any) -> None:
+    """It reads."""
+    ours, theirs = tcp_pair()
+    with theirs:
+        loop.run_until_complete(loop.create_connection(lambda: Noted(token), sock=ours))
+
+
+class Descriptor:
+    """A file object that leads to a token."""
+
+    def __init__(self, sock: socket.socket, token: Any) -> None:
+        self.sock, self.token = sock, token
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+
+KINDS["LoopCore"] = Kind(
+    make=lambda _world: ferrio.new_event_loop(),
+    ways={
+        "dictionary": having(lambda _world: ferrio.new_event_loop()),
+        "callback": forgotten(lambda loop, _world, token: loop.call_soon(token)),
+        "inbox": forgotten(push_from_a_thread),
+        "timer": forgotten(lambda loop, _world, token: loop.call_later(10, token)),
+        "time of a timer": forgotten(lambda loop, _world, token: loop.call_at(time_with(token), nothing)),
+        "reader": forgotten(lambda loop, world, token: loop.add_reader(world.sock, token)),
+        "writer": forgotten(lambda loop, world, token: loop.add_writer(world.sock, token)),
+        "watched file": forgotten(lambda loop, world, token: loop.add_reader(Descriptor(world.sock, token), nothing)),
+        "task factory": forgotten(lambda loop, _world, token: loop.set_task_factory(token)),
+        "exception handler": forgotten(lambda loop, _world, token: loop.set_exception_handler(token)),
+        "first step": forgotten(lambda loop, _world, token: leave_a_task(loop, wait(token), 0)),
+        "step": forgotten(lambda loop, _world, token: leave_a_task(loop, wait(asyncio.sleep(0), token), 1)),
+        "wake-up": forgotten(leave_a_done_task),
+        "sleep": forgotten(lambda loop, _world, token: leave_a_task(loop, wait(aio.sleep(10), token), 1)),
+        "operation": forgotten(leave_a_waiting_operation),
+        "accepted connection": forgotten(leave_a_connection),
+        "transport": forgotten(leave_a_transport),
+    },
+    attributes=frozenset({"_task_factory"}),
+)
+
+
+class Time(float):
+    """A number that leads to a token."""
+
+    token: Any = None
+
+
+def time_with(token: Any) -> Time:
+    """Far ahead."""
+    time = Time(1e9)
+    time.token = token
+    return time
+
+
+# --- primitives ------------------------------------------------------------------------------------------------------
+
+
+def primitive(make: Callable[[], Any], *attributes: str, is_used: bool = True) -> Kind:
+    """One of the namespace's."""
+    return Kind(
+        make=lambda _world: make(),
+        ways={"dictionary": having(lambda _world: make())},
+        attributes=frozenset(attributes),
+        is_used=is_used,
+    )
+
+
+KINDS["LockCore"] = primitive(lambda: aio.Lock(), "_loop", "_waiters")
+KINDS["EventCore"] = primitive(lambda: aio.Event(), "_loop", "_waiters")
+KINDS["SemaphoreCore"] = primitive(
+    lambda: aio.Semaphore(), "_loop", "_waiters", "_value", is_used=HAS_NATIVE_SEMAPHORES
+)
+KINDS["ConditionCore"] = primitive(
+    lambda: aio.Condition(),
+    *("_loop", "_waiters", "_lock", "locked", "acquire", "release"),
+    is_used=HAS_NATIVE_CONDITIONS,
+)
+KINDS["BarrierCore"] = primitive(lambda: aio.Barrier(2), "_cond", "_parties", "_state", is_used=HAS_NATIVE_CONDITIONS)
+KINDS["QueueCore"] = primitive(lambda: aio.Queue(), "_loop", "_getters", "_putters", "_finished", "_maxsize", "_queue")
+KINDS["TimeoutCore"] = primitive(
+    lambda: aio.Timeout(None), "_state", "_timeout_handler", "_task", "_cancelling", "_when"
+)
+KINDS["TaskGroupCore"] = primitive(
+    lambda: aio.TaskGroup(), "_loop", "_parent_task", "_tasks", "_errors", "_base_error", "_on_completed_fut"
+)
+
+
+# --- callbacks of functions over awaitables --------------------------------------------------------------------------
+
+
+def callback_kind(
+    name: str, call: Callable[[Any], Any], find: Callable[[Any, Any, Any], Any], is_used: bool = True
+) -> Kind:
+    """The callback ``name`` that ``call(child)`` leaves; ``find(loop, child, outer)`` is where it may be found.
+
+    Of what it leads to, the child, the outer future and the task that called hold a token.
+    """
+
+    def way(world: World, token: Any, holder: str) -> Any:
+        async def main() -> Any:
+            child = world.loop.create_future()
+            outer = call(child)
+            if asyncio.iscoroutine(outer):
+                outer = world.loop.create_task(outer)
+                outer._log_destroy_pending = False
+                await asyncio.sleep(0)
+            found = next(each for each in find(world.loop, child, outer) if type(each).__name__ == name)
+            held = {"child": child, "outer": outer, "caller": asyncio.current_task()}[holder]
+            if held is not None:
+                held.token = token
+            for timer in world.loop._scheduled:
+                timer.cancel()
+            return found
+
+        return world.loop.run_until_complete(main())
+
+    def leading(holder: str) -> Way:
+        return lambda world, token: way(world, token, holder)
+
+    holders = {
+        "Gathering": ("child", "outer", "caller") if HAS_CALL_GRAPH else ("child", "outer"),
+        "Waiting": ("outer",),
+        "HandingOn": ("outer",),
+        "Outer": ("child",),
+        "Awaited": ("caller",),
+        "Completing": ("child",),
+        "Expiring": ("child",),
+    }[name]
+    return Kind(
+        make=lambda world: way(world, None, holders[0]),
+        ways={holder: leading(holder) for holder in holders},
+        is_used=is_used,
+    )
+
+
+def callbacks_of(future: Any) -> Iterator[Any]:
+    """Those that a future shows."""
+    return (callback for callback, _ in future._callbacks or ())
+
+
+KINDS["Gathering"] = callback_kind(
+    "Gathering", lambda child: aio.gather(child), lambda _, child, __: callbacks_of(child)
+)
+KINDS["Waiting"] = callback_kind(
+    "Waiting", lambda child: aio.wait([child], timeout=10), lambda _, child, __: callbacks_of(child)
+)
+KINDS["HandingOn"] = callback_kind(
+    "HandingOn", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child)
+)
+KINDS["Outer"] = callback_kind("Outer", lambda child: aio.shield(child), lambda _, __, outer: callbacks_of(outer))
+KINDS["Awaited"] = callback_kind(
+    "Awaited", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child), HAS_CALL_GRAPH
+)
+KINDS["Completing"] = callback_kind(
+    "Completing",
+    lambda child: aio.as_completed([child]),
+    lambda _, child, __: callbacks_of(child),
+    HAS_NATIVE_AS_COMPLETED,
+)
+KINDS["Expiring"] = callback_kind(
+    "Expiring",
+    lambda child: aio.as_completed([child], timeout=10),
+    lambda loop, _, __: (timer._callback for timer in loop._scheduled),
+    HAS_NATIVE_AS_COMPLETED,
+)
+
+
+def iterator(world: World, token: Any = None) -> Any:
+    """Over one that has ended with *token*."""
+
+    async def main() -> Any:
+        child = world.loop.create_future()
+        child.token = token
+        found = aio.as_completed([child])
+        child.set_result(None)
+        await asyncio.sleep(0)
+        return found
+
+    return world.loop.run_until_complete(main())
+
+
+KINDS["_AsCompletedIterator"] = Kind(make=iterator, ways={"ended child": iterator}, is_used=HAS_NATIVE_AS_COMPLETED)
+
+
+def slots_of(class_: type) -> Iterator[tuple[str, Any]]:
+    """The slots that a class and its bases declare."""
+    for base in class_.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, types.MemberDescriptorType) and isinstance(base, type) and not name.startswith("__"):
+                yield f"{base.__name__}.{name}", value
+
+
+def filled(kind: Kind, slot: Any) -> Way:
+    """An instance one of whose slots a program has filled."""
+
+    def way(world: World, token: Any) -> Any:
+        instance = kind.make(world)
+        slot.__set__(instance, token)
+        return instance
+
+    return way
