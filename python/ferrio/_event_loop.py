@@ -328,6 +328,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             transport.close()
             await asyncio.shield(transport._wait())
             raise
+        finally:
+            # It keeps the exception whose traceback keeps this frame.
+            del waiter
         return transport
 
     # --- forking --------------------------------------------------------------------------------------------
@@ -563,6 +566,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             # The exception's traceback keeps this frame, and with it the connection.
             connection.close()
             raise
+        finally:
+            # It keeps the exception, too: left in the frame, it would be a cycle.
+            del future
         try:
             protocol = protocol_factory()
         except BaseException:
@@ -578,6 +584,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         except BaseException:
             transport.close()
             raise
+        finally:
+            del waiter
         return transport, protocol
 
     def _connects_plainly(self, options: dict[str, Any]) -> bool:

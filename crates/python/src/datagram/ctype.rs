@@ -1,7 +1,6 @@
 //! The type `DatagramTransport`: construction, collection, the method table.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::backend::{Backend, Usage};
@@ -22,12 +21,13 @@ use crate::handle::context;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::inherited::InheritedSlots;
 use crate::object::Object;
 use crate::trampoline::none;
 use crate::transport::Limits;
 
-/// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes fill.
-static EXTRA: AtomicUsize = AtomicUsize::new(0);
+/// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
+static INHERITED: InheritedSlots = InheritedSlots::new();
 
 fn boolean(py: Python<'_>, value: bool) -> Object {
     Object::new(PyBool::new(py, value).to_owned())
@@ -65,24 +65,14 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) {
     drop(dropped);
 }
 
-fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
-    // SAFETY: an instance of a subclass of `asyncio.BaseTransport`, with its slot at this offset.
-    unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
-}
-
-fn clear_extra(object: *mut ffi::PyObject) {
-    let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
-    // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
-}
-
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     // SAFETY: an instance of the type.
     let place = unsafe { State::place(object) };
     // SAFETY: the state that `new` put there, ended once.
@@ -108,17 +98,19 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     };
     // What the collector calls runs no Python.
     let stop = state.with(py, |inner| inner.objects().map(|value| call(value.as_ptr())).find(|&stop| stop != 0));
-    stop.unwrap_or_else(|| match call(*extra_slot(object)) {
-        0 => call(class),
+    match stop.unwrap_or_else(|| call(class)) {
+        // SAFETY: an instance of the type; the rest is the collector's.
+        0 => unsafe { INHERITED.visit(object, visit, arg) },
         stop => stop,
-    })
+    }
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     0
 }
 
@@ -517,8 +509,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let transports = py.import("asyncio.transports")?;
     // asyncio's own is a `Transport` with this mixin too; the Python half adds `DatagramTransport` to its bases.
     let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
-    let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
-    EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
+    INHERITED.find(&base, &[])?;
     State::set_offset(state_offset(&base));
     let builder = Builder::new(c"ferrio._ferrio.DatagramTransport", c"The native half of ferrio's datagram transport.")
         .subclassable();

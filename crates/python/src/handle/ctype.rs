@@ -10,11 +10,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::layout::{self, Handle, Slot, slot_at};
+use super::layout::{self, Handle, Slot};
 use super::{context, timer};
 use crate::event_loop::LoopCore;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
+use crate::inherited::InheritedSlots;
 use crate::object::Object;
 use crate::trampoline;
 
@@ -26,6 +27,9 @@ static TIMER: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 const KEPT: usize = 1024;
 
 static FREED: [FreeList; 3] = [const { FreeList::new(KEPT) }; 3];
+
+/// The slots that a kind's base has beyond those of [`Handle`].
+static FURTHER: [InheritedSlots; 3] = [const { InheritedSlots::new() }; 3];
 
 /// Which type of handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,10 @@ impl Kind {
 
     fn freed(self) -> &'static FreeList {
         &FREED[self as usize]
+    }
+
+    fn further_slots(self) -> &'static InheritedSlots {
+        &FURTHER[self as usize]
     }
 }
 
@@ -142,15 +150,8 @@ fn clear_slots(object: *mut ffi::PyObject) {
     for slot in Slot::ALL {
         drop(handle.replace(slot, None));
     }
-    if has_type(object, Kind::Timer) {
-        for offset in timer::own_slots() {
-            // SAFETY: offsets of the timer handle's type.
-            let slot = unsafe { slot_at(object, offset) };
-            let before = core::mem::replace(slot, null_mut());
-            // SAFETY: the slot owned its reference.
-            drop(unsafe { Object::from_owned(before) });
-        }
-    }
+    // SAFETY: an instance of the kind's type.
+    unsafe { Kind::of(object).further_slots().clear(object) };
 }
 
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
@@ -192,7 +193,8 @@ unsafe extern "C" fn traverse(
             }
         }
     }
-    0
+    // SAFETY: an instance of the kind's type; the rest is the collector's.
+    unsafe { Kind::of(object).further_slots().visit(object, visit, arg) }
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
@@ -319,11 +321,16 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
     timer::find_slots(&timer_base)?;
-    // Since 3.14; its `_lock` stays empty.
+    // Since 3.14. Its `_lock` stays empty, unless a program fills it.
     let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {
         Some(class) => class.cast_into::<PyType>()?,
         None => handle_base.clone(),
     };
+    let known = Slot::ALL.map(Slot::offset);
+    for (kind, base) in [(Kind::Plain, &handle_base), (Kind::ThreadSafe, &thread_safe_base), (Kind::Timer, &timer_base)]
+    {
+        kind.further_slots().find(base, &known)?;
+    }
     let plain = builder(c"ferrio.Handle", c"A scheduled callback; see asyncio.Handle.").build(py, &handle_base, 0)?;
     let thread_safe = builder(
         c"ferrio.ThreadSafeHandle",

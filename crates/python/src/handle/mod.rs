@@ -12,7 +12,7 @@ mod threadsafe;
 mod timer;
 
 pub(crate) use ctype::{Kind, Recipe, register};
-pub(crate) use layout::{is_called_with, offset_of, slot_at};
+pub(crate) use layout::{is_called_with, offset_of, slot_at, slot_offset};
 pub(crate) use run::{report, run};
 pub(crate) use threadsafe::RunningGate;
 pub(crate) use timer::TimerRef;

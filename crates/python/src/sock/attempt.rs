@@ -68,16 +68,21 @@ pub(super) enum Outcome {
 
 impl Call {
     /// Every Python object that it holds.
-    pub(super) fn each(&self, see: &mut dyn FnMut(&Object)) {
+    pub(super) fn each(&self, see: &mut dyn FnMut(*mut ffi::PyObject)) {
         match self {
             Self::Ended | Self::Wait { .. } => {}
-            Self::Receive { size } => see(size),
-            Self::ReceiveInto { buffer } => see(buffer),
-            Self::Send { data, .. } => see(data),
+            Self::Receive { size } => see(size.as_ptr()),
+            Self::ReceiveInto { buffer } => see(buffer.as_ptr()),
+            Self::Send { data, view, .. } => {
+                see(data.as_ptr());
+                if let Some(view) = view {
+                    see(view.as_ptr());
+                }
+            }
             Self::Method { first, second, .. } => {
-                see(first);
+                see(first.as_ptr());
                 if let Some(second) = second {
-                    see(second);
+                    see(second.as_ptr());
                 }
             }
         }

@@ -12,7 +12,7 @@
 //!
 //! # Memory
 //! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] on an [`IdleList`], as whole objects that
-//! have ended and are tracked; the others, up to [`KEPT`], on a [`FreeList`].
+//! have ended; the others, up to [`KEPT`], on a [`FreeList`].
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
@@ -358,6 +358,8 @@ fn begin_again(object: Object, plan: &'static Plan, owner: Object, item: Option<
     if let Some(item) = item {
         state.item.set(item);
     }
+    // SAFETY: untracked while it was idle; its state is whole.
+    unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
     object
 }
 

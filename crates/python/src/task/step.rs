@@ -39,6 +39,7 @@ fn run(
     call: &Call<'_>,
     body: impl FnOnce() -> PyResult<()>,
 ) -> PyResult<()> {
+    collected::from_now_on(task);
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // The collector may have emptied a task whose entry was still there.
@@ -138,14 +139,10 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     match sent {
         Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
             // A bare yield: one turn of the loop.
-            scheduling::step(py, task.as_ptr(), None)
+            scheduling::step(py, task.as_ptr(), None).map(drop)
         }
-        Ok(Sent::Yielded(result)) => {
-            collected::from_now_on(task);
-            wait_for(py, asyncio, task, fields, result)
-        }
+        Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
         Ok(Sent::Returned(result)) => {
-            collected::from_now_on(task);
             if fields.flag(Flag::MustCancel) {
                 // It was cancelled right before it returned.
                 fields.set_flag(Flag::MustCancel, false);
@@ -154,10 +151,7 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
                 future::set_result(py, task, result)
             }
         }
-        Err(error) => {
-            collected::from_now_on(task);
-            raised(py, asyncio, task, fields, error)
-        }
+        Err(error) => raised(py, asyncio, task, fields, error),
     }
 }
 
@@ -309,7 +303,7 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Object, text: String) -> PyResult<()> {
     let error = PyRuntimeError::new_err(text).into_value(py);
-    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py))))
+    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py)))).map(drop)
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {

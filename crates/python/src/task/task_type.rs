@@ -199,8 +199,9 @@ fn fill(
     if given.eager && is_running(py, fields)? {
         return start_eagerly(py, asyncio, task, fields);
     }
-    scheduling::step(py, task.as_ptr(), None)?;
-    collected::when_it_waits(py, task, fields);
+    if let Some(core) = scheduling::step(py, task.as_ptr(), None)? {
+        collected::when_it_runs(core, task);
+    }
     asyncio.register(py, task.as_ptr())
 }
 

@@ -23,11 +23,15 @@ use crate::event_loop::LoopCore;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::inherited::InheritedSlots;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
-/// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes declare.
+/// Offset of `asyncio.BaseTransport._extra`.
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
+
+/// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
+static INHERITED: InheritedSlots = InheritedSlots::new();
 
 static CLASS: PyOnceLock<Object> = PyOnceLock::new();
 
@@ -97,19 +101,14 @@ pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::Py
     unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
 }
 
-fn clear_extra(object: *mut ffi::PyObject) {
-    let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
-    // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
-}
-
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     drop(empty(py, object));
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     // SAFETY: an instance of the type.
     let place = unsafe { State::place(object) };
     // SAFETY: the state that `new` put there, ended once.
@@ -153,14 +152,13 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
     let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
-    let mut owned = [core::ptr::null_mut(); State::OBJECTS + 2];
+    let mut owned = [core::ptr::null_mut(); State::OBJECTS + 1];
     state.with(py, |inner| {
         for (place, value) in owned.iter_mut().zip(inner.objects()) {
             *place = value.as_ptr();
         }
     });
-    owned[State::OBJECTS] = *extra_slot(object);
-    owned[State::OBJECTS + 1] = class;
+    owned[State::OBJECTS] = class;
     for value in owned {
         if !value.is_null() {
             // SAFETY: `visit` takes live objects that this one owns.
@@ -170,14 +168,16 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
             }
         }
     }
-    0
+    // SAFETY: an instance of the type; the rest is the collector's.
+    unsafe { INHERITED.visit(object, visit, arg) }
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     drop(empty(py, object));
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     0
 }
 
@@ -496,6 +496,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
     let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
     EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
+    INHERITED.find(&base, &[])?;
     State::set_offset(state_offset(&base));
     let class = Builder::new(c"ferrio._ferrio.StreamTransport", c"The native half of ferrio's socket transport.")
         .subclassable()
