@@ -14,6 +14,8 @@ import asyncio.constants
 import asyncio.coroutines
 import asyncio.events
 import asyncio.format_helpers
+import asyncio.futures
+import asyncio.selector_events
 import asyncio.sslproto
 import asyncio.trsock
 import asyncio.unix_events
@@ -29,6 +31,7 @@ import socket
 import sys
 import threading
 import time
+import types
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -55,6 +58,9 @@ _TAKES_EAGER_START = "kwargs" in inspect.signature(asyncio.base_events.BaseEvent
 # Earlier, create_connection() leaves the socket of a factory that fails to its destructor, which warns.
 _CLOSES_AFTER_A_FAILED_FACTORY = sys.version_info >= (3, 14)
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# asyncio's callbacks that send; since 3.12 a stream's is known by what it calls.
+_SENDS_MESSAGES = hasattr(asyncio.selector_events._SelectorSocketTransport, "_write_sendmsg")  # type: ignore[attr-defined]
+_SENDING = {"Socket": "_write_sendmsg" if _SENDS_MESSAGES else "_write_ready", "Datagram": "_sendto_ready"}
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
 
@@ -663,8 +669,30 @@ def report_failed_welcome(loop: Loop, exception: BaseException, protocol: asynci
 
 def report_failed_waiter(waiter: asyncio.Future[None], exception: BaseException) -> None:
     """Tell the exception handler of a future's loop that it could not be given its result."""
-    message = f"Exception in callback _set_result_unless_cancelled({waiter!r}, None)"
-    waiter.get_loop().call_exception_handler({"message": message, "exception": exception})
+    set_result = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+    report_callback_error(asyncio.Handle(set_result, (waiter, None), waiter.get_loop()), exception)
+
+
+def report_failed_transport(
+    loop: Loop, transport: asyncio.BaseTransport, is_reading: bool, is_over: bool, exception: BaseException
+) -> None:
+    """Tell the loop's exception handler that reading or sending failed, as the handle would that asyncio has for it.
+
+    Args:
+        is_over: asyncio would have cancelled the handle by now, and a cancelled handle knows no callback.
+    """
+    kind = "Datagram" if isinstance(transport, DatagramSocketTransport) else "Socket"
+    theirs = getattr(asyncio.selector_events, f"_Selector{kind}Transport")
+    method = "_read_ready" if is_reading else _SENDING[kind]
+    handle = asyncio.Handle(types.MethodType(getattr(theirs, method), transport), (), loop)
+    if is_over:
+        handle.cancel()
+    report_callback_error(handle, exception)
+
+
+def log_failed_report(exception: BaseException) -> None:
+    """Log what came of telling an exception handler, in asyncio's words for a handler that fails."""
+    logger.error("Unhandled error in exception handler", exc_info=exception)
 
 
 def run_debug(handle: asyncio.Handle) -> None:

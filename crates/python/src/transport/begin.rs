@@ -15,9 +15,10 @@ use super::descriptor::Descriptor;
 use super::read::fatal;
 use super::server;
 use super::state::{Delivery, State};
+use super::{Callback, report_failed_callback};
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
-use crate::event_loop::{Entry, LoopCore, Source, schedule};
+use crate::event_loop::{Entry, Exit, LoopCore, Source, schedule, settle};
 use crate::handle::context;
 use crate::object::Object;
 
@@ -160,32 +161,42 @@ pub(super) fn schedule_beginning(
 /// Gives the future that waits for a connection its result, unless it was cancelled.
 ///
 /// # Errors
-/// Those of the loop's exception handler, which hears of a waiter that takes no result.
-pub(crate) fn tell_connected(py: Python<'_>, core: &LoopCore, waiter: &Object) -> PyResult<()> {
-    let waiter = waiter.bind(py);
-    let outcome = waiter.call_method0(&names(py).cancelled).and_then(|cancelled| {
+/// What leaves the loop; its exception handler hears of a waiter that takes no result.
+pub(crate) fn tell_connected(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
+    let outcome = waiter.bind(py).call_method0(&names(py).cancelled).and_then(|cancelled| {
         if !cancelled.is_truthy()? {
-            waiter.call_method1(&names(py).set_result, (py.None(),))?;
+            waiter.bind(py).call_method1(&names(py).set_result, (py.None(),))?;
         }
         Ok(())
     });
-    let Err(error) = outcome else { return Ok(()) };
-    core.python(py)?.call_method1("report_failed_waiter", (waiter, error.value(py)))?;
-    Ok(())
+    settle(py, outcome, |exception| report_failed_waiter(py, waiter, exception))
+}
+
+/// Tells the exception handler of a future's loop that the future takes no result.
+///
+/// # Errors
+/// Those of the exception handler.
+#[cold]
+pub(crate) fn report_failed_waiter(py: Python<'_>, waiter: &Object, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+    let arguments = (waiter.bind(py), exception);
+    py.import("ferrio._event_loop")?.call_method1("report_failed_waiter", arguments).map(drop)
 }
 
 /// Starts to read: `connection_made` has been called.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` of what is called for a descriptor that cannot be watched.
-pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, transport: &Object) -> PyResult<()> {
+/// What leaves the loop, of what is called for a descriptor that cannot be watched.
+pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, transport: &Object) -> Result<(), Exit> {
     // SAFETY: entries of this kind hold transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     if state.with(py, |inner| inner.reading.start()) == ferrio_engine::flow::Interest::Unchanged {
         return Ok(());
     }
-    match state.apply_interest(py, core, transport.as_ptr()) {
-        Ok(()) => Ok(()),
-        Err(error) => fatal(py, transport, os_error(py, error), "Fatal error on transport"),
-    }
+    let Err(error) = state.apply_interest(py, core, transport.as_ptr()) else { return Ok(()) };
+    let event_loop = state.event_loop(py);
+    let outcome = fatal(py, transport, os_error(py, error), "Fatal error on transport");
+    settle(py, outcome, |exception| match &event_loop {
+        Some(event_loop) => report_failed_callback(py, event_loop, transport, Callback::Read, false, exception),
+        None => Err(PyErr::from_value(exception.clone())),
+    })
 }

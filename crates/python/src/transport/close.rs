@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use super::server;
 use super::state::State;
 use super::write;
-use crate::convert::errors::os_error;
+use crate::convert::errors::{os_error, while_handling};
 use crate::convert::names::names;
-use crate::event_loop::{LoopCore, schedule};
+use crate::event_loop::{LoopCore, leaves_loop, schedule};
 use crate::object::Object;
 
 /// `write_eof()`: ends the sending direction once everything written has been sent.
@@ -25,8 +25,9 @@ pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<
     }
     flush_now(py, object, state)?;
     let is_drained = state.with(py, |inner| {
-        inner.is_eof_written = true;
-        inner.stream.pending_bytes() == 0
+        // What was written may have failed just now.
+        inner.is_eof_written = !inner.life.is_closing();
+        inner.is_eof_written && inner.stream.pending_bytes() == 0
     });
     if is_drained { shut_down(py, state) } else { Ok(()) }
 }
@@ -138,14 +139,20 @@ pub(super) fn call_connection_lost(
         None => Ok(()),
     };
     let (socket, server) = release(py, object);
-    let closed = socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop));
-    let left = server.map_or(Ok(()), |server| server::detach(py, &server, object));
-    let woken = match waiter {
-        Some(waiter) if !waiter.bind(py).call_method0("done")?.is_truthy()? => {
-            let error = PyConnectionError::new_err("Connection is closed by peer");
-            waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
-        }
-        _ => Ok(()),
-    };
-    told.and(closed).and(left).and(woken)
+    let closed = finally(py, told, || socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop)));
+    let left = finally(py, closed, || server.map_or(Ok(()), |server| server::detach(py, &server, object)));
+    finally(py, left, || {
+        let Some(waiter) = waiter else { return Ok(()) };
+        let error = PyConnectionError::new_err("Connection is closed by peer");
+        waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
+    })
+}
+
+/// Takes a `step` whatever the ones before have come to. As in a `finally` block its exception takes the place of an earlier
+/// one, but not of one that leaves the loop.
+pub(super) fn finally(py: Python<'_>, before: PyResult<()>, step: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    let Err(error) = before else { return step() };
+    let exception = error.value(py).clone().into_any();
+    let outcome = while_handling(py, &exception, step);
+    if leaves_loop(py, &error) { Err(error) } else { outcome.and(Err(error)) }
 }
