@@ -10,6 +10,7 @@ mod free_list;
 mod guarded;
 mod handle;
 mod heap_type;
+mod nesting;
 mod object;
 mod pipe;
 mod sock;

@@ -22,6 +22,7 @@ use crate::handle::context;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::none;
 use crate::transport::Limits;
@@ -61,7 +62,7 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) {
         // SAFETY: whoever stores a loop has checked its type.
         state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
     }
-    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take(), inner.remote.take())));
+    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take().map(Held::new), inner.remote.take())));
     drop(dropped);
 }
 
@@ -73,7 +74,7 @@ fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
 fn clear_extra(object: *mut ffi::PyObject) {
     let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
     // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
+    drop(unsafe { Object::from_owned(before) }.map(Held::new));
 }
 
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::event_loop::{LoopCore, Source};
 use crate::guarded::Guarded;
+use crate::nesting::Held;
 use crate::object::Object;
 
 /// Where the state lies in an instance; set when the type is made.
@@ -128,7 +129,7 @@ impl Inner {
 
 /// What a transport lets go of at its end, to be dropped outside of the guard.
 pub(super) struct Remains {
-    _objects: [Option<Object>; 4],
+    _objects: [Option<Held>; 4],
     _known: [Option<Known>; 2],
     _outgoing: VecDeque<Datagram<Object>>,
 }
@@ -214,7 +215,8 @@ impl State {
                 inner.protocol.take(),
                 inner.read_context.take(),
                 inner.write_context.take(),
-            ],
+            ]
+            .map(|object| object.map(Held::new)),
             _known: [inner.sender.take(), inner.destination.take()],
             _outgoing: inner.outgoing.clear(true),
         })

@@ -15,6 +15,7 @@ use super::{context, timer};
 use crate::event_loop::LoopCore;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
+use crate::nesting;
 use crate::object::Object;
 use crate::trampoline;
 
@@ -140,7 +141,9 @@ fn clear_slots(object: *mut ffi::PyObject) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };
     for slot in Slot::ALL {
-        drop(handle.replace(slot, None));
+        if let Some(before) = handle.replace(slot, None) {
+            nesting::release(before);
+        }
     }
     if has_type(object, Kind::Timer) {
         for offset in timer::own_slots() {
@@ -148,7 +151,9 @@ fn clear_slots(object: *mut ffi::PyObject) {
             let slot = unsafe { slot_at(object, offset) };
             let before = core::mem::replace(slot, null_mut());
             // SAFETY: the slot owned its reference.
-            drop(unsafe { Object::from_owned(before) });
+            if let Some(before) = unsafe { Object::from_owned(before) } {
+                nesting::release(before);
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::event_loop::LoopCore;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
@@ -68,15 +69,11 @@ pub(super) fn make(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Object
 }
 
 /// Takes every reference out of the state, to be dropped by the caller.
-fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
-    struct Dropped(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>);
-    impl Drop for Dropped {
-        fn drop(&mut self) {}
-    }
+fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> Vec<Held> {
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(object) };
     let socket = state.let_go(py, object);
-    Dropped(state.with(py, |inner| {
+    state.with(py, |inner| {
         [
             inner.event_loop.take(),
             inner.protocol.take(),
@@ -88,8 +85,9 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
         ]
         .into_iter()
         .flatten()
+        .map(Held::new)
         .collect()
-    }))
+    })
 }
 
 pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
@@ -100,7 +98,7 @@ pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::Py
 fn clear_extra(object: *mut ffi::PyObject) {
     let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
     // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
+    drop(unsafe { Object::from_owned(before) }.map(Held::new));
 }
 
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
