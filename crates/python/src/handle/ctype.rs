@@ -62,6 +62,16 @@ impl Kind {
     }
 }
 
+/// asyncio's class, as it was when this module was imported.
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether `object` has a handle's slots: it is an `asyncio.Handle`, one of Ferrio's or of anybody's, whatever its
+/// `__class__` says.
+pub(crate) fn is_handle(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object and a type.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), BASE.load(Ordering::Relaxed)) != 0 }
+}
+
 fn has_type(object: *mut ffi::PyObject, kind: Kind) -> bool {
     // SAFETY: a live object.
     let class = unsafe { ffi::Py_TYPE(object) };
@@ -323,6 +333,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
+    // It lives as long as the process.
+    BASE.store(handle_base.clone().into_ptr().cast(), Ordering::Relaxed);
     timer::find_slots(&timer_base)?;
     // Since 3.14; its `_lock` stays empty.
     let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {

@@ -157,7 +157,7 @@ pub(crate) fn is_called_with(handle: &Object, argument: &Object) -> bool {
 /// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.
 pub(crate) fn offset_of(class: &Bound<'_, PyType>, name: &str) -> PyResult<usize> {
     let descriptor = class.getattr("__dict__")?.get_item(name)?;
-    if descriptor.get_type().name()? != "member_descriptor" {
+    if descriptor.get_type_ptr() != &raw mut ffi::PyMemberDescr_Type {
         return Err(unknown_layout(name));
     }
     let descriptor: *const MemberDescriptor = descriptor.as_ptr().cast();

@@ -124,7 +124,7 @@ impl State {
 
     /// Begins to wait for `future`.
     pub(crate) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
-        if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
+        if future::can_be_yielded(&future) {
             // What its iterator would do.
             future::set_blocking(&future);
             self.future.set(future.clone());
