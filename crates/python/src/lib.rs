@@ -11,6 +11,7 @@ mod guarded;
 mod handle;
 mod heap_type;
 mod inherited;
+mod nesting;
 mod object;
 mod pipe;
 mod sock;

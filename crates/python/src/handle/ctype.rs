@@ -16,6 +16,7 @@ use crate::event_loop::LoopCore;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
 use crate::inherited::InheritedSlots;
+use crate::nesting;
 use crate::object::Object;
 use crate::trampoline;
 
@@ -67,6 +68,16 @@ impl Kind {
     fn further_slots(self) -> &'static InheritedSlots {
         &FURTHER[self as usize]
     }
+}
+
+/// asyncio's class, as it was when this module was imported.
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether `object` has a handle's slots: it is an `asyncio.Handle`, one of Ferrio's or of anybody's, whatever its
+/// `__class__` says.
+pub(crate) fn is_handle(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object and a type.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), BASE.load(Ordering::Relaxed)) != 0 }
 }
 
 fn has_type(object: *mut ffi::PyObject, kind: Kind) -> bool {
@@ -148,7 +159,9 @@ fn clear_slots(object: *mut ffi::PyObject) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };
     for slot in Slot::ALL {
-        drop(handle.replace(slot, None));
+        if let Some(before) = handle.replace(slot, None) {
+            nesting::release(before);
+        }
     }
     // SAFETY: an instance of the kind's type.
     unsafe { Kind::of(object).further_slots().clear(object) };
@@ -320,6 +333,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
+    // It lives as long as the process.
+    BASE.store(handle_base.clone().into_ptr().cast(), Ordering::Relaxed);
     timer::find_slots(&timer_base)?;
     // Since 3.14. Its `_lock` stays empty, unless a program fills it.
     let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {

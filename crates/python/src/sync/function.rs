@@ -24,6 +24,7 @@ use super::{barrier, condition, event, lock, queue, semaphore, sleep, task_group
 use crate::combine::{as_completed, gather, shield, wait};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
+use crate::nesting;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
@@ -214,6 +215,11 @@ pub(super) fn is_method_of(py: Python<'_>, object: &Object, method: &Object, nam
     Ok(is_native_of(&function, &object.get_type(), name) && method.getattr(intern!(py, "__self__"))?.is(object))
 }
 
+/// What is wrapped may be another of these: `None` with an exception when there are too many within one another.
+fn level(py: Python<'_>) -> Option<nesting::Call> {
+    nesting::enter(py).map_err(|error| error.restore(py)).ok()
+}
+
 unsafe extern "C" fn call(
     function: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
@@ -244,8 +250,11 @@ unsafe extern "C" fn call(
             return result;
         }
     }
-    let wrapped = state.wrapped.get();
-    let target = wrapped.as_ref().map_or(null_mut(), Object::as_ptr);
+    // SAFETY: CPython calls this on an attached thread.
+    let py = unsafe { Python::assume_attached() };
+    let Some(_level) = level(py) else { return null_mut() };
+    let wrapped = state.wrapped(py);
+    let target = wrapped.as_ptr();
     // SAFETY: a live callable (the collector alone empties it, when nobody can call any more); the rest is the caller's.
     unsafe { ffi::PyObject_Vectorcall(target, values, count, keywords) }
 }
@@ -334,6 +343,12 @@ unsafe extern "C" fn bind(
 
 /// What the object itself does not have is the wrapped function's.
 unsafe extern "C" fn attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyUnicode_Check(name) } == 0 {
+        // It has the words for a name that is none.
+        // SAFETY: two live objects.
+        return unsafe { ffi::PyObject_GenericGetAttr(object, name) };
+    }
     // The type has these two, about itself.
     let of_type = [c"__doc__", c"__module__"].into_iter().any(|known| {
         // SAFETY: a string and a text in ASCII.
@@ -349,11 +364,13 @@ unsafe extern "C" fn attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObj
             return own;
         }
     }
+    // SAFETY: CPython calls this on an attached thread.
+    let py = unsafe { Python::assume_attached() };
     // SAFETY: an instance of one of the two types.
-    let wrapped = unsafe { State::of(object) }.wrapped.get();
-    let Some(wrapped) = wrapped else { return null_mut() };
+    let wrapped = unsafe { State::of(object) }.wrapped(py);
     // SAFETY: the thread is attached.
     unsafe { ffi::PyErr_Clear() };
+    let Some(_level) = level(py) else { return null_mut() };
     // SAFETY: a live object and a name.
     unsafe { ffi::PyObject_GetAttr(wrapped.as_ptr(), name) }
 }

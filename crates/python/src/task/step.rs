@@ -314,8 +314,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let Some(before) = fields.get(Slot::AwaitedBy) else {
         drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
         return Ok(());
@@ -335,8 +334,7 @@ pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRe
 pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let shown = fields.peek(Slot::AwaitedBy);
     if shown == task.as_ptr() {
         drop(fields.replace(Slot::AwaitedBy, None));

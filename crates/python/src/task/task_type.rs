@@ -113,8 +113,10 @@ pub(crate) fn spawn(py: Python<'_>, core: &LoopCore, event_loop: &Object, corout
 
 /// `task._log_destroy_pending = False`
 pub(crate) fn forget_when_pending(task: &Object) {
-    // SAFETY: callers pass tasks of ours.
-    unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+    if is_exact(task.as_ptr()) {
+        // SAFETY: a task of ours.
+        unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+    }
 }
 
 /// Whether `object` is a future or task of ours, of the loop at `event_loop`.
