@@ -13,6 +13,7 @@ mod heap_type;
 mod object;
 mod pipe;
 mod sock;
+mod source_traceback;
 mod stop_iteration;
 mod sync;
 mod task;
