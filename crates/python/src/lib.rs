@@ -15,6 +15,7 @@ mod nesting;
 mod object;
 mod pipe;
 mod sock;
+mod source_traceback;
 mod stop_iteration;
 mod sync;
 mod task;

@@ -18,7 +18,7 @@ use crate::heap_type::{self, no_arguments};
 use crate::inherited::InheritedSlots;
 use crate::nesting;
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
@@ -124,18 +124,10 @@ impl Recipe<'_> {
         // SAFETY: the loop whose method is running.
         handle.fill(Slot::Loop, unsafe { Object::from_borrowed(self.event_loop) });
         handle.fill(Slot::Repr, trampoline::none(py));
-        let trace = if self.trace { source_traceback(py)? } else { trampoline::none(py) };
+        let trace = if self.trace { source_traceback::of_handle(py)? } else { trampoline::none(py) };
         handle.fill(Slot::SourceTraceback, trace);
         Ok(object)
     }
-}
-
-/// The stack of the Python code that is scheduling.
-#[cold]
-fn source_traceback(py: Python<'_>) -> PyResult<Object> {
-    let frame = py.import("sys")?.call_method1("_getframe", (0,))?;
-    let stack = py.import("asyncio.format_helpers")?.call_method1("extract_stack", (frame,))?;
-    Ok(Object::new(stack))
 }
 
 #[inline]

@@ -18,7 +18,7 @@ use crate::convert::arguments::unexpected_keyword;
 use crate::event_loop::LoopCore;
 use crate::heap_type::{self, fast, getter, one_argument};
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 /// asyncio's C type; null where its layout is unknown.
@@ -107,10 +107,10 @@ fn allocate(py: Python<'_>) -> PyResult<Object> {
 #[cold]
 pub(crate) fn create_traced(py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<Object> {
     let object = create(py, event_loop)?;
-    let stack = py.import("traceback")?.call_method0("extract_stack")?;
+    let stack = source_traceback::of_future(py)?;
     // SAFETY: just made.
     let fields = unsafe { Fields::of(object.as_ptr()) };
-    drop(fields.replace(Slot::SourceTraceback, Some(Object::new(stack))));
+    drop(fields.replace(Slot::SourceTraceback, Some(stack)));
     Ok(object)
 }
 
