@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::handle::{slot_at, slot_offset};
+use crate::nesting;
 use crate::object::Object;
 
 /// Offsets of slots in the instances of one type.
@@ -70,7 +71,9 @@ impl InheritedSlots {
             // SAFETY: a slot of the type.
             let before = core::mem::replace(unsafe { slot_at(object, offset) }, core::ptr::null_mut());
             // SAFETY: the slot owned its reference.
-            drop(unsafe { Object::from_owned(before) });
+            if let Some(before) = unsafe { Object::from_owned(before) } {
+                nesting::release(before);
+            }
         }
     }
 }

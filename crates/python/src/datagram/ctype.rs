@@ -22,6 +22,7 @@ use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
 use crate::inherited::InheritedSlots;
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::none;
 use crate::transport::Limits;
@@ -61,7 +62,7 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) {
         // SAFETY: whoever stores a loop has checked its type.
         state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
     }
-    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take(), inner.remote.take())));
+    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take().map(Held::new), inner.remote.take())));
     drop(dropped);
 }
 
@@ -144,6 +145,10 @@ fast!(open, |py, object, arguments| {
         Remote { object: Object::new(remote), address }
     });
     core.forget_watch(py, fd)?;
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    // From here to the end no Python runs, so nothing opens it in between.
+    state.start_over(py)?;
     let key = core.with_reactor(py, |reactor| {
         let key = reactor.sources.insert(Source::Datagram(None));
         // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
@@ -153,10 +158,9 @@ fast!(open, |py, object, arguments| {
     let key = key.map_err(|error| os_error(py, error))?;
     let (event_loop, socket, protocol) =
         (Object::new(event_loop), Object::new(socket), Object::new(argument(protocol)));
-    // SAFETY: a method of the type.
-    let state = unsafe { State::of(object) };
     let before = state.with(py, |inner| {
         inner.fd = fd;
+        inner.is_opened = true;
         inner.family = family;
         inner.is_connected = is_connected;
         inner.sends_empty = sends_empty;
@@ -201,6 +205,7 @@ fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, messa
 no_arguments!(start_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
+    state.opened(py, |_| ())?;
     let ctx = context::copy_current(py)?;
     let (before, change) = state.with(py, |inner| (inner.read_context.replace(ctx), inner.reading.start()));
     drop(before);
@@ -211,7 +216,7 @@ no_arguments!(start_reading, |py, object| {
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (was_reading, change) = state.with(py, |inner| (inner.reading.is_reading(), inner.reading.pause()));
+    let (was_reading, change) = state.opened(py, |inner| (inner.reading.is_reading(), inner.reading.pause()))?;
     follow(py, object, state, change)?;
     if was_reading {
         log_in_debug(py, object, state, "%r pauses reading")?;
@@ -223,7 +228,7 @@ no_arguments!(resume_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     let (was_paused, change) =
-        state.with(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()));
+        state.opened(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()))?;
     if was_paused {
         // As in asyncio, where this makes a new callback of the descriptor.
         let ctx = context::copy_current(py)?;
@@ -240,13 +245,13 @@ no_arguments!(resume_reading, |py, object| {
 no_arguments!(is_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.reading.is_reading())))
+    Ok(boolean(py, state.opened(py, |inner| inner.reading.is_reading())?))
 });
 
 no_arguments!(is_closing, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
+    Ok(boolean(py, state.opened(py, |inner| inner.life.is_closing())?))
 });
 
 fast!(sendto, |py, object, arguments| {
@@ -300,12 +305,16 @@ one_argument!(force_close, |py, object, exception| {
     Ok(none(py))
 });
 
-no_arguments!(release, |py, object| Ok(close::release(py, object)));
+no_arguments!(release, |py, object| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
+    Ok(close::release(py, object))
+});
 
 no_arguments!(read_ready, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (key, event_loop) = state.with(py, |inner| (inner.key, inner.event_loop.clone()));
+    let (key, event_loop) = state.opened(py, |inner| (inner.key, inner.event_loop.clone()))?;
     if let (Some(key), Some(event_loop)) = (key, event_loop) {
         // SAFETY: whoever stores a loop has checked its type.
         let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
@@ -318,7 +327,7 @@ no_arguments!(read_ready, |py, object| {
 no_arguments!(sendto_ready, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    if let Some(event_loop) = state.event_loop(py) {
+    if let Some(event_loop) = state.opened(py, |inner| inner.event_loop.clone())? {
         // SAFETY: whoever stores a loop has checked its type.
         let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
         // SAFETY: the object of the method call.
@@ -346,7 +355,7 @@ no_arguments!(get_protocol, |py, object| {
 no_arguments!(get_write_buffer_size, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(Object::new(PyInt::new(py, state.with(py, |inner| inner.outgoing.pending_bytes()))))
+    Ok(Object::new(PyInt::new(py, state.opened(py, |inner| inner.outgoing.pending_bytes())?)))
 });
 
 no_arguments!(get_write_buffer_limits, |py, object| {
@@ -389,7 +398,7 @@ macro_rules! object_attributes {
 }
 
 attributes! {
-    get_socket_fd => |py, inner| inner.fd;
+    get_socket_fd => |py, inner| if inner.is_opened { inner.fd } else { -1 };
     get_conn_lost => |py, inner| inner.life.conn_lost();
     get_is_sending => |py, inner| PyBool::new(py, inner.key.is_some() && inner.write_context.is_some()).to_owned();
     get_is_watching => |py, inner| PyBool::new(py, inner.key.is_some() && inner.reading.is_wanted()).to_owned();

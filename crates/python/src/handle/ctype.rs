@@ -16,8 +16,9 @@ use crate::event_loop::LoopCore;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
 use crate::inherited::InheritedSlots;
+use crate::nesting;
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
@@ -69,6 +70,16 @@ impl Kind {
     }
 }
 
+/// asyncio's class, as it was when this module was imported.
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether `object` has a handle's slots: it is an `asyncio.Handle`, one of Ferrio's or of anybody's, whatever its
+/// `__class__` says.
+pub(crate) fn is_handle(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object and a type.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), BASE.load(Ordering::Relaxed)) != 0 }
+}
+
 fn has_type(object: *mut ffi::PyObject, kind: Kind) -> bool {
     // SAFETY: a live object.
     let class = unsafe { ffi::Py_TYPE(object) };
@@ -113,18 +124,10 @@ impl Recipe<'_> {
         // SAFETY: the loop whose method is running.
         handle.fill(Slot::Loop, unsafe { Object::from_borrowed(self.event_loop) });
         handle.fill(Slot::Repr, trampoline::none(py));
-        let trace = if self.trace { source_traceback(py)? } else { trampoline::none(py) };
+        let trace = if self.trace { source_traceback::of_handle(py)? } else { trampoline::none(py) };
         handle.fill(Slot::SourceTraceback, trace);
         Ok(object)
     }
-}
-
-/// The stack of the Python code that is scheduling.
-#[cold]
-fn source_traceback(py: Python<'_>) -> PyResult<Object> {
-    let frame = py.import("sys")?.call_method1("_getframe", (0,))?;
-    let stack = py.import("asyncio.format_helpers")?.call_method1("extract_stack", (frame,))?;
-    Ok(Object::new(stack))
 }
 
 #[inline]
@@ -148,7 +151,9 @@ fn clear_slots(object: *mut ffi::PyObject) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };
     for slot in Slot::ALL {
-        drop(handle.replace(slot, None));
+        if let Some(before) = handle.replace(slot, None) {
+            nesting::release(before);
+        }
     }
     // SAFETY: an instance of the kind's type.
     unsafe { Kind::of(object).further_slots().clear(object) };
@@ -320,6 +325,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
+    // It lives as long as the process.
+    BASE.store(handle_base.clone().into_ptr().cast(), Ordering::Relaxed);
     timer::find_slots(&timer_base)?;
     // Since 3.14. Its `_lock` stays empty, unless a program fills it.
     let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {

@@ -3,7 +3,7 @@
 //! Follows `task_step_impl`, `task_step_handle_result_impl` and `task_wakeup` of CPython's `_asyncio`, whose words the
 //! errors have.
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyStopIteration, PySystemExit};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -11,15 +11,15 @@ use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
 use super::layout::{Fields, Flag, Slot, State};
 use super::{collected, future, scheduling};
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
 use crate::handle::{self, context};
 use crate::object::Object;
 
 /// Runs an entry: steps `task` in its context.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` leave the loop; other exceptions go to its exception handler.
-pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Option<Object>) -> PyResult<()> {
+/// What leaves the loop; other exceptions go to its exception handler.
+pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Option<Object>) -> Result<(), Exit> {
     let shown = error.clone();
     run(py, core, task, &Call::Step(shown.as_ref()), || step(py, task, error))
 }
@@ -28,7 +28,7 @@ pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Op
 ///
 /// # Errors
 /// As for [`run_step`].
-pub(crate) fn run_wakeup(py: Python<'_>, core: &LoopCore, task: &Object, future: &Object) -> PyResult<()> {
+pub(crate) fn run_wakeup(py: Python<'_>, core: &LoopCore, task: &Object, future: &Object) -> Result<(), Exit> {
     run(py, core, task, &Call::Wakeup(future), || wakeup(py, task, future))
 }
 
@@ -38,20 +38,17 @@ fn run(
     task: &Object,
     call: &Call<'_>,
     body: impl FnOnce() -> PyResult<()>,
-) -> PyResult<()> {
+) -> Result<(), Exit> {
     collected::from_now_on(task);
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // The collector may have emptied a task whose entry was still there.
     let Some(context) = fields.get(Slot::Context) else { return Ok(()) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(()) };
-    match context::run_in(py, &context, body) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
-            handle::report(py, &handle, error)
-        }
-    }
+    settle(py, context::run_in(py, &context, body), |exception| {
+        let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
+        handle::report(py, &handle, exception)
+    })
 }
 
 /// What a done future gives to who waits for it: nothing, or an exception to throw.
@@ -188,10 +185,7 @@ fn raised(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, 
     }
     future::set_exception(py, task, exception.clone())?;
     let error = PyErr::from_value(exception.into_bound(py));
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
-        return Err(error);
-    }
-    Ok(())
+    if leaves_loop(py, &error) { Err(error) } else { Ok(()) }
 }
 
 #[cold]
@@ -320,8 +314,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let Some(before) = fields.get(Slot::AwaitedBy) else {
         drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
         return Ok(());
@@ -341,8 +334,7 @@ pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRe
 pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let shown = fields.peek(Slot::AwaitedBy);
     if shown == task.as_ptr() {
         drop(fields.replace(Slot::AwaitedBy, None));

@@ -24,6 +24,7 @@ use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
 use crate::inherited::InheritedSlots;
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
@@ -72,15 +73,11 @@ pub(super) fn make(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Object
 }
 
 /// Takes every reference out of the state, to be dropped by the caller.
-fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
-    struct Dropped(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>);
-    impl Drop for Dropped {
-        fn drop(&mut self) {}
-    }
+fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> Vec<Held> {
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(object) };
     let socket = state.let_go(py, object);
-    Dropped(state.with(py, |inner| {
+    state.with(py, |inner| {
         [
             inner.event_loop.take(),
             inner.protocol.take(),
@@ -92,8 +89,9 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
         ]
         .into_iter()
         .flatten()
+        .map(Held::new)
         .collect()
-    }))
+    })
 }
 
 pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
@@ -214,7 +212,10 @@ one_argument!(read_names, |py, object, proto| {
     let proto = unsafe { Bound::from_borrowed_ptr(py, proto) }.extract::<i64>()?;
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let number = state.with(py, |inner| inner.fd);
+    let number = state.opened(py, |inner| inner.fd)?;
+    if state.with(py, |inner| inner.descriptor.is_gone()) {
+        return Ok(boolean(py, false));
+    }
     // SAFETY: a number that the transport's socket has open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let (Ok(local), peer) = (socket_name::local(fd), socket_name::peer(fd)) else { return Ok(boolean(py, false)) };
@@ -237,6 +238,7 @@ one_argument!(begin_method, |py, object, waiter| {
     // SAFETY: an argument of the call.
     let waiter = unsafe { Object::from_borrowed(waiter) };
     let waiter = (!waiter.bind(py).is_none()).then_some(waiter);
+    state.opened(py, |_| ())?;
     if let Some(event_loop) = state.event_loop(py) {
         // SAFETY: the object of the method call.
         let transport = unsafe { Object::from_borrowed(object) };
@@ -271,7 +273,7 @@ fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, messa
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (was_reading, change) = state.with(py, |inner| (inner.reading.is_reading(), inner.reading.pause()));
+    let (was_reading, change) = state.opened(py, |inner| (inner.reading.is_reading(), inner.reading.pause()))?;
     follow(py, object, state, change)?;
     if was_reading {
         log_in_debug(py, object, state, "%r pauses reading")?;
@@ -283,7 +285,7 @@ no_arguments!(resume_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     let (was_paused, change) =
-        state.with(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()));
+        state.opened(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()))?;
     follow(py, object, state, change)?;
     if was_paused {
         log_in_debug(py, object, state, "%r resumes reading")?;
@@ -295,7 +297,7 @@ no_arguments!(resume_reading, |py, object| {
 no_arguments!(end_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let change = state.with(py, |inner| inner.reading.end_of_file());
+    let change = state.opened(py, |inner| inner.reading.end_of_file())?;
     follow(py, object, state, change)?;
     Ok(none(py))
 });
@@ -303,13 +305,13 @@ no_arguments!(end_reading, |py, object| {
 no_arguments!(is_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.reading.is_reading())))
+    Ok(boolean(py, state.opened(py, |inner| inner.reading.is_reading())?))
 });
 
 no_arguments!(is_closing, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
+    Ok(boolean(py, state.opened(py, |inner| inner.life.is_closing())?))
 });
 
 /// The one argument of a method, by position or by name.
@@ -373,6 +375,8 @@ one_argument!(force_close, |py, object, exception| {
 });
 
 no_arguments!(release, |py, object| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
     let (socket, server) = close::release(py, object);
     let pair = [or_none(py, socket), or_none(py, server)];
     Ok(Object::new((pair[0].bind(py), pair[1].bind(py)).into_pyobject(py)?))
@@ -395,6 +399,7 @@ no_arguments!(get_protocol, |py, object| {
 no_arguments!(get_write_buffer_size, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
+    state.opened(py, |_| ())?;
     close::flush_now(py, object, state)?;
     Ok(Object::new(PyInt::new(py, state.with(py, |inner| inner.stream.pending_bytes()))))
 });
@@ -441,7 +446,7 @@ macro_rules! object_attributes {
 }
 
 attributes! {
-    get_socket_fd => |py, inner| inner.fd;
+    get_socket_fd => |py, inner| if inner.is_new() { -1 } else { inner.fd };
     get_conn_lost => |py, inner| inner.life.conn_lost();
     get_is_sending => |py, inner| PyBool::new(py, inner.stream.is_sending()).to_owned();
     get_is_released => |py, inner| PyBool::new(py, inner.descriptor.is_gone()).to_owned();
@@ -460,6 +465,8 @@ getter!(get_socket, |py, object| {
 fast!(get_extra_info, |py, object, arguments| details::get_extra_info(py, object, arguments));
 
 one_argument!(call_connection_lost, |py, object, exception| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
     close::call_connection_lost(py, object, exception)?;
     Ok(none(py))
 });
