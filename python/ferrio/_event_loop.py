@@ -218,7 +218,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
 
     def _close_self_pipe(self) -> None:
         if self._ssock is not None and self._csock is not None:
-            self._remove_reader(self._ssock.fileno())
+            self._remove_reader(self._ssock)
             self._note_signal_pair(False, False)
             self._ssock.close()
             self._csock.close()
@@ -232,7 +232,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             self._ssock, self._csock = socket.socketpair()
             self._ssock.setblocking(False)
             self._csock.setblocking(False)
-            self._add_reader(self._ssock.fileno(), self._read_from_self)
+            # The socket, not its number: of a forgotten loop the collector may close it before it closes the loop.
+            self._add_reader(self._ssock, self._read_from_self)
             self._note_signal_pair(True, False)
         return self._csock
 
