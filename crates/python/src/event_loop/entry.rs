@@ -18,8 +18,8 @@ pub(crate) enum Entry {
     Accepted(Box<Accepted>),
     /// A transport that is to read from now on.
     StartReading(Object),
-    /// A task's step; the error is thrown into its coroutine.
-    Step { task: Object, error: Option<Object> },
+    /// A task's step; the error is thrown into its coroutine. The first one shows the task to the collector.
+    Step { task: Object, error: Option<Object>, is_first: bool },
     /// A task's wake-up: the future that it waits for is done.
     Wakeup { task: Object, future: Object },
     /// The time of a `sleep` is over: its future, and the handle that was shown for it.
@@ -38,7 +38,9 @@ impl Entry {
         Some(match self {
             Self::Handle(handle) => Self::Handle(handle.clone()),
             Self::SleepOver { future, handle } => Self::SleepOver { future: future.clone(), handle: handle.clone() },
-            Self::Step { task, error } => Self::Step { task: task.clone(), error: error.clone() },
+            Self::Step { task, error, is_first } => {
+                Self::Step { task: task.clone(), error: error.clone(), is_first: *is_first }
+            }
             Self::Wakeup { task, future } => Self::Wakeup { task: task.clone(), future: future.clone() },
             Self::Accepted(_)
             | Self::StartReading(_)
@@ -53,7 +55,7 @@ impl Entry {
         match self {
             Self::Handle(object) | Self::StartReading(object) | Self::Connected(object) => object.visit(visit),
             Self::Accepted(accepted) => accepted.objects().try_for_each(|object| object.visit(visit)),
-            Self::Step { task, error } => {
+            Self::Step { task, error, .. } => {
                 task.visit(visit)?;
                 error.as_ref().map_or(Ok(()), |error| error.visit(visit))
             }

@@ -163,7 +163,7 @@ impl LoopCore {
             let handle = match &entry {
                 Entry::Handle(handle) | Entry::SleepOver { handle: Some(handle), .. } => handle.clone(),
                 Entry::SleepOver { future, handle: None } => timer::handle_of_sleep(py, slf.as_ptr(), future)?,
-                Entry::Step { task, error } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
+                Entry::Step { task, error, .. } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
                 Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
                 Entry::Accepted(_)
                 | Entry::StartReading(_)

@@ -48,7 +48,7 @@ impl LoopCore {
     pub(super) fn show_tasks(&self, py: Python<'_>) {
         self.with_reactor(py, |reactor| {
             for entry in reactor.ready.iter() {
-                if let Entry::Step { task, .. } | Entry::Wakeup { task, .. } = entry {
+                if let Entry::Step { task, is_first: true, .. } = entry {
                     task::collected::from_now_on(task);
                 }
             }
@@ -214,7 +214,10 @@ impl LoopCore {
             }
             Entry::Accepted(accepted) => crate::accept::welcome(py, self, &accepted),
             Entry::StartReading(transport) => transport::start_reading(py, self, &transport),
-            Entry::Step { task, error } => {
+            Entry::Step { task, error, is_first } => {
+                if is_first {
+                    task::collected::from_now_on(&task);
+                }
                 let outcome = task::run_step(py, self, &task, error);
                 drop(task);
                 outcome

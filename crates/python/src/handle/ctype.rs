@@ -147,7 +147,8 @@ fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
 }
 
 /// Empties every slot, its own and asyncio's.
-fn clear_slots(object: *mut ffi::PyObject) {
+#[inline]
+fn clear_slots(object: *mut ffi::PyObject, kind: Kind) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };
     for slot in Slot::ALL {
@@ -156,7 +157,7 @@ fn clear_slots(object: *mut ffi::PyObject) {
         }
     }
     // SAFETY: an instance of the kind's type.
-    unsafe { Kind::of(object).further_slots().clear(object) };
+    unsafe { kind.further_slots().clear(object) };
 }
 
 unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
@@ -164,13 +165,14 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: as above; its references have gone, weak ones go now.
     unsafe { ffi::PyObject_ClearWeakRefs(object) };
-    clear_slots(object);
+    let kind = Kind::of(object);
+    clear_slots(object, kind);
     // SAFETY: the type outlives its instances.
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: untracked, empty, and nobody's.
-    let keeps = unsafe { Kind::of(object).freed().give(py, object) };
+    let keeps = unsafe { kind.freed().give(py, object) };
     if !keeps {
         // SAFETY: memory from the type's allocator, untracked, with null slots.
         unsafe { ffi::PyObject_GC_Del(object.cast()) };
@@ -203,7 +205,7 @@ unsafe extern "C" fn traverse(
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
-    clear_slots(object);
+    clear_slots(object, Kind::of(object));
     0
 }
 

@@ -5,8 +5,8 @@
 //! shown to the collector when its first step begins, before anything in that can fail, and when the loop stops.
 //!
 //! # Invariant
-//! A task that is not tracked stands in the ready queue of a loop that is being run, as an
-//! [`Entry::Step`](crate::event_loop::Entry::Step).
+//! A task that is not tracked stands in the ready queue of a loop that is being run, as the
+//! [`Entry::Step`](crate::event_loop::Entry::Step) that is its first.
 
 use pyo3::ffi;
 

@@ -4,7 +4,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::layout::{Fields, Slot};
-use super::{asyncio, callback};
+use super::{asyncio, callback, collected};
 use crate::event_loop::{Entry, LoopCore};
 use crate::handle::context;
 use crate::object::Object;
@@ -31,15 +31,36 @@ pub(super) fn call_soon(
     asyncio::call_method(py, &asyncio.names.call_soon, &args, keywords).map(drop)
 }
 
-/// Steps `task` in the next turn, with `error` thrown in; the core of its loop, if that goes by an entry of the queue.
-pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<Option<&LoopCore>> {
+/// Steps a new task in the next turn.
+#[inline]
+pub(super) fn first_step(py: Python<'_>, task: &Object) -> PyResult<()> {
+    if let Some(core) = push_step(py, task.as_ptr(), None, true)? {
+        collected::when_it_runs(core, task);
+    }
+    Ok(())
+}
+
+/// Steps `task` in the next turn, with `error` thrown in.
+#[inline]
+pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
+    push_step(py, task, error, false).map(drop)
+}
+
+/// Schedules a step; the core of the task's loop, if that goes by an entry of the queue.
+#[inline]
+fn push_step(
+    py: Python<'_>,
+    task: *mut ffi::PyObject,
+    error: Option<Object>,
+    is_first: bool,
+) -> PyResult<Option<&LoopCore>> {
     // SAFETY: callers pass tasks.
     let fields = unsafe { Fields::of(task) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(uninitialized()) };
     if let Some(core) = direct(py, &event_loop).filter(|_| has_plain_context(fields)) {
         core.check_closed()?;
         // SAFETY: as above.
-        core.push_ready(py, Entry::Step { task: unsafe { Object::from_borrowed(task) }, error });
+        core.push_ready(py, Entry::Step { task: unsafe { Object::from_borrowed(task) }, error, is_first });
         return Ok(Some(core));
     }
     let callable = callback::step_callable(py, task)?;

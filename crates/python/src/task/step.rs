@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
 use super::layout::{Fields, Flag, Slot, State};
-use super::{collected, future, scheduling};
+use super::{future, scheduling};
 use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
 use crate::handle::{self, context};
 use crate::object::Object;
@@ -39,7 +39,6 @@ fn run(
     call: &Call<'_>,
     body: impl FnOnce() -> PyResult<()>,
 ) -> Result<(), Exit> {
-    collected::from_now_on(task);
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // The collector may have emptied a task whose entry was still there.
@@ -136,7 +135,7 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     match sent {
         Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
             // A bare yield: one turn of the loop.
-            scheduling::step(py, task.as_ptr(), None).map(drop)
+            scheduling::step(py, task.as_ptr(), None)
         }
         Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
         Ok(Sent::Returned(result)) => {
@@ -297,7 +296,7 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Object, text: String) -> PyResult<()> {
     let error = PyRuntimeError::new_err(text).into_value(py);
-    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py)))).map(drop)
+    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py))))
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {

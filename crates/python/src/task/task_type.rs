@@ -14,7 +14,7 @@ use super::layout::{Fields, Flag, Habits, Slot};
 use super::memory;
 #[cfg(Py_3_12)]
 use super::step;
-use super::{asyncio, collected, future, scheduling};
+use super::{asyncio, future, scheduling};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::LoopCore;
 use crate::handle::context;
@@ -200,9 +200,7 @@ fn fill(
     if given.eager && is_running(py, fields)? {
         return start_eagerly(py, asyncio, task, fields);
     }
-    if let Some(core) = scheduling::step(py, task.as_ptr(), None)? {
-        collected::when_it_runs(core, task);
-    }
+    scheduling::first_step(py, task)?;
     asyncio.register(py, task.as_ptr())
 }
 
