@@ -521,6 +521,29 @@ def leave_a_transport(loop: Any, _world: World, token: Any) -> None:
         loop.run_until_complete(loop.create_connection(lambda: Noted(token), sock=ours))
 
 
+def leave_a_beginning_transport(loop: Any, _world: World, token: Any) -> None:
+    """Nobody has told its protocol yet."""
+    ours, theirs = tcp_pair()
+    with theirs:
+        waiter = loop.create_future()
+        waiter.token = token
+        loop._make_socket_transport(ours, Noted(token), waiter)
+
+
+def leave_datagrams(loop: Any, _world: World, token: Any) -> None:
+    """A datagram transport that reads."""
+    made = loop.create_datagram_endpoint(lambda: Noted(token), local_addr=("127.0.0.1", 0))
+    loop.run_until_complete(made)
+
+
+def leave_a_foreseen_connection(loop: Any, _world: World, token: Any) -> None:
+    """It is there, and its future is to hear of that."""
+    future = loop.create_future()
+    future.token = token
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        loop._foresee(loop._connect(*listener.getsockname()), future)
+
+
 class Descriptor:
     """A file object that leads to a token."""
 
@@ -551,6 +574,9 @@ KINDS["LoopCore"] = Kind(
         "operation": forgotten(leave_a_waiting_operation),
         "accepted connection": forgotten(leave_a_connection),
         "transport": forgotten(leave_a_transport),
+        "beginning transport": forgotten(leave_a_beginning_transport),
+        "datagram transport": forgotten(leave_datagrams),
+        "foreseen connection": forgotten(leave_a_foreseen_connection),
     },
     attributes=frozenset({"_task_factory"}),
 )
