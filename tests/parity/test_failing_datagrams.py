@@ -219,14 +219,16 @@ def told(story: Story, method: str, exceptions: dict[str, Callable[[], BaseExcep
 
 @each_row
 def test_what_is_raised_is_told(scenario: Play, story: Story, method: str) -> None:
-    scenario(told(story, method, FAILURES))
+    seen = scenario(told(story, method, FAILURES))
+    assert f"protocol.{method}" in seen.events
 
 
 @each_row
 def test_an_exit_leaves_the_loop_which_can_be_run_again(
     scenario_that_runs_again: Play, story: Story, method: str
 ) -> None:
-    scenario_that_runs_again(told(story, method, EXITS))
+    seen = scenario_that_runs_again(told(story, method, EXITS))
+    assert f"protocol.{method}" in seen.events
 
 
 def test_a_failing_protocol_in_debug_mode(scenario_in_debug: Play) -> None:

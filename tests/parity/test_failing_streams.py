@@ -394,7 +394,8 @@ def told(story: Story, method: str, exceptions: dict[str, Callable[[], BaseExcep
 
 @each_row
 def test_what_is_raised_is_told_and_ends_one_connection(scenario: Play, story: Story, method: str) -> None:
-    scenario(told(story, method, FAILURES))
+    seen = scenario(told(story, method, FAILURES))
+    assert f"protocol.{method}" in seen.events
 
 
 # After an exit from `resume_writing` asyncio's transport fails an assertion in each turn; see tests/unit for Ferrio's.
