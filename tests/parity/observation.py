@@ -38,6 +38,9 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b(?:_SelectorDatagramTransport|DatagramSocketTransport|DatagramTransport)\b"), "TRANSPORT"),
     (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
     (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
+    # A listening socket's callback, and a task's: the names and arguments of the loops' own.
+    (re.compile(r"\b(?:LOOP\._accept|BaseSelectorEventLoop\._accept_connection)\(.*\)"), "ACCEPT()"),
+    (re.compile(r"<_asyncio\.TaskStepMethWrapper object at ADDRESS>\("), "Task.task_step("),
     (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
     (re.compile(r"\bfd=-?\d+"), "fd=N"),
     (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
