@@ -206,7 +206,7 @@ def observe(
 ) -> Observation:
     """Play *scenario* on a new loop and close the loop.
 
-    With *runs_again* an exit (`KeyboardInterrupt`, `SystemExit`) that leaves the loop is written down, and the loop runs on
+    With *runs_again* a `KeyboardInterrupt` or `SystemExit` that leaves the loop is written down, and the loop is run again
     until the scenario has ended.
     """
     observation = Observation()

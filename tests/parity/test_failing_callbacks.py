@@ -2,11 +2,11 @@
 
 import array
 import asyncio
+import collections.abc
 import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -137,7 +137,7 @@ def test_a_callback_that_leaves_the_loop(scenario_that_runs_again: Play, way: Ca
 def test_an_exception_handler_that_raises(scenario: Play) -> None:
     async def play(diary: Diary) -> None:
         for failure in FAILURES.values():
-            diary.loop.set_exception_handler(lambda loop, context, fail=raiser(diary, failure): fail())
+            diary.loop.set_exception_handler(raiser(diary, failure))
             await by_call_soon(diary.loop, raiser(diary, lambda: LookupError("first")))
             protocol = Noted(diary, at={"data_received": fail_with(LookupError("first"))})
             ours, peer = socket.socketpair()
@@ -165,7 +165,7 @@ def test_a_default_exception_handler_that_raises(scenario: Play) -> None:
 def test_an_exception_handler_that_leaves_the_loop(scenario_that_runs_again: Play) -> None:
     async def play(diary: Diary) -> None:
         for failure in EXITS.values():
-            diary.loop.set_exception_handler(lambda loop, context, fail=raiser(diary, failure): fail())
+            diary.loop.set_exception_handler(raiser(diary, failure))
             await by_call_soon(diary.loop, raiser(diary, lambda: LookupError("first")))
             protocol = Noted(diary, at={"data_received": fail_with(LookupError("first"))})
             ours, peer = socket.socketpair()
@@ -195,7 +195,12 @@ def test_a_task_factory_that_raises(scenario: Play) -> None:
     async def play(diary: Diary) -> None:
         for failure in FAILURES.values():
             server = await diary.loop.create_server(lambda: Noted(diary), "127.0.0.1", 0)
-            diary.loop.set_task_factory(lambda loop, coro, fail=raiser(diary, failure), **_: (coro.close(), fail()))
+
+            def make_none(loop: Any, coro: Any, failure: Maker = failure, **_: Any) -> Any:
+                coro.close()
+                raise failure()
+
+            diary.loop.set_task_factory(make_none)
             peer = socket.create_connection(server.sockets[0].getsockname())
             for _ in range(4):
                 await asyncio.sleep(0.0005)
@@ -212,21 +217,23 @@ def test_a_server_whose_connections_fail(scenario_in_both_modes: Play, method: s
     async def play(diary: Diary) -> None:
         for name, failure in FAILURES.items():
             made: list[Noted] = []
-            fails = [True]
+            calls: list[str] = []
 
-            def factory(name: str = name, failure: Maker = failure, made: Any = made, fails: Any = fails) -> Noted:
-                at = {method: fail_with(failure())} if fails.pop() else {}
+            def factory(name: str = name, failure: Maker = failure, made: Any = made, calls: Any = calls) -> Noted:
+                calls.append(name)
+                at = {method: fail_with(failure())} if len(calls) == 1 else {}
                 if at and method == "factory":
                     raise failure()
                 made.append(Noted(diary, name, at=at))
                 return made[-1]
 
-            fails.insert(0, False)
             server = await diary.loop.create_server(factory, "127.0.0.1", 0)
             peers = []
-            for _ in range(2):
+            for count in (1, 2):
                 peers.append(socket.create_connection(server.sockets[0].getsockname()))
-                await asyncio.sleep(0.003)
+                while len(calls) < count:
+                    await asyncio.sleep(0)
+                await turns(4)
             for protocol in made:
                 if protocol.transport is not None:
                     protocol.transport.abort()
@@ -263,7 +270,7 @@ class Awaitable:
         return step
 
 
-class Coroutine(Awaitable):
+class Coroutine(Awaitable, collections.abc.Coroutine[Any, Any, Any]):
     """As `Awaitable`, to be a task's coroutine."""
 
     def __init__(self, *steps: Any, throw: BaseException | None = None, close: BaseException | None = None) -> None:
@@ -281,14 +288,6 @@ class Coroutine(Awaitable):
     def close(self) -> None:
         if self.at_close is not None:
             raise self.at_close
-
-    cr_await = cr_code = cr_frame = None
-    cr_running = False
-
-
-# So that asyncio takes it for one.
-asyncio.coroutines._COROUTINE_TYPES  # type: ignore[attr-defined]  # noqa: B018
-sys.modules["collections.abc"].Coroutine.register(Coroutine)  # type: ignore[attr-defined]
 
 
 class FutureLike:
@@ -334,11 +333,11 @@ class FutureLike:
 
 
 async def watched(diary: Diary, task: Any, event: str) -> None:
-    await asyncio.wait([task], timeout=0.01)
+    await turns(8)
     if not task.done():
         diary(event, "pending")
         task.cancel()
-        await asyncio.wait([task], timeout=0.01)
+        await turns(8)
     if not task.done():
         # Nothing wakes it any more: it is not to be waited for in the end.
         diary(event, "does not end")

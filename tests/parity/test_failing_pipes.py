@@ -67,8 +67,9 @@ class Case:
             self.other = -1
 
     async def lost(self) -> None:
-        done, _ = await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
-        self.diary("state", "lost" if done else "not lost", self.transport.is_closing())
+        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await turns(3)
+        self.diary("state", "lost" if self.protocol.lost.done() else "not lost", self.transport.is_closing())
 
     def close(self) -> None:
         if not self.protocol.lost.done():

@@ -1,7 +1,7 @@
 """A protocol over TLS that raises, each method in each state of its connection, at either end.
 
-As in `test_failing_streams`: a *story* is played with every method raising every kind of exception. The transport below is
-the loop's, `SSLProtocol` between the two is asyncio's.
+As in `test_failing_streams`: a *story* is played with every method raising every kind of exception. The transport below
+is the loop's, `SSLProtocol` between the two is asyncio's.
 """
 
 import asyncio
@@ -57,8 +57,9 @@ class Case:
             await asyncio.sleep(0.0005)
 
     async def lost(self) -> None:
-        done, _ = await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
-        self.diary("state", "lost" if done else "not lost", self.transport.is_closing())
+        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await turns(3)
+        self.diary("state", "lost" if self.protocol.lost.done() else "not lost", self.transport.is_closing())
 
     async def close(self) -> None:
         for transport in (self.transport, self.other):
