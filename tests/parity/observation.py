@@ -40,7 +40,7 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
     # A listening socket's callback, and a task's: the names and arguments of the loops' own.
     (re.compile(r"\b(?:LOOP\._accept|BaseSelectorEventLoop\._accept_connection)\(.*\)"), "ACCEPT()"),
-    (re.compile(r"<_asyncio\.TaskStepMethWrapper object at ADDRESS>\("), "Task.task_step("),
+    (re.compile(r"<(?:_asyncio\.)?TaskStepMethWrapper object at ADDRESS>\("), "Task.task_step("),
     (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
     (re.compile(r"\bfd=-?\d+"), "fd=N"),
     (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
@@ -206,8 +206,8 @@ def observe(
 ) -> Observation:
     """Play *scenario* on a new loop and close the loop.
 
-    With *runs_again* a `KeyboardInterrupt` or `SystemExit` that leaves the loop is written down, and the loop is run again
-    until the scenario has ended.
+    With *runs_again* a `KeyboardInterrupt` or `SystemExit` that leaves the loop is written down, and the loop is run
+    again until the scenario has ended.
     """
     observation = Observation()
     records = _Records(observation)
