@@ -39,6 +39,7 @@ fn run(
     call: &Call<'_>,
     body: impl FnOnce() -> PyResult<()>,
 ) -> Result<(), Exit> {
+    collected::from_now_on(task);
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // The collector may have emptied a task whose entry was still there.
@@ -135,14 +136,10 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     match sent {
         Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
             // A bare yield: one turn of the loop.
-            scheduling::step(py, task.as_ptr(), None)
+            scheduling::step(py, task.as_ptr(), None).map(drop)
         }
-        Ok(Sent::Yielded(result)) => {
-            collected::from_now_on(task);
-            wait_for(py, asyncio, task, fields, result)
-        }
+        Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
         Ok(Sent::Returned(result)) => {
-            collected::from_now_on(task);
             if fields.flag(Flag::MustCancel) {
                 // It was cancelled right before it returned.
                 fields.set_flag(Flag::MustCancel, false);
@@ -151,10 +148,7 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
                 future::set_result(py, task, result)
             }
         }
-        Err(error) => {
-            collected::from_now_on(task);
-            raised(py, asyncio, task, fields, error)
-        }
+        Err(error) => raised(py, asyncio, task, fields, error),
     }
 }
 
@@ -303,7 +297,7 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Object, text: String) -> PyResult<()> {
     let error = PyRuntimeError::new_err(text).into_value(py);
-    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py))))
+    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py)))).map(drop)
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {
@@ -320,8 +314,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let Some(before) = fields.get(Slot::AwaitedBy) else {
         drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
         return Ok(());
@@ -341,8 +334,7 @@ pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRe
 pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let shown = fields.peek(Slot::AwaitedBy);
     if shown == task.as_ptr() {
         drop(fields.replace(Slot::AwaitedBy, None));

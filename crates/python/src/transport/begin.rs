@@ -80,7 +80,8 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     Ok(transport)
 }
 
-/// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop.
+/// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop. A transport that
+/// has been opened before lets go of what it had.
 pub(super) fn take(
     py: Python<'_>,
     event_loop: &Object,
@@ -96,6 +97,10 @@ pub(super) fn take(
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     core.check_closed()?;
     core.forget_watch(py, number)?;
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    // From here to the end no Python runs, so nothing opens it in between.
+    state.start_over(py, transport.as_ptr())?;
     let key = core.with_reactor(py, |reactor| {
         let key = reactor.sources.insert(Source::Transport(None));
         // SAFETY: its owner is stored below, and keeps it open until the key is detached.
@@ -104,8 +109,6 @@ pub(super) fn take(
     });
     let key = key.map_err(|error| os_error(py, error))?;
     core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));
-    // SAFETY: an instance of the type.
-    let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| {
         inner.event_loop = Some(event_loop.clone());
         inner.descriptor = descriptor;

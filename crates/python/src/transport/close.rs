@@ -20,7 +20,7 @@ use crate::object::Object;
 pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    if state.with(py, |inner| inner.life.is_closing() || inner.is_eof_written) {
+    if state.opened(py, |inner| inner.life.is_closing() || inner.is_eof_written)? {
         return Ok(());
     }
     flush_now(py, object, state)?;
@@ -56,7 +56,7 @@ pub(super) fn flush_now(py: Python<'_>, object: *mut ffi::PyObject, state: &Stat
 pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    if state.with(py, |inner| inner.life.is_closing()) {
+    if state.opened(py, |inner| inner.life.is_closing())? {
         return Ok(());
     }
     flush_now(py, object, state)?;
@@ -72,10 +72,10 @@ pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> 
 pub(super) fn force_close(py: Python<'_>, object: *mut ffi::PyObject, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    let step = state.with(py, |inner| {
+    let step = state.opened(py, |inner| {
         let _ = inner.reading.close();
         inner.life.force_close()
-    });
+    })?;
     follow(py, object, state, step, exception)
 }
 

@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyMemoryView};
 
 use super::close::finally;
 use super::read::fatal;
-use super::state::{Inner, State};
+use super::state::{Inner, NOT_OPENED, State};
 use super::{Callback, report_failed_callback};
 use crate::convert::errors::{os_error, while_handling};
 use crate::event_loop::{Exit, LoopCore, settle};
@@ -113,7 +113,8 @@ fn after_queueing(inner: &Inner) -> Verdict {
     match &inner.event_loop {
         _ if may_wait && inner.is_corked => Verdict::Corked,
         Some(event_loop) => Verdict::Queued { event_loop: event_loop.as_ptr(), may_wait },
-        None => Verdict::Corked,
+        // One that has ended takes no bytes: this one was never opened.
+        None => Verdict::Refused(NOT_OPENED),
     }
 }
 
