@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -404,10 +405,20 @@ def test_what_is_raised_is_told_and_ends_one_connection(scenario: Play, story: S
     assert f"protocol.{method}" in seen.events
 
 
-# After an exit from `resume_writing` asyncio's transport fails an assertion in each turn; see tests/unit for Ferrio's.
+def asyncio_keeps_exits(story: Story, method: str) -> bool:
+    """Whether asyncio does what is right, where Ferrio does: its own tests are in tests/unit.
+
+    After an exit from `resume_writing` a transport of asyncio's fails an assertion in each turn. And since 3.14 its own
+    error, about a cancelled future, takes the place of an exit from `connection_lost`.
+    """
+    has_cancelled_a_file = story.__name__.startswith("cancel_a_file")
+    loses = method == "connection_lost" and has_cancelled_a_file and sys.version_info >= (3, 14)
+    return method != "resume_writing" and not loses
+
+
 @pytest.mark.parametrize(
     ("story", "method"),
-    [(story, method) for story, method in ROWS if method != "resume_writing"],
+    [row for row in ROWS if asyncio_keeps_exits(*row)],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_an_exit_leaves_the_loop_which_can_be_run_again(

@@ -204,6 +204,24 @@ def test_an_exit_from_resume_writing_leaves_nothing_undone(loop: Loop, exit_: ty
 
 
 @each_exit
+def test_an_exit_from_connection_lost_is_not_lost_for_an_error_behind_it(
+    loop: Loop, exit_: type[BaseException]
+) -> None:
+    connection = connect(loop, pair=tcp_pair)
+    connection.protocol.connection_lost = raiser(exit_)  # type: ignore[method-assign]
+    # A future that takes no result, as a cancelled sendfile() leaves one behind.
+    transport: Any = connection.transport
+    transport._empty_waiter = loop.create_future()
+    transport._empty_waiter.cancel()
+    transport.abort()
+    with pytest.raises(exit_, match="theirs"):
+        turn(loop)
+    assert transport._sock is None
+    assert goes_on(loop)
+    connection.peer.close()
+
+
+@each_exit
 def test_after_an_exit_while_reading_the_same_connection_still_sends(loop: Loop, exit_: type[BaseException]) -> None:
     """Both directions were announced at once: what was not done in this run is done in the next."""
     connection = connect(loop, pair=tcp_pair)
