@@ -258,12 +258,7 @@ async def sockets_of_the_wrong_kind(world: World) -> None:
             ended.close()
             with expected():
                 await connect(asyncio.Protocol, sock=ended)  # type: ignore[arg-type]
-    for options in (
-        {},
-        {"host": HOST},
-        {"host": HOST, "port": 9, "sock": 1},
-        {"host": HOST, "port": 9, "interleave": "x"},
-    ):
+    for options in ({}, {"host": HOST}, {"host": HOST, "port": 9, "sock": 1}, {"host": HOST, "port": 9, "interleave": "x"}):
         with expected():
             await world.loop.create_connection(asyncio.Protocol, **options)  # type: ignore[call-overload]
 
@@ -565,7 +560,9 @@ async def start_tls_with_nobody(world: World) -> None:
     with without_blocking(tcp_pair()) as (ours, theirs):
         transport, protocol = await world.loop.create_connection(asyncio.Protocol, sock=ours)
         with expected():
-            await world.loop.start_tls(transport, protocol, context, server_hostname="x", ssl_handshake_timeout=SHORT_S)
+            await world.loop.start_tls(
+                transport, protocol, context, server_hostname="x", ssl_handshake_timeout=SHORT_S
+            )
         await until_closed(transport)
     with without_blocking(tcp_pair()) as (ours, theirs):
         transport, protocol = await world.loop.create_connection(asyncio.Protocol, sock=ours)
