@@ -28,10 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LIMIT_S))
 
 
-def same_on_both(scenario: Scenario, *, debug: bool) -> Observation:
+def same_on_both(scenario: Scenario, *, debug: bool, runs_again: bool = False) -> Observation:
     """What *scenario* shows on asyncio's loop; fail when the loop under test shows anything else."""
-    expected = observe(scenario, asyncio.SelectorEventLoop, debug=debug)
-    actual = observe(scenario, NEW_LOOP, debug=debug)
+    expected = observe(scenario, asyncio.SelectorEventLoop, debug=debug, runs_again=runs_again)
+    actual = observe(scenario, NEW_LOOP, debug=debug, runs_again=runs_again)
     for name, value in vars(expected).items():
         assert getattr(actual, name) == value, f"{name}: {NAME} (left) is not asyncio (right)"
     return expected
@@ -41,6 +41,12 @@ def same_on_both(scenario: Scenario, *, debug: bool) -> Observation:
 def scenario() -> Play:
     """Plays a scenario on both loops, compares, and gives back what showed on asyncio's."""
     return lambda play: same_on_both(play, debug=False)
+
+
+@pytest.fixture
+def scenario_that_runs_again() -> Play:
+    """As ``scenario``; after an exit that leaves the loop it is run again."""
+    return lambda play: same_on_both(play, debug=False, runs_again=True)
 
 
 @pytest.fixture

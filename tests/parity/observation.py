@@ -44,6 +44,9 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b(?:_SelectorDatagramTransport|DatagramSocketTransport|DatagramTransport)\b"), "TRANSPORT"),
     (re.compile(r"\b(?:_?ThreadSafeHandle|TimerHandle|Handle)\b"), "HANDLE"),
     (re.compile(r"\bBaseEventLoop\.(?=\w+\(\))"), ""),
+    # A listening socket's callback, and a task's: the names and arguments of the loops' own.
+    (re.compile(r"\b(?:LOOP\._accept|BaseSelectorEventLoop\._accept_connection)\(.*\)"), "ACCEPT()"),
+    (re.compile(r"<(?:_asyncio\.)?TaskStepMethWrapper object at ADDRESS>\("), "Task.task_step("),
     (re.compile(r"Cannot call writelines\(\)"), "Cannot call write()"),
     (re.compile(r"\bfd=-?\d+"), "fd=N"),
     (re.compile(r"\b([Ff]ile descriptor) \d+"), r"\1 N"),
@@ -202,9 +205,17 @@ def open_descriptors() -> int:
 
 
 def observe(
-    scenario: Scenario, new_loop: Callable[[], asyncio.AbstractEventLoop], *, debug: bool = False
+    scenario: Scenario,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    debug: bool = False,
+    runs_again: bool = False,
 ) -> Observation:
-    """Play *scenario* on a new loop and close the loop."""
+    """Play *scenario* on a new loop and close the loop.
+
+    With *runs_again* a `KeyboardInterrupt` or `SystemExit` that leaves the loop is written down, and the loop is run
+    again until the scenario has ended.
+    """
     observation = Observation()
     records = _Records(observation)
     logger = logging.getLogger("asyncio")
@@ -217,7 +228,7 @@ def observe(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            _play(scenario, new_loop(), observation, debug=debug)
+            _play(scenario, new_loop(), observation, debug=debug, runs_again=runs_again)
             gc.collect()
         observation.warned = sorted(
             [each.category.__name__, in_words(str(each.message).partition("\n")[0])] for each in caught
@@ -230,7 +241,14 @@ def observe(
     return observation
 
 
-def _play(scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Observation, *, debug: bool) -> None:
+def _play(
+    scenario: Scenario,
+    loop: asyncio.AbstractEventLoop,
+    observation: Observation,
+    *,
+    debug: bool,
+    runs_again: bool,
+) -> None:
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         told = {key: in_words(value) for key, value in context.items() if key in ("message", "exception")}
         observation.contexts.append({**told, "keys": sorted(context)})
@@ -252,7 +270,13 @@ def _play(scenario: Scenario, loop: asyncio.AbstractEventLoop, observation: Obse
             raise
 
     try:
-        observation.result = in_words(loop.run_until_complete(limited()))
+        task = loop.create_task(limited())
+        while runs_again and not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (KeyboardInterrupt, SystemExit) as error:
+                diary("left the loop", error)
+        observation.result = in_words(loop.run_until_complete(task))
     except DidNotEnd:
         raise
     except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit) as error:

@@ -14,7 +14,7 @@ import pytest
 from frameworks.certificates import Certificates
 
 from .connections import Connection, Recorder, connect
-from .loops import ferrio_only, run, run_until, turn
+from .loops import run, run_until, turn
 from .socket_pairs import Pair, tcp_pair, without_blocking
 from .test_tls import connected
 

@@ -19,7 +19,7 @@ use super::close::finally;
 use super::read::fatal;
 use super::state::{Inner, NOT_OPENED, State};
 use super::{Callback, report_failed_callback};
-use crate::convert::errors::os_error;
+use crate::convert::errors::{os_error, while_handling};
 use crate::event_loop::{Exit, LoopCore, settle};
 use crate::object::Object;
 
@@ -350,10 +350,10 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
         state.with(py, |inner| inner.stream.discard());
         let exception = os_error(py, error);
         let waiter = state.with(py, |inner| inner.empty_waiter.clone());
-        let value = exception.value(py).clone();
+        let value = exception.value(py).clone().into_any();
         fatal(py, transport, exception, WRITE_FAILED)?;
         if let Some(waiter) = waiter {
-            waiter.bind(py).call_method1("set_exception", (value,))?;
+            while_handling(py, &value, || waiter.bind(py).call_method1("set_exception", (&value,)))?;
         }
         return Ok(());
     }
