@@ -2,9 +2,9 @@
 
     python hostile_calls.py SUBJECT
 
-Run by ``test_hostile_objects`` in a process of its own, since what it looks for ends the process. Whatever is called may
-raise what it likes. Each call is announced on the standard output before it is made, so the last line names the one that
-went wrong; the exit status says whether one did.
+Run by ``test_hostile_objects`` in a process of its own, since what it looks for ends the process. Whatever is called
+may raise what it likes. Each call is announced on the standard output before it is made, so the last line names the
+one that went wrong; the exit status says whether one did.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ class Fake:
     def __init__(self, kind: type) -> None:
         self.kind = kind
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         return self.kind
 
 
@@ -55,11 +55,11 @@ async def coroutine() -> None:
     """Has nothing to do."""
 
 
-def half_made(kind: type) -> Iterator[Any]:
+def half_made(kind: Any) -> Iterator[Any]:
     """An instance that no ``__init__`` has seen, if there can be one."""
     for make in (lambda: object.__new__(kind), lambda: kind.__new__(kind), lambda: kind.__new__(kind, "gather", print)):
         with contextlib.suppress(Exception):
-            yield make()
+            yield make()  # type: ignore[no-untyped-call]
             return
 
 
@@ -76,10 +76,11 @@ def receivers(loop: Any) -> list[Any]:
     """Instances of every type that were made properly."""
     made: list[Any] = [loop, loop.call_soon(print), loop.call_later(9, print), loop.call_soon_threadsafe(print)]
     future, task = loop.create_future(), loop.create_task(coroutine())
-    ours, theirs = socket.socketpair()
-    made += [future, task, loop.sock_recv(ours, 1), ferrio.asyncio.sleep(0), ferrio.asyncio.sleep, ferrio.asyncio.gather]
-    made += [ferrio.asyncio.Lock(), ferrio.asyncio.Event(), ferrio.asyncio.Condition(), ferrio.asyncio.Semaphore()]
-    made += [ferrio.asyncio.Barrier(2), ferrio.asyncio.Queue(), ferrio.asyncio.TaskGroup(), ferrio.asyncio.Timeout(None)]
+    ours, _theirs = socket.socketpair()
+    aio: Any = ferrio.asyncio
+    made += [future, task, loop.sock_recv(ours, 1), aio.sleep(0), aio.sleep, aio.gather]
+    made += [aio.Lock(), aio.Event(), aio.Condition(), aio.Semaphore(), aio.Barrier(2)]
+    made += [aio.Queue(), aio.TaskGroup(), aio.Timeout(None)]
 
     async def within() -> None:
         made.append(loop._make_socket_transport(ours, asyncio.Protocol()))
@@ -87,7 +88,7 @@ def receivers(loop: Any) -> list[Any]:
         datagrams.bind(("127.0.0.1", 0))
         made.append((await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=datagrams))[0])
         inner, other = loop.create_future(), loop.create_future()
-        made.extend([ferrio.asyncio.shield(inner), ferrio.asyncio.gather(loop.create_task(coroutine()), other)])
+        made.extend([aio.shield(inner), aio.gather(loop.create_task(coroutine()), other)])
         for each in (inner, other):
             made.extend(callback for callback, _ in each._callbacks)
 
@@ -130,19 +131,19 @@ def wrong_receivers(loop: Any) -> None:
     given = values(loop)
     for kind in TYPES:
         for name in names(kind):
-            found = vars(kind).get(name)
+            found: Any = vars(kind).get(name)
             for index, value in enumerate(given):
                 if isinstance(value, kind) and type(value).__class__ is type:
                     continue
                 what = f"{kind.__name__}.{name} of value {index}: {type(value).__name__}"
                 if callable(found):
-                    attempt(what, lambda: found(value))  # noqa: B023
-                    attempt(what, lambda: found(value, value))  # noqa: B023
+                    attempt(what, lambda: found(value))
+                    attempt(what, lambda: found(value, value))
                 if hasattr(type(found), "__get__"):
-                    attempt(what, lambda: found.__get__(value))  # noqa: B023
+                    attempt(what, lambda: found.__get__(value))
                 if hasattr(type(found), "__set__"):
-                    attempt(what, lambda: found.__set__(value, value))  # noqa: B023
-                    attempt(what, lambda: found.__delete__(value))  # noqa: B023
+                    attempt(what, lambda: found.__set__(value, value))
+                    attempt(what, lambda: found.__delete__(value))
 
 
 def wrong_arguments(loop: Any) -> None:
@@ -158,7 +159,7 @@ def wrong_arguments(loop: Any) -> None:
             for index, value in enumerate(given):
                 for count in (0, 1, 2, 5, 8) if index % 7 == 0 else (1, 2):
                     what = f"{number}: {kind.__name__}.{name}(*{count} * value {index}: {type(value).__name__})"
-                    attempt(what, lambda: getattr(receiver, name)(*(value,) * count))  # noqa: B023
+                    attempt(what, lambda: getattr(receiver, name)(*(value,) * count))
     run(loop)
 
 
@@ -179,13 +180,13 @@ def wrong_values(loop: Any) -> None:
         for name in places:
             for index, value in enumerate([*given, *given[:1]]):
                 what = f"{number}: {kind.__name__}.{name} = value {index}: {type(value).__name__}"
-                attempt(what, lambda: setattr(receiver, name, value))  # noqa: B023
-                attempt(f"{what}; repr", lambda: repr(receiver))  # noqa: B023
+                attempt(what, lambda: setattr(receiver, name, value))
+                attempt(f"{what}; repr", lambda: repr(receiver))
                 for used in USED:
                     if hasattr(receiver, used):
-                        attempt(f"{what}; {used}()", lambda: getattr(receiver, used)())  # noqa: B023
-            attempt(f"{number}: del {kind.__name__}.{name}", lambda: delattr(receiver, name))  # noqa: B023
-            attempt(f"{number}: repr({kind.__name__})", lambda: repr(receiver))  # noqa: B023
+                        attempt(f"{what}; {used}()", lambda: getattr(receiver, used)())
+            attempt(f"{number}: del {kind.__name__}.{name}", lambda: delattr(receiver, name))
+            attempt(f"{number}: repr({kind.__name__})", lambda: repr(receiver))
     run(loop)
 
 
@@ -197,8 +198,8 @@ def twice(loop: Any) -> None:
         for index, value in enumerate(values(loop)):
             for count in (0, 1, 2, 5):
                 what = f"{number}: {type(receiver).__name__}.__init__(*{count} * value {index})"
-                attempt(what, lambda: receiver.__init__(*(value,) * count))  # noqa: B023
-                attempt(f"{what}; cancel", lambda: receiver.cancel())  # noqa: B023
+                attempt(what, lambda: receiver.__init__(*(value,) * count))
+                attempt(f"{what}; cancel", lambda: receiver.cancel())
     run(loop)
 
 

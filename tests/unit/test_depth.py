@@ -227,7 +227,8 @@ def test_a_long_chain_of_native_objects_is_freed(name: str) -> None:
 @ferrio_only
 @pytest.mark.parametrize("name", ["locks", "callbacks of handles", "timeouts"])
 def test_a_long_chain_that_is_a_cycle_is_collected(name: str) -> None:
-    free("if chain is None: chain = first = aio.Lock()\n            " + CHAINS[name] + "\n            first._loop = chain")
+    lines = ["if chain is None: chain = first = aio.Lock()", CHAINS[name], "first._loop = chain"]
+    free(("\n" + " " * 12).join(lines))
 
 
 @ferrio_only
