@@ -27,8 +27,8 @@ from ferrio import _ferrio
 LEFT_OUT = {
     *("_run_forever_setup", "_run_once", "_run_until_stopped", "run_forever", "run_until_complete"),
     *("__init_subclass__", "__subclasshook__", "__class_getitem__", "add_signal_handler", "remove_signal_handler"),
-    # asyncio's own, which reads a null pointer when the task was not initialised.
-    "get_context",
+    # asyncio's own, which read null pointers when the task was not initialised.
+    *("get_context", "get_coro"),
 }
 
 TYPES = [value for value in vars(_ferrio).values() if isinstance(value, type)]
