@@ -68,7 +68,7 @@ def values(loop: Any) -> list[Any]:
     fakes: list[Any] = [Fake(kind) for kind in (asyncio.Handle, asyncio.Future, asyncio.Task, *TYPES)]
     fakes += [unittest.mock.Mock(spec=asyncio.Handle), unittest.mock.Mock(spec=asyncio.Future)]
     half = [made for kind in (*TYPES, *CLASSES, asyncio.Handle, asyncio.TimerHandle) for made in half_made(kind)]
-    plain: list[Any] = [None, True, -1, 1 << 70, 0.5, "name", b"bytes", (), [], {}, object(), int, print, ValueError()]
+    plain: list[Any] = [None, -1, 1 << 70, 0.5, "name", b"bytes", (), [], {}, object(), int, print, ValueError()]
     return [*plain, loop, contextvars.copy_context(), *fakes, *half]
 
 
