@@ -159,7 +159,7 @@ impl LoopCore {
         if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
             return Ok(false);
         }
-        foresee(py, slf.as_ptr(), connection, &[future.as_ptr()])?;
+        foresee(py, slf.get(), slf.as_ptr(), connection, &[future.as_ptr()])?;
         Ok(true)
     }
 

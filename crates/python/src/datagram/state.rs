@@ -37,6 +37,7 @@ pub(super) struct Remote {
 
 /// What the guard guards.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub(super) struct Inner {
     pub(super) event_loop: Option<Object>,
     pub(super) protocol: Option<Object>,

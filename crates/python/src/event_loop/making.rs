@@ -96,12 +96,13 @@ pub(crate) fn spawning_core<'a>(py: Python<'a>, event_loop: &Object) -> PyResult
     Ok((is_own && !core.flags.closed.get()).then_some(core))
 }
 
-no_arguments!(create_future, |py, object| new_future(py, object));
+no_arguments!(create_future, |py, object| {
+    // SAFETY: a method of the core's type.
+    new_future(py, unsafe { LoopCore::of(py, object) }, object)
+});
 
-/// `loop.create_future()`, for the loop at `object`.
-pub(crate) fn new_future(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
-    // SAFETY: callers show a loop.
-    let core = unsafe { LoopCore::of(py, object) };
+/// `loop.create_future()`, for the loop at `object`, whose core is `core`.
+pub(crate) fn new_future(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject) -> PyResult<Object> {
     let inherited = inherited(py)?;
     if !core.flags.native_tasks.get() || !inherited.future.is_unchanged() {
         // SAFETY: the method of asyncio's that this one overrides, and its object.

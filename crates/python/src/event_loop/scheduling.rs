@@ -166,13 +166,12 @@ fast!(call_soon_threadsafe, |py, object, arguments| {
 /// Enters a timer for `when` seconds on the loop's clock.
 fn schedule_at(
     py: Python<'_>,
+    core: &LoopCore,
     object: *mut ffi::PyObject,
     when: f64,
     when_object: Option<Object>,
     call: &Call<'_>,
 ) -> PyResult<Object> {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
     core.check_closed()?;
     let debug = core.is_debug();
     if debug {
@@ -219,7 +218,8 @@ fn seconds(py: Python<'_>, value: Option<*mut ffi::PyObject>, none: &'static str
 fast!(call_later_method, |py, object, arguments| {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
     let delay = seconds(py, call.time, "delay must not be None")?;
-    schedule_at(py, object, now_s() + delay, None, &call)
+    // SAFETY: a method of the core's type.
+    schedule_at(py, unsafe { LoopCore::of(py, object) }, object, now_s() + delay, None, &call)
 });
 
 fast!(call_at, |py, object, arguments| {
@@ -227,7 +227,8 @@ fast!(call_at, |py, object, arguments| {
     let when = seconds(py, call.time, "when cannot be None")?;
     // SAFETY: an argument of the call.
     let when_object = call.time.map(|time| unsafe { Object::from_borrowed(time) });
-    schedule_at(py, object, when, when_object, &call)
+    // SAFETY: a method of the core's type.
+    schedule_at(py, unsafe { LoopCore::of(py, object) }, object, when, when_object, &call)
 });
 
 /// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
@@ -245,8 +246,9 @@ pub(crate) fn schedule(
     args: &[*mut ffi::PyObject],
     context: Option<&Object>,
 ) -> PyResult<()> {
-    // SAFETY: whoever stores a loop has checked its type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    let Some(core) = LoopCore::find(py, event_loop.as_ptr()) else {
+        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
+    };
     core.schedule(py, event_loop.as_ptr(), callback.as_ptr(), args, context)
 }
 
@@ -269,16 +271,17 @@ impl LoopCore {
     }
 }
 
-/// `loop.call_later(delay, callback, *args)` from Rust.
+/// `loop.call_later(delay, callback, *args)` from Rust, of the loop at `event_loop`, whose core is `core`.
 pub(crate) fn call_later(
     py: Python<'_>,
+    core: &LoopCore,
     event_loop: *mut ffi::PyObject,
     delay: *mut ffi::PyObject,
     callback: *mut ffi::PyObject,
     args: &[*mut ffi::PyObject],
 ) -> PyResult<Object> {
     let delay = seconds(py, Some(delay), "delay must not be None")?;
-    schedule_at(py, event_loop, now_s() + delay, None, &Call { time: None, callback, args, context: None })
+    schedule_at(py, core, event_loop, now_s() + delay, None, &Call { time: None, callback, args, context: None })
 }
 
 /// Gives the pending `ferrio.Future` its result, `None`, after `delay`: a timer that needs no handle.
@@ -293,12 +296,11 @@ pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: *mut ffi::PyObj
 /// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.
 pub(crate) fn foresee(
     py: Python<'_>,
+    core: &LoopCore,
     event_loop: *mut ffi::PyObject,
     callback: &Bound<'_, PyAny>,
     args: &[*mut ffi::PyObject],
 ) -> PyResult<()> {
-    // SAFETY: a caller's loop.
-    let core = unsafe { LoopCore::of(py, event_loop) };
     let recipe = Recipe {
         kind: Kind::Plain,
         event_loop,

@@ -225,13 +225,13 @@ pub(super) fn wait(
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
     }
     if let Some(key) = emptied {
-        let waiter = waiter::make(py, event_loop)?;
+        let waiter = waiter::make(py, core, event_loop)?;
         if let Some(identity) = enter_unconfirmed(py, core, fd, key, &waiter).map_err(|error| os_error(py, error))? {
             return Ok(Begun { waiter, identity, key: Some(key) });
         }
     }
     let identity = identity_of(fd).map_err(|error| os_error(py, error))?;
-    let waiter = waiter::make(py, event_loop)?;
+    let waiter = waiter::make(py, core, event_loop)?;
     if is_number_watched(py, core, fd) {
         behind_handle(py, event_loop, core, fd, direction, &waiter)?;
         return Ok(Begun { waiter, identity, key: None });

@@ -8,14 +8,14 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::convert::errors::os_error;
-use crate::event_loop::new_future;
+use crate::event_loop::{LoopCore, new_future};
 use crate::object::Object;
 use crate::task::future;
 use crate::trampoline::none;
 
 /// Makes a pending future, ready to be yielded by an awaitable.
-pub(super) fn make(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
-    let waiter = new_future(py, event_loop.as_ptr())?;
+pub(super) fn make(py: Python<'_>, core: &LoopCore, event_loop: &Object) -> PyResult<Object> {
+    let waiter = new_future(py, core, event_loop.as_ptr())?;
     if future::is_own(&waiter) {
         future::set_blocking(&waiter);
     } else {

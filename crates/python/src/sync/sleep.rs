@@ -131,9 +131,9 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
         return state.wait_for(py, future);
     }
     let wake = callback(py)?;
-    let timer = if core.is_some() {
+    let timer = if let Some(core) = core {
         let arguments = [future.as_ptr(), result.as_ptr()];
-        event_loop::call_later(py, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
+        event_loop::call_later(py, core, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
     } else {
         let arguments = (delay.bind(py), wake.bind(py), future.bind(py), result.bind(py));
         Object::new(event_loop.bind(py).call_method1(intern!(py, "call_later"), arguments)?)

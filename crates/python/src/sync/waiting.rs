@@ -92,8 +92,8 @@ pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyRes
 /// `loop.create_future()`.
 #[inline]
 pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
-    if LoopCore::find(py, event_loop.as_ptr()).is_some_and(LoopCore::waits_natively) {
-        return event_loop::new_future(py, event_loop.as_ptr());
+    if let Some(core) = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively()) {
+        return event_loop::new_future(py, core, event_loop.as_ptr());
     }
     Ok(Object::new(event_loop.bind(py).call_method0(intern!(py, "create_future"))?))
 }

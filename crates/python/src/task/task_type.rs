@@ -305,6 +305,10 @@ fn initialize(
         return Err(PyTypeError::new_err("Task() missing required argument 'coro' (pos 1)"));
     };
     let asyncio = asyncio::get(py);
+    if let Some(fields) = future::fields_of(task) {
+        // Called again, it may fail when it has let go of the loop, which the finalizer of such a task would ask.
+        fields.set_flag(Flag::LogDestroyPending, false);
+    }
     let of_future = PyDict::new(py);
     of_future.set_item("loop", values[0].as_ref())?;
     asyncio.future_init.bind(py).call((task.bind(py),), Some(&of_future))?;

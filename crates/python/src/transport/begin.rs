@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use ferrio_engine::backend::{Backend, Usage};
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use ferrio_engine::sys::stream_socket;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -80,6 +80,10 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     Ok(transport)
 }
 
+fn core_of<'a>(py: Python<'a>, event_loop: &'a Object) -> PyResult<&'a LoopCore> {
+    LoopCore::find(py, event_loop.as_ptr()).ok_or_else(|| PyTypeError::new_err("a loop of Ferrio's is required here"))
+}
+
 /// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop. A transport that
 /// has been opened before lets go of what it had.
 pub(super) fn take(
@@ -93,8 +97,7 @@ pub(super) fn take(
     if number < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
     }
-    // SAFETY: whoever makes a transport has checked the loop's type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    let core = core_of(py, event_loop)?;
     core.check_closed()?;
     core.forget_watch(py, number)?;
     // SAFETY: an instance of the type.
@@ -152,8 +155,7 @@ pub(super) fn schedule_beginning(
     };
     let before = state.with(py, |inner| inner.io_context.replace(io_context));
     drop(before);
-    // SAFETY: whoever makes a transport has checked the loop's type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    let core = core_of(py, event_loop)?;
     core.push_ready(py, Entry::StartReading(transport.clone()));
     if let Some(waiter) = waiter {
         core.push_ready(py, Entry::Connected(waiter.clone()));
