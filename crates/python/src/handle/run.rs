@@ -24,10 +24,10 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> PyResult<
         return Ok(());
     }
     if ctype::is_thread_safe(handle) {
-        let around = core.running.enter(handle.as_ptr());
-        let outcome = run_callback(py, handle);
-        core.running.leave(around);
-        return outcome;
+        let _running = core.running.enter(py, handle.as_ptr())?;
+        // Another thread may have cancelled it meanwhile.
+        // SAFETY: the ready queue holds handles only.
+        return if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) };
     }
     run_callback(py, handle)
 }
