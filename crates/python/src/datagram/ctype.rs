@@ -23,7 +23,7 @@ use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
 use crate::object::Object;
-use crate::trampoline::none;
+use crate::trampoline::{self, none};
 use crate::transport::Limits;
 
 /// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes fill.
@@ -76,7 +76,7 @@ fn clear_extra(object: *mut ffi::PyObject) {
     drop(unsafe { Object::from_owned(before) });
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
@@ -95,7 +95,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: an instance of the type.
@@ -114,7 +114,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     })
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
@@ -525,9 +525,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = attributes(methods(builder))
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
         ])
         .build(py, &base, size_of::<State>())?;
     module.add("DatagramTransport", class)

@@ -16,17 +16,18 @@ use super::entry::Entry;
 use super::{making, scheduling, timer, watch};
 use crate::object::Object;
 use crate::task::{Call, handle_of};
+use crate::trampoline::caught;
 
 #[pymethods]
 impl LoopCore {
     /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`).
     fn _run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
-        self.run_until_stopped(py)
+        caught(|| self.run_until_stopped(py))
     }
 
     /// Runs one turn.
     fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
-        self.run_once(py)
+        caught(|| self.run_once(py))
     }
 
     /// Lets go of every callback and descriptor: the end of the loop.
