@@ -18,9 +18,10 @@ def pytest_report_header() -> str:
     return f"ferrio {ferrio.__version__}, loop under test: {chosen}"
 
 
-def pytest_collection_finish() -> None:
-    # Hundreds of tests collect garbage to see what is left. What has been imported until now is not: looking through it
-    # would take most of the run.
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before() -> None:
+    # Hundreds of tests collect garbage to see what is left. What was there before the module's first test is not:
+    # looking through imported modules and the reports of earlier tests would take most of the run.
     gc.collect()
     gc.freeze()
 

@@ -134,12 +134,6 @@ class DatagramSocketTransport(_ferrio.DatagramTransport, asyncio.DatagramTranspo
         # asyncio checks the type before it looks at the transport, in the words of its version.
         _Theirs.sendto(self, data)
 
-    def _callback_failed(self, loop: Loop, method: str, exc: BaseException) -> None:
-        # asyncio's transport is run by handles; this one is reported as if it were.
-        from ._event_loop import report_callback_error
-
-        report_callback_error(asyncio.Handle(getattr(self, method), (), loop), exc)
-
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         loop = self._loop
         if isinstance(exc, OSError):

@@ -14,6 +14,8 @@ import asyncio.constants
 import asyncio.coroutines
 import asyncio.events
 import asyncio.format_helpers
+import asyncio.futures
+import asyncio.selector_events
 import asyncio.sslproto
 import asyncio.trsock
 import asyncio.unix_events
@@ -29,6 +31,8 @@ import socket
 import sys
 import threading
 import time
+import types
+import weakref
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -36,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 from . import _ferrio
 from ._datagram import NATIVE_FAMILIES, DatagramSocketTransport
 from ._fork import follow_forks
+from ._given_selector import run_over
 from ._pipe import ReadPipeTransport, WritePipeTransport
 from ._resolve import numeric_address
 from ._selector import ReactorSelector
@@ -54,7 +59,11 @@ _CONNECTIONS_HAVE_CONTEXTS = sys.version_info >= (3, 15)
 _TAKES_EAGER_START = "kwargs" in inspect.signature(asyncio.base_events.BaseEventLoop.create_task).parameters
 # Earlier, create_connection() leaves the socket of a factory that fails to its destructor, which warns.
 _CLOSES_AFTER_A_FAILED_FACTORY = sys.version_info >= (3, 14)
+_RUN_ONCE = _ferrio.LoopCore._run_once
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# asyncio's callbacks that send; since 3.12 a stream's is known by what it calls.
+_SENDS_MESSAGES = hasattr(asyncio.selector_events._SelectorSocketTransport, "_write_sendmsg")  # type: ignore[attr-defined]
+_SENDING = {"Socket": "_write_sendmsg" if _SENDS_MESSAGES else "_write_ready", "Datagram": "_sendto_ready"}
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters
 
 
@@ -77,8 +86,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
     """An asyncio event loop whose core is native.
 
     Args:
-        selector: Accepted because asyncio's selector loop takes one; Ferrio polls the kernel itself, so the
-            selector is not asked, and is closed with the loop.
+        selector: A selector of one's own, which the loop asks: all its methods are asyncio's then, and nothing of it is
+            native. None: Ferrio polls the kernel itself.
         native_tasks: Whether ``create_task`` and ``create_future`` make ``ferrio.Task`` and ``ferrio.Future``, or
             asyncio's own. None: the former, unless the environment variable ``FERRIO_NATIVE_TASKS`` is ``0``.
 
@@ -108,6 +117,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         *,
         native_tasks: bool | None = None,
     ) -> None:
+        if selector is not None:
+            run_over(self, selector, Loop, _ferrio.LoopCore, ConnectionMethods)
+            return
         if native_tasks is None:
             native_tasks = os.environ.get("FERRIO_NATIVE_TASKS") != "0"
         self._native_tasks = native_tasks and _ferrio.HAS_NATIVE_TASKS
@@ -117,13 +129,15 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             getattr(type(self), name) is not getattr(_ferrio.LoopCore, name)
             for name in ("create_future", "call_later", "call_at")
         )
-        self._given_selector = selector
         self._pid = os.getpid()
         # The signal handlers' wake-up descriptor that was set before ours.
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
         self._children = Children(self)
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
+        if type(self)._run_once in (_RUN_ONCE, vars(Loop).get("_run_once")):
+            # Found before what somebody puts into the class: nest_asyncio has asyncio's turn there, in Python.
+            self._run_once = functools.partial(_turn, weakref.ref(self))  # type: ignore[method-assign]
         follow_forks(self)
 
     # --- the life of the loop -------------------------------------------------------------------------------
@@ -184,8 +198,6 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self._children.forget()
         super().close()
         self._release()
-        if self._given_selector is not None:
-            self._given_selector.close()
 
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
@@ -332,6 +344,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             transport.close()
             await asyncio.shield(transport._wait())
             raise
+        finally:
+            # It keeps the exception whose traceback keeps this frame.
+            del waiter
         return transport
 
     # --- forking --------------------------------------------------------------------------------------------
@@ -567,6 +582,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             # The exception's traceback keeps this frame, and with it the connection.
             connection.close()
             raise
+        finally:
+            # It keeps the exception, too: left in the frame, it would be a cycle.
+            del future
         try:
             protocol = protocol_factory()
         except BaseException:
@@ -582,6 +600,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         except BaseException:
             transport.close()
             raise
+        finally:
+            del waiter
         return transport, protocol
 
     def _connects_plainly(self, options: dict[str, Any]) -> bool:
@@ -622,6 +642,22 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         return result
 
 
+def _turn(loop_reference: weakref.ref[Loop]) -> None:
+    """One turn of a loop, within a turn of the same loop too: its task is not the current one meanwhile."""
+    loop = loop_reference()
+    if loop is None:
+        return
+    outer = asyncio.current_task(loop)
+    if outer is None:
+        _RUN_ONCE(loop)
+        return
+    asyncio.tasks._leave_task(loop, outer)
+    try:
+        _RUN_ONCE(loop)
+    finally:
+        asyncio.tasks._enter_task(loop, outer)
+
+
 def _file_behind(fd: int) -> tuple[int, int] | None:
     """What tells an open file from another that has its descriptor's number later."""
     try:
@@ -659,8 +695,30 @@ def report_failed_welcome(loop: Loop, exception: BaseException, protocol: asynci
 
 def report_failed_waiter(waiter: asyncio.Future[None], exception: BaseException) -> None:
     """Tell the exception handler of a future's loop that it could not be given its result."""
-    message = f"Exception in callback _set_result_unless_cancelled({waiter!r}, None)"
-    waiter.get_loop().call_exception_handler({"message": message, "exception": exception})
+    set_result = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+    report_callback_error(asyncio.Handle(set_result, (waiter, None), waiter.get_loop()), exception)
+
+
+def report_failed_transport(
+    loop: Loop, transport: asyncio.BaseTransport, is_reading: bool, is_over: bool, exception: BaseException
+) -> None:
+    """Tell the loop's exception handler that reading or sending failed, as the handle would that asyncio has for it.
+
+    Args:
+        is_over: asyncio would have cancelled the handle by now, and a cancelled handle knows no callback.
+    """
+    kind = "Datagram" if isinstance(transport, DatagramSocketTransport) else "Socket"
+    theirs = getattr(asyncio.selector_events, f"_Selector{kind}Transport")
+    method = "_read_ready" if is_reading else _SENDING[kind]
+    handle = asyncio.Handle(types.MethodType(getattr(theirs, method), transport), (), loop)
+    if is_over:
+        handle.cancel()
+    report_callback_error(handle, exception)
+
+
+def log_failed_report(exception: BaseException) -> None:
+    """Log what came of telling an exception handler, in asyncio's words for a handler that fails."""
+    logger.error("Unhandled error in exception handler", exc_info=exception)
 
 
 def run_debug(handle: asyncio.Handle) -> None:

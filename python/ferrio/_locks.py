@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
+from ._copying import copied_as, reduce
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"]
 
@@ -27,7 +28,11 @@ else:
         """A mutual exclusion lock for tasks. Follows ``asyncio.Lock``."""
 
         __module__ = "ferrio.asyncio"
+        __reduce_ex__ = reduce
+        __getstate__, __setstate__ = copied_as(asyncio.Lock())
+
         acquire = _ferrio.CoroutineFunction("Lock.acquire", asyncio.Lock.acquire)
+        locked = _ferrio.Function("Lock.locked", asyncio.Lock.locked)
         release = _ferrio.Function("Lock.release", asyncio.Lock.release)
         __aenter__ = _ferrio.CoroutineFunction("Lock.__aenter__", asyncio.Lock.__aenter__)
         __aexit__ = _ferrio.CoroutineFunction("Lock.__aexit__", asyncio.Lock.__aexit__)
@@ -36,7 +41,12 @@ else:
         """A flag that tasks wait for. Follows ``asyncio.Event``."""
 
         __module__ = "ferrio.asyncio"
+        __reduce_ex__ = reduce
+        __getstate__, __setstate__ = copied_as(asyncio.Event())
 
+        is_set = _ferrio.Function("Event.is_set", asyncio.Event.is_set)
+        set = _ferrio.Function("Event.set", asyncio.Event.set)
+        clear = _ferrio.Function("Event.clear", asyncio.Event.clear)
         wait = _ferrio.CoroutineFunction("Event.wait", asyncio.Event.wait)
 
     if _HANDS_NOTIFICATIONS_ON:
@@ -45,6 +55,8 @@ else:
             """Tasks that wait for one another's news, over a lock. Follows ``asyncio.Condition``."""
 
             __module__ = "ferrio.asyncio"
+            __reduce_ex__ = reduce
+            __getstate__, __setstate__ = copied_as(asyncio.Condition())
 
             def __init__(self, lock=None):
                 super().__init__(Lock() if lock is None else lock)
@@ -60,6 +72,8 @@ else:
             """Tasks that wait until all of them are there. Follows ``asyncio.Barrier``."""
 
             __module__ = "ferrio.asyncio"
+            __reduce_ex__ = reduce
+            __getstate__, __setstate__ = copied_as(asyncio.Barrier(1))
 
             def __init__(self, parties):
                 super().__init__(parties)
@@ -78,7 +92,11 @@ else:
             """A counter of how many tasks may pass. Follows ``asyncio.Semaphore``."""
 
             __module__ = "ferrio.asyncio"
+            __reduce_ex__ = reduce
+            __getstate__, __setstate__ = copied_as(asyncio.Semaphore())
+
             acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
+            locked = _ferrio.Function("Semaphore.locked", asyncio.Semaphore.locked)
             release = _ferrio.Function("Semaphore.release", asyncio.Semaphore.release)
             __aenter__ = _ferrio.CoroutineFunction("Semaphore.__aenter__", asyncio.Semaphore.__aenter__)
             __aexit__ = _ferrio.CoroutineFunction("Semaphore.__aexit__", asyncio.Semaphore.__aexit__)
@@ -90,6 +108,7 @@ else:
 
             __init__ = asyncio.BoundedSemaphore.__init__
             acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
+            locked = _ferrio.Function("Semaphore.locked", asyncio.Semaphore.locked)
             release = asyncio.BoundedSemaphore.release
             __aenter__ = _ferrio.CoroutineFunction("Semaphore.__aenter__", asyncio.Semaphore.__aenter__)
             __aexit__ = asyncio.BoundedSemaphore.__aexit__

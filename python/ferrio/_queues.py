@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
+from ._copying import copied_as, reduce
 from ._locks import Event
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
@@ -23,6 +24,8 @@ else:
         """A queue between tasks, first in, first out. Follows ``asyncio.Queue``."""
 
         __module__ = "ferrio.asyncio"
+        __reduce_ex__ = reduce
+        __getstate__, __setstate__ = copied_as(asyncio.Queue())
 
         def __init__(self, maxsize=0):
             super().__init__(maxsize)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
+from ._copying import copied_as, reduce
 
 __all__ = ["TaskGroup"]
 
@@ -17,6 +18,8 @@ else:
         """Tasks that are waited for together. Follows ``asyncio.TaskGroup``."""
 
         __module__ = "ferrio.asyncio"
+        __reduce_ex__ = reduce
+        __getstate__, __setstate__ = copied_as(asyncio.TaskGroup())
 
         create_task = _ferrio.Function("TaskGroup.create_task", asyncio.TaskGroup.create_task)
         __aenter__ = _ferrio.CoroutineFunction("TaskGroup.__aenter__", asyncio.TaskGroup.__aenter__)

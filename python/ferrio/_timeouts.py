@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import _ferrio
+from ._copying import copied_as, reduce
 
 __all__ = ["Timeout", "timeout", "timeout_at", "wait_for"]
 
@@ -18,6 +19,8 @@ else:
         """A limit of time for a block, which can be moved. Follows ``asyncio.Timeout``."""
 
         __module__ = "ferrio.asyncio"
+        __reduce_ex__ = reduce
+        __getstate__, __setstate__ = copied_as(asyncio.Timeout(None))
 
         reschedule = _ferrio.Function("Timeout.reschedule", asyncio.Timeout.reschedule)
         __aenter__ = _ferrio.CoroutineFunction("Timeout.__aenter__", asyncio.Timeout.__aenter__)

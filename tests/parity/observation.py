@@ -15,9 +15,11 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 LIMIT_S = 5.0
@@ -25,6 +27,10 @@ LIMIT_S = 5.0
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 #: Port numbers from here on are the kernel's choice.
 EPHEMERAL = 1024
+
+CHECKOUT = Path(__file__).parents[2]
+#: The checkout's path below the folder for temporary files, or a path that leads nowhere.
+IN_TEMPORARY = os.path.relpath(CHECKOUT, tempfile.gettempdir())
 
 #: Each pattern and what stands for its matches, in this order.
 WORDS: list[tuple[re.Pattern[str], str]] = [
@@ -53,9 +59,10 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\bbufsize=\d+"), "bufsize=N"),
     (re.compile(r"('(?:127\.0\.0\.\d|::1|localhost)', )\d+"), r"\1PORT"),
     (re.compile(r"\b(127\.0\.0\.\d|localhost):\d+"), r"\1:PORT"),
-    (re.compile(r"/tmp/[^'\" ,)>]*"), "PATH"),
     # Where the loop itself has scheduled something.
     (re.compile(r"created at /[^ '\"]*:\d+"), "created at PLACE"),
+    # A scenario's own files. The checkout may lie in the same folder: its files have the same names on both loops.
+    (re.compile(rf"{re.escape(tempfile.gettempdir())}/(?!{re.escape(IN_TEMPORARY)}/)[^'\" ,)>]*"), "PATH"),
     # The same, cut short by reprlib: of a future made by the loop, asyncio shows its own line, Ferrio the caller's.
     (re.compile(r"(<Future finis\.\.\.)\S+:\d+>"), r"\1PLACE>"),
     # Ferrio says "idle" as soon as everything is sent, asyncio when the writer is removed.

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ WORDS = [
     (re.compile(r"\b[Ff]ile descriptor \d+"), "File descriptor N"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
     (re.compile(r"\b(?:[1-6]\d{4}|[1-9]\d{3})\b"), "PORT"),
-    (re.compile(r"/tmp/[^'\" ]*/"), "FOLDER/"),
+    (re.compile(rf"{re.escape(tempfile.gettempdir())}/[^'\" ]*/"), "FOLDER/"),
 ]
 
 

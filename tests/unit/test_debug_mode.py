@@ -1,16 +1,20 @@
 """Debug mode: where a callback was scheduled, slow callbacks, calls from a wrong thread."""
 
+import _thread
 import asyncio
+import functools
 import logging
+import operator
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from .connections import Recorder, connect
-from .loops import run, run_until, turn
+from .loops import LIMIT_S, run, run_until, turn
 
 Loop = asyncio.AbstractEventLoop
 
@@ -168,6 +172,43 @@ def test_call_soon_threadsafe_from_another_thread_is_right(debugged: Any) -> Non
     debugged.call_soon(thread.start)
     debugged.run_forever()
     thread.join()
+
+
+def without_a_frame(call: Callable[[], Any]) -> Any:
+    """What *call* returns in a thread that runs no function of Python's, as those of foreign libraries."""
+    results: list[Any] = []
+    ended = threading.Lock()
+    ended.acquire()
+    _thread.start_new_thread(functools.partial(results.extend, map(operator.call, [call, ended.release])), ())
+    assert ended.acquire(timeout=LIMIT_S), "the call failed"
+    return results[0]
+
+
+def test_a_running_loop_is_woken_from_a_thread_without_a_frame(debugged: Any) -> None:
+    async def main() -> None:
+        event = asyncio.Event()
+        _thread.start_new_thread(functools.partial(debugged.call_soon_threadsafe, event.set), ())
+        await event.wait()
+
+    run(debugged, main())
+
+
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later", "create_future", "create_task"])
+def test_what_is_made_without_a_frame_has_an_empty_origin(debugged: Any, method: str) -> None:
+    async def nothing() -> None:
+        pass
+
+    arguments = {"call_later": [0, int], "create_future": []}.get(method, [int])
+    if method == "create_task":
+        arguments = [nothing()]
+    made = without_a_frame(functools.partial(getattr(debugged, method), *arguments))
+    origin = made._source_traceback
+    # CPython's own future shows the function of `traceback` that has looked.
+    assert not [frame for frame in origin if not frame.filename.endswith(("traceback.py", "base_events.py"))]
+    assert repr(made)
+    if method == "create_task":
+        debugged.run_until_complete(made)
+    turn(debugged)
 
 
 @pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later", "call_at"])

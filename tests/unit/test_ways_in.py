@@ -213,16 +213,6 @@ def test_a_policy_that_was_set_is_what_asyncio_run_uses() -> None:
     assert type(asyncio.run(running_loop())) is not ferrio.Loop
 
 
-def test_a_loop_refuses_no_selector_and_closes_the_one_given() -> None:
-    import selectors
-
-    selector = selectors.SelectSelector()
-    loop = ferrio.Loop(selector)
-    assert loop.run_until_complete(running_loop()) is loop
-    loop.close()
-    assert selector.get_map() is None
-
-
 def test_closing_a_loop_twice_does_nothing() -> None:
     loop = ferrio.Loop()
     loop.close()

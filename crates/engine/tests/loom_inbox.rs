@@ -273,3 +273,29 @@ fn a_sleep_that_ends_by_itself_leaves_at_most_a_late_ring() {
         assert!(shared.bell.rings.load(Ordering::Relaxed) <= usize::from(slept));
     });
 }
+
+#[test]
+fn a_look_sees_whole_entries_while_others_push() {
+    bounded(3, || {
+        let shared = Shared::new();
+        let pushing = [1, 2].map(|entry| producer(&shared, vec![Arc::new(entry)]));
+        let mut seen = Vec::new();
+        // SAFETY: nobody takes before the producers have been waited for.
+        let looked = unsafe {
+            shared.inbox.look(|entry| {
+                seen.push(**entry);
+                Ok::<(), ()>(())
+            })
+        };
+        assert_eq!(looked, Ok(()));
+        for producer in pushing {
+            producer.join().expect("the producer does not panic");
+        }
+        let mut taken = Vec::new();
+        shared.inbox.take(|entry| taken.push(*entry));
+        // What was there when it looked is the oldest part, and came newest first.
+        assert!(taken.iter().rev().skip(taken.len() - seen.len()).eq(&seen));
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2]);
+    });
+}

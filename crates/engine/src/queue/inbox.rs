@@ -26,6 +26,7 @@
 //! | `take` | consumer | address -> `EMPTY`; `NUDGED` stays |
 //! | `prepare_sleep` | consumer | `EMPTY` -> `ASLEEP`; otherwise clears `NUDGED` and refuses |
 //! | `awake` | consumer | clears `ASLEEP` and `NUDGED` |
+//! | `look` | whoever keeps the others from `take` | none |
 //!
 //! # The hand-over
 //! 1. A producer publishes an entry with one compare-and-swap (release). Taking (acquire) sees it complete. Every later
@@ -86,8 +87,8 @@ pub struct Inbox<E: Send> {
     owns: PhantomData<Box<Node<E>>>,
 }
 
-// SAFETY: a shared inbox moves entries from the pushing thread to the taking one, which `E: Send` allows, and never
-// gives out a reference to an entry that two threads can reach. Keep it so: no method may borrow an entry in place.
+// SAFETY: a shared inbox moves entries from the pushing thread to the taking one, which `E: Send` allows. The one method that
+// borrows entries in place, `look`, asks for `E: Sync`.
 unsafe impl<E: Send> Sync for Inbox<E> {}
 
 impl<E: Send> Inbox<E> {
@@ -142,6 +143,28 @@ impl<E: Send> Inbox<E> {
         if !self.is_empty() {
             self.detach().for_each(into);
         }
+    }
+
+    /// Shows every entry that is there now to `see`, newest first, and leaves it there; stops at the first error.
+    ///
+    /// # Errors
+    /// What `see` answers.
+    ///
+    /// # Safety
+    /// No thread calls [`Inbox::take`] before this returns, `see` included. Others may push.
+    pub unsafe fn look<R>(&self, mut see: impl FnMut(&E) -> Result<(), R>) -> Result<(), R>
+    where
+        E: Sync,
+    {
+        let mut at = self.word.load(Ordering::Acquire) & !FLAGS;
+        while let Some(node) = node_at::<E>(at) {
+            // SAFETY: published by `push`, whose release this thread's load has acquired; and nobody takes it meanwhile, as
+            // the caller says. A published node is not written to before it is taken.
+            let node = unsafe { node.as_ref() };
+            see(&node.entry)?;
+            at = node.next;
+        }
+        Ok(())
     }
 
     /// Whether there are no entries. One load; another thread may push right after it.
@@ -345,6 +368,26 @@ mod tests {
         assert_eq!(inbox.push(1), Wake::NotNeeded);
         inbox.take(|entry| assert_eq!(inbox.push(entry + 1), Wake::NotNeeded));
         assert_eq!(taken(&inbox), [2]);
+    }
+
+    #[test]
+    fn a_look_leaves_the_entries_where_they_are() {
+        let inbox = Inbox::new();
+        for entry in 0..3 {
+            assert_eq!(inbox.push(entry), Wake::NotNeeded);
+        }
+        assert_eq!(inbox.interrupt(), Wake::NotNeeded);
+        let mut seen = Vec::new();
+        let see = |&entry: &i32| {
+            seen.push(entry);
+            if seen.len() < 2 { Ok(()) } else { Err("enough") }
+        };
+        // SAFETY: nobody takes.
+        assert_eq!(unsafe { inbox.look(see) }, Err("enough"));
+        assert_eq!(seen, [2, 1]);
+        assert_eq!(taken(&inbox), [0, 1, 2]);
+        // SAFETY: as above.
+        assert_eq!(unsafe { inbox.look(|_| Err("there is none")) }, Ok(()));
     }
 
     #[test]

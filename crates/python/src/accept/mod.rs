@@ -11,7 +11,7 @@
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::{Error, stream_socket};
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::convert::arguments::Arguments;
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
-use crate::event_loop::{Entry, LoopCore};
+use crate::event_loop::{Entry, Exit, LoopCore, settle};
 use crate::guarded::Guarded;
 use crate::handle::context;
 use crate::heap_type::{add_method, fast, fast_def};
@@ -156,9 +156,8 @@ impl LoopCore {
 /// Makes the protocol and the transport of an accepted connection.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` leave the loop. Any other failure closes the connection, and is reported in debug
-/// mode only, as in asyncio.
-pub(crate) fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> PyResult<()> {
+/// What leaves the loop. Any other failure closes the connection, and is reported in debug mode only, as in asyncio.
+pub(crate) fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
     let mut protocol = None;
     let outcome = context::run_in(py, &accepted.context, || {
         // SAFETY: a live callable; errors come back as null.
@@ -177,15 +176,12 @@ pub(crate) fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> P
         begin(py, &accepted.event_loop, opened, &parties).map(drop)
     });
     let Err(error) = outcome else { return Ok(()) };
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        return Err(error);
-    }
-    if let Some(opened) = accepted.opened.with(py, Option::take) {
-        abandon(py, opened)?;
-    }
-    if core.is_debug() {
-        let arguments = (accepted.event_loop.bind(py), error.value(py), protocol.as_ref().map(|made| made.bind(py)));
-        core.python(py)?.call_method1("report_failed_welcome", arguments)?;
-    }
-    Ok(())
+    let error = Exit::sort(py, error)?;
+    let report = |exception: &Bound<'_, PyAny>| {
+        let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
+        core.python(py)?.call_method1("report_failed_welcome", arguments).map(drop)
+    };
+    let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
+    settle(py, abandoned, report)?;
+    if core.is_debug() { settle(py, Err(error), report) } else { Ok(()) }
 }

@@ -4,9 +4,10 @@
 //! asyncio's own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are
 //! spared: see [`ends`](super::ends).
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyList, PyString};
+use pyo3::types::{PyBool, PyDict, PyList, PyString, PyType};
 use pyo3::{ffi, intern};
 
 use super::ends::Ends;
@@ -159,6 +160,11 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         let (true, Ok(value)) = (name.eq("return_exceptions")?, value.cast::<PyBool>()) else { return Ok(None) };
         returns_exceptions = value.is_true();
     }
+    let class = waiting::imported(py, &OUTER, "asyncio.tasks", "_GatheringFuture")?;
+    if !class.cast::<PyType>().is_ok_and(future::is_class_of_natives) {
+        // A program has put another class there, or asyncio has no C module.
+        return Ok(None);
+    }
     let event_loop = waiting::running_loop(py)?;
     let Some(core) = spawning_core(py, &event_loop)? else { return Ok(None) };
     let usual = |&value: &*mut ffi::PyObject| is_coroutine(value) || task::is_of_loop(value, event_loop.as_ptr());
@@ -205,14 +211,17 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
     let children = PyList::new(py, children.into_iter().map(|child| child.into_bound(py)))?;
     let keywords = PyDict::new(py);
     keywords.set_item(intern!(py, "loop"), event_loop.bind(py))?;
-    let class = waiting::imported(py, &OUTER, "asyncio.tasks", "_GatheringFuture")?;
     let outer = class.call((&children,), Some(&keywords))?;
+    let outer = Object::new(outer);
+    if !future::has_fields(&outer) {
+        return Err(PyTypeError::new_err("a future of asyncio's was expected of _GatheringFuture()"));
+    }
     gathering.get().children.set(Object::new(children));
-    gathering.get().outer.set(Object::new(outer.clone()));
+    gathering.get().outer.set(outer.clone());
     for child in done {
         gathering.get().ended(py, &child)?;
     }
-    Ok(Some(Object::new(outer)))
+    Ok(Some(outer))
 }
 
 /// From 3.12 on, children that are done before the call count at once; earlier, in the next turn.

@@ -13,10 +13,10 @@ use crate::object::Object;
 pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    let step = state.with(py, |inner| {
+    let step = state.opened(py, |inner| {
         let _ = inner.reading.close();
         inner.life.close(inner.outgoing.is_empty())
-    });
+    })?;
     follow(py, object, state, step, &py.None().into_bound(py))
 }
 
@@ -24,14 +24,14 @@ pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> 
 pub(super) fn force_close(py: Python<'_>, object: *mut ffi::PyObject, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    let (step, lost) = state.with(py, |inner| {
+    let (step, lost) = state.opened(py, |inner| {
         let _ = inner.reading.close();
         let step = inner.life.force_close();
         // Nothing is taken when it was asked before.
         let lost = (step == CloseStep::ScheduleLost)
             .then(|| (inner.outgoing.clear(inner.keeps_count), inner.write_context.take()));
         (step, lost)
-    });
+    })?;
     drop(lost);
     follow(py, object, state, step, exception)
 }

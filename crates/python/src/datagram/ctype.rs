@@ -1,7 +1,6 @@
 //! The type `DatagramTransport`: construction, collection, the method table.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::backend::{Backend, Usage};
@@ -22,12 +21,14 @@ use crate::handle::context;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::inherited::InheritedSlots;
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 use crate::transport::Limits;
 
-/// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes fill.
-static EXTRA: AtomicUsize = AtomicUsize::new(0);
+/// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
+static INHERITED: InheritedSlots = InheritedSlots::new();
 
 fn boolean(py: Python<'_>, value: bool) -> Object {
     Object::new(PyBool::new(py, value).to_owned())
@@ -61,19 +62,8 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) {
         // SAFETY: whoever stores a loop has checked its type.
         state.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
     }
-    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take(), inner.remote.take())));
+    let dropped = (state.strip(py), state.with(py, |inner| (inner.socket.take().map(Held::new), inner.remote.take())));
     drop(dropped);
-}
-
-fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
-    // SAFETY: an instance of a subclass of `asyncio.BaseTransport`, with its slot at this offset.
-    unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
-}
-
-fn clear_extra(object: *mut ffi::PyObject) {
-    let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
-    // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
 }
 
 unsafe fn deallocate(object: *mut ffi::PyObject) {
@@ -82,7 +72,8 @@ unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     // SAFETY: an instance of the type.
     let place = unsafe { State::place(object) };
     // SAFETY: the state that `new` put there, ended once.
@@ -108,17 +99,19 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
     };
     // What the collector calls runs no Python.
     let stop = state.with(py, |inner| inner.objects().map(|value| call(value.as_ptr())).find(|&stop| stop != 0));
-    stop.unwrap_or_else(|| match call(*extra_slot(object)) {
-        0 => call(class),
+    match stop.unwrap_or_else(|| call(class)) {
+        // SAFETY: an instance of the type; the rest is the collector's.
+        0 => unsafe { INHERITED.visit(object, visit, arg) },
         stop => stop,
-    })
+    }
 }
 
 unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     0
 }
 
@@ -152,6 +145,10 @@ fast!(open, |py, object, arguments| {
         Remote { object: Object::new(remote), address }
     });
     core.forget_watch(py, fd)?;
+    // SAFETY: a method of the type.
+    let state = unsafe { State::of(object) };
+    // From here to the end no Python runs, so nothing opens it in between.
+    state.start_over(py)?;
     let key = core.with_reactor(py, |reactor| {
         let key = reactor.sources.insert(Source::Datagram(None));
         // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
@@ -161,10 +158,9 @@ fast!(open, |py, object, arguments| {
     let key = key.map_err(|error| os_error(py, error))?;
     let (event_loop, socket, protocol) =
         (Object::new(event_loop), Object::new(socket), Object::new(argument(protocol)));
-    // SAFETY: a method of the type.
-    let state = unsafe { State::of(object) };
     let before = state.with(py, |inner| {
         inner.fd = fd;
+        inner.is_opened = true;
         inner.family = family;
         inner.is_connected = is_connected;
         inner.sends_empty = sends_empty;
@@ -209,6 +205,7 @@ fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, messa
 no_arguments!(start_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
+    state.opened(py, |_| ())?;
     let ctx = context::copy_current(py)?;
     let (before, change) = state.with(py, |inner| (inner.read_context.replace(ctx), inner.reading.start()));
     drop(before);
@@ -219,7 +216,7 @@ no_arguments!(start_reading, |py, object| {
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (was_reading, change) = state.with(py, |inner| (inner.reading.is_reading(), inner.reading.pause()));
+    let (was_reading, change) = state.opened(py, |inner| (inner.reading.is_reading(), inner.reading.pause()))?;
     follow(py, object, state, change)?;
     if was_reading {
         log_in_debug(py, object, state, "%r pauses reading")?;
@@ -231,7 +228,7 @@ no_arguments!(resume_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     let (was_paused, change) =
-        state.with(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()));
+        state.opened(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()))?;
     if was_paused {
         // As in asyncio, where this makes a new callback of the descriptor.
         let ctx = context::copy_current(py)?;
@@ -248,13 +245,13 @@ no_arguments!(resume_reading, |py, object| {
 no_arguments!(is_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.reading.is_reading())))
+    Ok(boolean(py, state.opened(py, |inner| inner.reading.is_reading())?))
 });
 
 no_arguments!(is_closing, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
+    Ok(boolean(py, state.opened(py, |inner| inner.life.is_closing())?))
 });
 
 fast!(sendto, |py, object, arguments| {
@@ -308,12 +305,16 @@ one_argument!(force_close, |py, object, exception| {
     Ok(none(py))
 });
 
-no_arguments!(release, |py, object| Ok(close::release(py, object)));
+no_arguments!(release, |py, object| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
+    Ok(close::release(py, object))
+});
 
 no_arguments!(read_ready, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (key, event_loop) = state.with(py, |inner| (inner.key, inner.event_loop.clone()));
+    let (key, event_loop) = state.opened(py, |inner| (inner.key, inner.event_loop.clone()))?;
     if let (Some(key), Some(event_loop)) = (key, event_loop) {
         // SAFETY: whoever stores a loop has checked its type.
         let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
@@ -326,7 +327,7 @@ no_arguments!(read_ready, |py, object| {
 no_arguments!(sendto_ready, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    if let Some(event_loop) = state.event_loop(py) {
+    if let Some(event_loop) = state.opened(py, |inner| inner.event_loop.clone())? {
         // SAFETY: whoever stores a loop has checked its type.
         let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
         // SAFETY: the object of the method call.
@@ -354,7 +355,7 @@ no_arguments!(get_protocol, |py, object| {
 no_arguments!(get_write_buffer_size, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(Object::new(PyInt::new(py, state.with(py, |inner| inner.outgoing.pending_bytes()))))
+    Ok(Object::new(PyInt::new(py, state.opened(py, |inner| inner.outgoing.pending_bytes())?)))
 });
 
 no_arguments!(get_write_buffer_limits, |py, object| {
@@ -397,7 +398,7 @@ macro_rules! object_attributes {
 }
 
 attributes! {
-    get_socket_fd => |py, inner| inner.fd;
+    get_socket_fd => |py, inner| if inner.is_opened { inner.fd } else { -1 };
     get_conn_lost => |py, inner| inner.life.conn_lost();
     get_is_sending => |py, inner| PyBool::new(py, inner.key.is_some() && inner.write_context.is_some()).to_owned();
     get_is_watching => |py, inner| PyBool::new(py, inner.key.is_some() && inner.reading.is_wanted()).to_owned();
@@ -517,8 +518,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let transports = py.import("asyncio.transports")?;
     // asyncio's own is a `Transport` with this mixin too; the Python half adds `DatagramTransport` to its bases.
     let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
-    let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
-    EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
+    INHERITED.find(&base, &[])?;
     State::set_offset(state_offset(&base));
     let builder = Builder::new(c"ferrio._ferrio.DatagramTransport", c"The native half of ferrio's datagram transport.")
         .subclassable();

@@ -18,21 +18,27 @@ mod write;
 pub(crate) use ctype::register;
 
 use ferrio_engine::backend::{Interest, Key};
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::convert::errors::while_handling;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Entry, Exit, LoopCore, leaves_loop, settle};
 use crate::handle::context;
 use crate::object::Object;
+use crate::transport::{Callback, report_failed_callback};
 use state::State;
 
 /// Runs a transport whose descriptor can make progress. In asyncio's order and contexts: reading, then writing, each as a
 /// callback of its own, whose exception is reported and ends nothing.
 ///
 /// # Errors
-/// What must leave the loop: `SystemExit`, `KeyboardInterrupt`, or an exception of the loop's own handlers.
-pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, transport: &Object, key: Key, ready: Interest) -> PyResult<()> {
+/// What leaves the loop.
+pub(crate) fn on_ready(
+    py: Python<'_>,
+    core: &LoopCore,
+    transport: &Object,
+    key: Key,
+    ready: Interest,
+) -> Result<(), Exit> {
     // SAFETY: sources of this kind hold datagram transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     // It lets go of the loop when it ends.
@@ -40,15 +46,20 @@ pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, transport: &Object, key:
     if ready.reads() {
         let ctx = state.with(py, |inner| inner.read_context.clone().filter(|_| inner.reads_under(key)));
         if let Some(ctx) = ctx {
-            run(py, (core, &event_loop), transport, &ctx, "_read_ready", || {
+            let read = run(py, (core, &event_loop), transport, &ctx, Callback::Read, || {
                 read::ready(py, core, transport, state, key)
-            })?;
+            });
+            if read.is_err() && ready.writes() {
+                // asyncio's handle of this direction would be left over in the queue.
+                core.push_ready(py, Entry::Transport { key, ready: Interest::WRITE });
+            }
+            read?;
         }
     }
     if ready.writes() {
         let ctx = state.with(py, |inner| inner.write_context.clone().filter(|_| inner.key == Some(key)));
         if let Some(ctx) = ctx {
-            run(py, (core, &event_loop), transport, &ctx, "_sendto_ready", || {
+            run(py, (core, &event_loop), transport, &ctx, Callback::Write, || {
                 write::ready(py, core, transport, state)
             })?;
         }
@@ -62,34 +73,41 @@ fn run(
     (core, event_loop): (&LoopCore, &Object),
     transport: &Object,
     ctx: &Object,
-    method: &str,
+    callback: Callback,
     body: impl FnOnce() -> PyResult<()>,
-) -> PyResult<()> {
+) -> Result<(), Exit> {
+    let report = |exception: &Bound<'_, PyAny>| report(py, event_loop, transport, callback, exception);
     let started = core.is_debug().then(ferrio_engine::sys::clock::now);
-    let outcome = context::run_in(py, ctx, || body().or_else(|error| report(py, event_loop, transport, error, method)));
-    if let Some(started) = started {
+    let outcome = context::run_in(py, ctx, || Ok(settle(py, body(), report)?));
+    let slow = started.map_or(Ok(()), |started| {
         let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
-        transport.bind(py).call_method1("_report_if_slow", (took,))?;
-    }
-    outcome
+        transport.bind(py).call_method1("_report_if_slow", (took,)).map(drop)
+    });
+    settle(py, outcome.and(slow), report)
 }
 
-/// Tells the loop's exception handler, as `asyncio.Handle` does; what must leave the loop leaves it.
+/// Tells the loop's exception handler of a failed callback, as `asyncio.Handle` does.
 #[cold]
-fn report(py: Python<'_>, event_loop: &Object, transport: &Object, error: PyErr, method: &str) -> PyResult<()> {
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        return Err(error);
-    }
-    let exception = error.into_value(py).into_bound(py).into_any();
-    let told = (event_loop.bind(py), method, &exception);
-    while_handling(py, &exception, || transport.bind(py).call_method1("_callback_failed", told))?;
-    Ok(())
+fn report(
+    py: Python<'_>,
+    event_loop: &Object,
+    transport: &Object,
+    callback: Callback,
+    exception: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: a datagram transport.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    let is_watched = state.with(py, |inner| {
+        inner.key.is_some()
+            && if callback == Callback::Read { inner.reading.is_wanted() } else { inner.write_context.is_some() }
+    });
+    report_failed_callback(py, event_loop, transport, callback, !is_watched, exception)
 }
 
 /// Ends the transport for an error that no socket reports; what must leave the loop leaves it.
 #[cold]
 fn fatal(py: Python<'_>, transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+    if leaves_loop(py, &error) {
         return Err(error);
     }
     let exception = error.into_value(py).into_bound(py).into_any();

@@ -17,9 +17,9 @@ use super::state::{Known, State};
 use super::{address, error_received, report};
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{LoopCore, settle};
 use crate::object::Object;
-use crate::transport::received_bytes;
+use crate::transport::{Callback, received_bytes};
 
 /// Datagrams that a report brings at the most, so that a flood leaves room for everything else.
 const FAIR_SHARE: u32 = 32;
@@ -63,9 +63,9 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
             Ok(Some((data, sender))) => {
                 taken += 1;
                 // An exception of the protocol is reported for each datagram, as if each had a callback of its own.
-                if let Err(error) = sender.and_then(|sender| deliver(py, state, &data, &sender)) {
-                    report(py, &event_loop, transport, error, "_read_ready")?;
-                }
+                settle(py, sender.and_then(|sender| deliver(py, state, &data, &sender)), |exception| {
+                    report(py, &event_loop, transport, Callback::Read, exception)
+                })?;
             }
             Err(error) => {
                 let error = os_error(py, error);

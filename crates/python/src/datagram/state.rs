@@ -9,12 +9,14 @@ use ferrio_engine::flow::{Lifecycle, ReadGate};
 use ferrio_engine::reactor::{Datagram, Datagrams};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::address::{Family, SocketAddress};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::event_loop::{LoopCore, Source};
 use crate::guarded::Guarded;
+use crate::nesting::Held;
 use crate::object::Object;
 
 /// Where the state lies in an instance; set when the type is made.
@@ -41,6 +43,8 @@ pub(super) struct Inner {
     /// The Python socket: it owns the descriptor.
     pub(super) socket: Option<Object>,
     pub(super) fd: RawFd,
+    /// It has been opened, whatever has become of it.
+    pub(super) is_opened: bool,
     pub(super) family: Family,
     /// asyncio's `_address`.
     pub(super) remote: Option<Remote>,
@@ -128,7 +132,7 @@ impl Inner {
 
 /// What a transport lets go of at its end, to be dropped outside of the guard.
 pub(super) struct Remains {
-    _objects: [Option<Object>; 4],
+    _objects: [Option<Held>; 4],
     _known: [Option<Known>; 2],
     _outgoing: VecDeque<Datagram<Object>>,
 }
@@ -167,6 +171,34 @@ impl State {
     #[inline]
     pub(super) fn with<R>(&self, py: Python<'_>, section: impl FnOnce(&mut Inner) -> R) -> R {
         self.0.with(py, section)
+    }
+
+    /// [`Self::with`], for what only a transport can do that has been opened, whatever has become of it.
+    ///
+    /// # Errors
+    /// `RuntimeError`: it was made by `__new__` alone.
+    #[inline]
+    pub(super) fn opened<R>(&self, py: Python<'_>, section: impl FnOnce(&mut Inner) -> R) -> PyResult<R> {
+        self.with(py, |inner| inner.is_opened.then(|| section(inner)))
+            .ok_or_else(|| PyRuntimeError::new_err("the transport has not been opened"))
+    }
+
+    /// Makes the state that of a transport which has not been opened, as a second `__init__` of asyncio's does: what it
+    /// had is let go of, and its socket is its owner's to close.
+    ///
+    /// # Errors
+    /// `RuntimeError`: something that runs meanwhile opens it again.
+    pub(super) fn start_over(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(event_loop) = self.event_loop(py) {
+            // SAFETY: whoever stores a loop has checked its type.
+            self.detach(py, unsafe { LoopCore::of(py, event_loop.as_ptr()) });
+        }
+        let before = self.with(py, |inner| inner.key.is_none().then(|| core::mem::take(inner)));
+        drop(before);
+        if self.with(py, |inner| !inner.is_opened) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("the transport is being opened already"))
     }
 
     /// The loop, until the transport has ended.
@@ -214,7 +246,8 @@ impl State {
                 inner.protocol.take(),
                 inner.read_context.take(),
                 inner.write_context.take(),
-            ],
+            ]
+            .map(|object| object.map(Held::new)),
             _known: [inner.sender.take(), inner.destination.take()],
             _outgoing: inner.outgoing.clear(true),
         })

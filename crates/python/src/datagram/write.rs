@@ -131,14 +131,14 @@ pub(super) fn sendto(
         return Ok(());
     }
     let mut destination = addr;
-    let remote = state.with(py, |inner| inner.remote.as_ref().map(|remote| remote.object.clone()));
-    if let Some(remote) = remote {
+    // Held until the end: what runs meanwhile may open the transport anew.
+    let remote = state.opened(py, |inner| inner.remote.as_ref().map(|remote| remote.object.clone()))?;
+    if let Some(remote) = &remote {
         // SAFETY: an argument of the call.
         let addr = unsafe { Bound::from_borrowed_ptr(py, addr) };
         if !addr.is_none() && !addr.is(remote.bind(py)) && !addr.eq(remote.bind(py))? {
             return Err(PyValueError::new_err(format!("Invalid address: must be None or {}", remote.bind(py).str()?)));
         }
-        // The state keeps it for as long as the transport lives.
         destination = remote.as_ptr();
         match state.with(py, |inner| inner.life.on_write()) {
             WriteVerdict::Accept => {}

@@ -387,7 +387,10 @@ impl LoopCore {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
         let py = unsafe { Python::assume_attached() };
+        // SAFETY: entries are taken by attached threads alone, and this one is at it.
+        unsafe { self.inbox.look(|handle| handle.visit(&visit)) }?;
         self.foreseen.with(py, |foreseen| foreseen.iter().try_for_each(|handle| handle.visit(&visit)))?;
+        self.corked.with(py, |corked| corked.iter().try_for_each(|transport| transport.visit(&visit)))?;
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
                 entry.visit(&visit)?;

@@ -24,7 +24,7 @@ use crate::transport;
 impl LoopCore {
     /// In the parent, before a fork: sends what the callback under way in this thread has written.
     fn _before_fork(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_in_entry() { self.flush_corked(py) } else { Ok(()) }
+        if self.is_in_entry() { Ok(self.flush_corked(py)?) } else { Ok(()) }
     }
 
     /// In the child, after a fork: lets go of what the loop shares with the parent's.

@@ -6,7 +6,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 use pyo3::{ffi, intern};
 
 use super::core::LoopCore;
@@ -33,7 +33,7 @@ struct Place {
 impl Place {
     fn of(py: Python<'_>, module: &str, name: &str) -> PyResult<Self> {
         let value = py.import("_asyncio")?.getattr(name)?;
-        let module = py.import(module)?.getattr("__dict__")?;
+        let module = py.import(module)?.getattr("__dict__")?.cast_into::<PyDict>()?;
         Ok(Self {
             module: Object::new(module),
             name: Object::new(PyString::intern(py, name)),

@@ -6,27 +6,30 @@
 use core::sync::atomic::Ordering;
 
 use ferrio_engine::time::Expirable;
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyType};
+use pyo3::{ffi, intern};
 
 use super::core::LoopCore;
 use super::entry::Entry;
 use super::{making, scheduling, timer, watch};
+use crate::handle::is_handle;
+use crate::nesting;
 use crate::object::Object;
-use crate::task::{Call, handle_of};
+use crate::task::{Call, handle_of, unlink_all};
 use crate::trampoline::caught;
 
 #[pymethods]
 impl LoopCore {
     /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`).
     fn _run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+        let _level = nesting::enter(py)?;
         caught(|| self.run_until_stopped(py))
     }
 
-    /// Runs one turn.
+    /// Runs one turn; callbacks may ask for one within it.
     fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
+        let _level = nesting::enter(py)?;
         caught(|| self.run_once(py))
     }
 
@@ -80,21 +83,27 @@ impl LoopCore {
         self.watched_numbers(py)
     }
 
-    /// Makes a handle ready, one of asyncio's own or ours.
+    /// Makes a handle ready, one of asyncio's own or ours, or what behaves like one.
     #[pyo3(name = "_add_callback")]
-    fn add_callback(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
-        if !handle.is_instance(&py.import("asyncio.events")?.getattr("Handle")?)? {
-            return Err(PyTypeError::new_err("a Handle is required here"));
+    fn add_callback(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        if is_handle(&handle) {
+            slf.get().push_ready(py, Entry::Handle(Object::new(handle)));
+            return Ok(());
         }
-        self.push_ready(py, Entry::Handle(Object::new(handle)));
-        Ok(())
+        // asyncio asks no more of it than these two.
+        if handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+            return Ok(());
+        }
+        let run = handle.getattr(intern!(py, "_run"))?;
+        slf.get().schedule(py, slf.as_ptr(), run.as_ptr(), &[], None)
     }
 
     /// As `_add_callback`, from a signal handler: the loop may be about to sleep.
     #[pyo3(name = "_add_callback_signalsafe")]
-    fn add_callback_signalsafe(&self, py: Python<'_>, handle: Bound<'_, PyAny>) -> PyResult<()> {
-        self.add_callback(py, handle)?;
-        self.interrupt(py);
+    fn add_callback_signalsafe(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
+        Self::add_callback(slf, handle)?;
+        slf.get().interrupt(slf.py());
         Ok(())
     }
 
@@ -245,6 +254,7 @@ impl LoopCore {
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if name == "call_soon" {
             slf.get().flags.has_other_call_soon.set(true);
+            unlink_all(slf)?;
         } else if name == "create_future" || name == "call_later" || name == "call_at" {
             slf.get().flags.has_other_waits.set(true);
         }

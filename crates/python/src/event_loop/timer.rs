@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use super::core::LoopCore;
 use super::entry::Entry;
+use super::exit::{Exit, settle};
 use crate::handle::{self, Kind, Recipe, TimerRef};
 use crate::object::Object;
 use crate::sync;
@@ -177,15 +178,19 @@ fn timer_of_sleep(
 }
 
 /// Completes the future of a `sleep`, unless it was cancelled.
+///
+/// # Errors
+/// What leaves the loop.
 #[inline]
-pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> PyResult<()> {
+pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
     if !future::is_pending(future) {
         return Ok(());
     }
-    let Err(error) = future::set_result(py, future, none(py)) else { return Ok(()) };
-    let Some(event_loop) = future::loop_of(future) else { return Err(error) };
-    let handle = handle_of_sleep(py, event_loop.as_ptr(), future)?;
-    handle::report(py, &handle, error)
+    settle(py, future::set_result(py, future, none(py)), |exception| {
+        let Some(event_loop) = future::loop_of(future) else { return Err(PyErr::from_value(exception.clone())) };
+        let handle = handle_of_sleep(py, event_loop.as_ptr(), future)?;
+        handle::report(py, &handle, exception)
+    })
 }
 
 impl Expirable for Timer {

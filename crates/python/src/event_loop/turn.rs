@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::core::{LoopCore, Source};
 use super::entry::Entry;
+use super::exit::Exit;
 use super::timer::{self, Timer};
 use super::watch::Direction;
 use crate::convert::errors::os_error;
@@ -116,6 +117,14 @@ impl LoopCore {
             discarded.clear();
             drop(marks);
         }
+        Ok(self.run_entries(py)?)
+    }
+
+    /// Runs the entries that are ready now.
+    ///
+    /// # Errors
+    /// What leaves the loop. The entries behind the one that it came from wait for the next run.
+    fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);
         for _ in 0..entries {
@@ -221,7 +230,7 @@ impl LoopCore {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it has one caller, for every entry")]
-    fn run_entry(&self, py: Python<'_>, entry: Entry) -> PyResult<()> {
+    fn run_entry(&self, py: Python<'_>, entry: Entry) -> Result<(), Exit> {
         let in_entry = InEntry { core: self, around: self.flags.in_entry.get() };
         self.flags.in_entry.set(true);
         let outcome = match entry {
@@ -250,7 +259,7 @@ impl LoopCore {
                 drop((future, handle));
                 outcome
             }
-            Entry::Connected(waiter) => transport::tell_connected(py, self, &waiter),
+            Entry::Connected(waiter) => transport::tell_connected(py, &waiter),
             Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
                 let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
@@ -273,8 +282,11 @@ impl LoopCore {
         outcome
     }
 
-    /// Sends what the entry that has just run has written.
-    pub(super) fn flush_corked(&self, py: Python<'_>) -> PyResult<()> {
+    /// Sends what the entry that has just run has written, of every transport, whatever one of them comes to.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(super) fn flush_corked(&self, py: Python<'_>) -> Result<(), Exit> {
         let mut outcome = Ok(());
         // A failed flush calls the protocol, which may write elsewhere: what it corks comes behind the others.
         while let Some(transport) = self.next_corked(py) {

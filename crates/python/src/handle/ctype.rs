@@ -10,13 +10,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::layout::{self, Handle, Slot, slot_at};
+use super::layout::{self, Handle, Slot};
 use super::{context, timer};
 use crate::event_loop::LoopCore;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, no_arguments};
+use crate::inherited::InheritedSlots;
+use crate::nesting;
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
@@ -26,6 +28,9 @@ static TIMER: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 const KEPT: usize = 1024;
 
 static FREED: [FreeList; 3] = [const { FreeList::new(KEPT) }; 3];
+
+/// The slots that a kind's base has beyond those of [`Handle`].
+static FURTHER: [InheritedSlots; 3] = [const { InheritedSlots::new() }; 3];
 
 /// Which type of handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,20 @@ impl Kind {
     fn freed(self) -> &'static FreeList {
         &FREED[self as usize]
     }
+
+    fn further_slots(self) -> &'static InheritedSlots {
+        &FURTHER[self as usize]
+    }
+}
+
+/// asyncio's class, as it was when this module was imported.
+static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
+
+/// Whether `object` has a handle's slots: it is an `asyncio.Handle`, one of Ferrio's or of anybody's, whatever its
+/// `__class__` says.
+pub(crate) fn is_handle(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object and a type.
+    unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), BASE.load(Ordering::Relaxed)) != 0 }
 }
 
 fn has_type(object: *mut ffi::PyObject, kind: Kind) -> bool {
@@ -105,18 +124,10 @@ impl Recipe<'_> {
         // SAFETY: the loop whose method is running.
         handle.fill(Slot::Loop, unsafe { Object::from_borrowed(self.event_loop) });
         handle.fill(Slot::Repr, trampoline::none(py));
-        let trace = if self.trace { source_traceback(py)? } else { trampoline::none(py) };
+        let trace = if self.trace { source_traceback::of_handle(py)? } else { trampoline::none(py) };
         handle.fill(Slot::SourceTraceback, trace);
         Ok(object)
     }
-}
-
-/// The stack of the Python code that is scheduling.
-#[cold]
-fn source_traceback(py: Python<'_>) -> PyResult<Object> {
-    let frame = py.import("sys")?.call_method1("_getframe", (0,))?;
-    let stack = py.import("asyncio.format_helpers")?.call_method1("extract_stack", (frame,))?;
-    Ok(Object::new(stack))
 }
 
 #[inline]
@@ -140,17 +151,12 @@ fn clear_slots(object: *mut ffi::PyObject) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };
     for slot in Slot::ALL {
-        drop(handle.replace(slot, None));
-    }
-    if has_type(object, Kind::Timer) {
-        for offset in timer::own_slots() {
-            // SAFETY: offsets of the timer handle's type.
-            let slot = unsafe { slot_at(object, offset) };
-            let before = core::mem::replace(slot, null_mut());
-            // SAFETY: the slot owned its reference.
-            drop(unsafe { Object::from_owned(before) });
+        if let Some(before) = handle.replace(slot, None) {
+            nesting::release(before);
         }
     }
+    // SAFETY: an instance of the kind's type.
+    unsafe { Kind::of(object).further_slots().clear(object) };
 }
 
 unsafe fn deallocate(object: *mut ffi::PyObject) {
@@ -188,7 +194,8 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
             }
         }
     }
-    0
+    // SAFETY: an instance of the kind's type; the rest is the collector's.
+    unsafe { Kind::of(object).further_slots().visit(object, visit, arg) }
 }
 
 unsafe fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
@@ -311,12 +318,19 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
     layout::check(&handle_base)?;
+    // It lives as long as the process.
+    BASE.store(handle_base.clone().into_ptr().cast(), Ordering::Relaxed);
     timer::find_slots(&timer_base)?;
-    // Since 3.14; its `_lock` stays empty.
+    // Since 3.14. Its `_lock` stays empty, unless a program fills it.
     let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {
         Some(class) => class.cast_into::<PyType>()?,
         None => handle_base.clone(),
     };
+    let known = Slot::ALL.map(Slot::offset);
+    for (kind, base) in [(Kind::Plain, &handle_base), (Kind::ThreadSafe, &thread_safe_base), (Kind::Timer, &timer_base)]
+    {
+        kind.further_slots().find(base, &known)?;
+    }
     let plain = builder(c"ferrio.Handle", c"A scheduled callback; see asyncio.Handle.").build(py, &handle_base, 0)?;
     let thread_safe = builder(
         c"ferrio.ThreadSafeHandle",

@@ -52,7 +52,7 @@ impl Slot {
         }
     }
 
-    const fn offset(self) -> usize {
+    pub(super) const fn offset(self) -> usize {
         size_of::<ffi::PyObject>() + self as usize * size_of::<*mut ffi::PyObject>()
     }
 }
@@ -156,16 +156,20 @@ pub(crate) fn is_called_with(handle: &Object, argument: &Object) -> bool {
 
 /// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.
 pub(crate) fn offset_of(class: &Bound<'_, PyType>, name: &str) -> PyResult<usize> {
-    let descriptor = class.getattr("__dict__")?.get_item(name)?;
-    if descriptor.get_type().name()? != "member_descriptor" {
-        return Err(unknown_layout(name));
+    slot_offset(&class.getattr("__dict__")?.get_item(name)?).ok_or_else(|| unknown_layout(name))
+}
+
+/// The offset of the slot that a value of a class's dictionary stands for; `None` when it stands for none.
+pub(crate) fn slot_offset(value: &Bound<'_, PyAny>) -> Option<usize> {
+    if value.get_type_ptr() != &raw mut ffi::PyMemberDescr_Type {
+        return None;
     }
-    let descriptor: *const MemberDescriptor = descriptor.as_ptr().cast();
+    let descriptor: *const MemberDescriptor = value.as_ptr().cast();
     // SAFETY: the type was checked, and member descriptors have had this layout since Python 2.2.
     let member = unsafe { (*descriptor).member };
     // SAFETY: a descriptor's definition lives as long as its class.
-    let offset = unsafe { (*member).offset };
-    usize::try_from(offset).map_err(|_| unknown_layout(name))
+    let member = unsafe { &*member };
+    usize::try_from(member.offset).ok().filter(|_| member.type_code == ffi::Py_T_OBJECT_EX)
 }
 
 #[repr(C)]

@@ -1,30 +1,32 @@
 //! Running a handle: its callback, in its context, its exception reported.
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::layout::{Handle, Slot, is_cancelled};
 use super::{context, ctype};
-use crate::convert::errors::while_handling;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Exit, LoopCore, settle};
 use crate::object::Object;
 
 /// Runs `handle` unless it was cancelled.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` leave the loop; every other exception goes to the loop's exception handler.
-pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> PyResult<()> {
+/// What leaves the loop; every other exception goes to the loop's exception handler.
+pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<(), Exit> {
     // SAFETY: the ready queue holds handles only.
     if unsafe { is_cancelled(handle.as_ptr()) } {
         return Ok(());
     }
     if core.is_debug() {
-        core.python(py)?.call_method1("run_debug", (handle.bind(py),))?;
-        return Ok(());
+        let run = core.python(py).and_then(|module| module.call_method1("run_debug", (handle.bind(py),)));
+        return settle(py, run.map(drop), |exception| report(py, handle, exception));
     }
     if ctype::is_thread_safe(handle) {
-        let _running = core.running.enter(py, handle.as_ptr())?;
+        let _running = match core.running.enter(py, handle.as_ptr()) {
+            Ok(running) => running,
+            // Another thread runs it, and a signal handler has raised while this one waited for that.
+            Err(error) => return settle(py, Err(error), |exception| report(py, handle, exception)),
+        };
         // Another thread may have cancelled it meanwhile.
         // SAFETY: the ready queue holds handles only.
         return if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) };
@@ -32,7 +34,11 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> PyResult<
     run_callback(py, handle)
 }
 
-fn run_callback(py: Python<'_>, handle: &Object) -> PyResult<()> {
+fn run_callback(py: Python<'_>, handle: &Object) -> Result<(), Exit> {
+    settle(py, call_back(py, handle), |exception| report(py, handle, exception))
+}
+
+fn call_back(py: Python<'_>, handle: &Object) -> PyResult<()> {
     // SAFETY: the ready queue holds handles only.
     let slots = unsafe { Handle::of(handle.as_ptr()) };
     let (callback, args, ctx) = (slots.get(Slot::Callback), slots.get(Slot::Args), slots.get(Slot::Context));
@@ -44,14 +50,7 @@ fn run_callback(py: Python<'_>, handle: &Object) -> PyResult<()> {
     if !args_is_tuple || !context::is_context(ctx.as_ptr()) {
         return run_in_python(py, handle);
     }
-    let outcome = context::run_in(py, &ctx, || call(py, &callback, &args));
-    match outcome {
-        Ok(result) => {
-            drop(result);
-            Ok(())
-        }
-        Err(error) => report(py, handle, error),
-    }
+    context::run_in(py, &ctx, || call(py, &callback, &args)).map(drop)
 }
 
 /// Calls `callback(*args)`.
@@ -77,17 +76,11 @@ fn run_in_python(py: Python<'_>, handle: &Object) -> PyResult<()> {
     Ok(())
 }
 
-/// Reports what a callback raised.
+/// Reports what the callback of `handle` has raised.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` leave the loop.
+/// Those of the loop's exception handler.
 #[cold]
-pub(crate) fn report(py: Python<'_>, handle: &Object, error: PyErr) -> PyResult<()> {
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        return Err(error);
-    }
-    let exception = error.into_value(py).into_bound(py).into_any();
-    let report = py.import("ferrio._event_loop")?.getattr("report_callback_error")?;
-    while_handling(py, &exception, || report.call1((handle.bind(py), &exception)))?;
-    Ok(())
+pub(crate) fn report(py: Python<'_>, handle: &Object, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+    py.import("ferrio._event_loop")?.call_method1("report_callback_error", (handle.bind(py), exception)).map(drop)
 }

@@ -23,7 +23,7 @@ pub(super) fn find_slots(class: &Bound<'_, PyType>) -> PyResult<()> {
 }
 
 /// Offsets of the slots that a timer handle has beyond a handle's.
-pub(super) fn own_slots() -> [usize; 2] {
+fn own_slots() -> [usize; 2] {
     [SCHEDULED.load(Ordering::Relaxed), WHEN.load(Ordering::Relaxed)]
 }
 

@@ -17,6 +17,7 @@ use super::buffer::Buffer;
 use super::layout::is_blocking;
 use crate::convert::errors::{made, os_error};
 use crate::event_loop::{Direction, LoopCore, RECEIVE_BYTES};
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::none;
 use crate::transport::recycled_bytes;
@@ -37,13 +38,13 @@ pub(super) enum Call {
     #[default]
     Ended,
     /// `sock_recv`
-    Receive { size: Object },
+    Receive { size: Held },
     /// `sock_recv_into`
-    ReceiveInto { buffer: Object },
+    ReceiveInto { buffer: Held },
     /// `sock_sendall`; the buffer is exported from the first attempt on.
-    Send { data: Object, view: Option<Buffer>, sent: usize },
+    Send { data: Held, view: Option<Buffer>, sent: usize },
     /// `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendto`: a method of the socket.
-    Method { method: Method, first: Object, second: Option<Object> },
+    Method { method: Method, first: Held, second: Option<Held> },
     /// Only waits.
     Wait { direction: Direction, has_waited: bool },
 }
@@ -68,16 +69,21 @@ pub(super) enum Outcome {
 
 impl Call {
     /// Every Python object that it holds.
-    pub(super) fn each(&self, see: &mut dyn FnMut(&Object)) {
+    pub(super) fn each(&self, see: &mut dyn FnMut(*mut ffi::PyObject)) {
         match self {
             Self::Ended | Self::Wait { .. } => {}
-            Self::Receive { size } => see(size),
-            Self::ReceiveInto { buffer } => see(buffer),
-            Self::Send { data, .. } => see(data),
+            Self::Receive { size } => see(size.as_ptr()),
+            Self::ReceiveInto { buffer } => see(buffer.as_ptr()),
+            Self::Send { data, view, .. } => {
+                see(data.as_ptr());
+                if let Some(view) = view {
+                    see(view.as_ptr());
+                }
+            }
             Self::Method { first, second, .. } => {
-                see(first);
+                see(first.as_ptr());
                 if let Some(second) = second {
-                    see(second);
+                    see(second.as_ptr());
                 }
             }
         }
@@ -121,7 +127,7 @@ impl Call {
                 })
             }
             Self::Send { data, view, sent } => send(py, socket, fd, data, view, sent),
-            Self::Method { method, first, second } => method.call(py, socket, first, second.as_ref()),
+            Self::Method { method, first, second } => method.call(py, socket, first, second.as_deref()),
             Self::Wait { direction, has_waited } => {
                 if core::mem::replace(has_waited, true) {
                     return Ok(Outcome::Done(none(py)));

@@ -57,6 +57,14 @@ impl Buffer {
         Ok(Self::View(view))
     }
 
+    /// The object whose reference this owns: the one that exports the bytes. Null when the exporter gives none.
+    pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
+        match self {
+            Self::Bytes(object) => object.as_ptr(),
+            Self::View(view) => view.obj,
+        }
+    }
+
     /// Where the bytes are, and how many.
     fn parts(&self) -> (*mut u8, usize) {
         match self {
@@ -101,12 +109,8 @@ impl Buffer {
 
     /// A `memoryview` of the bytes from `start` on.
     pub(super) fn rest<'py>(&self, py: Python<'py>, start: usize) -> PyResult<Bound<'py, PyAny>> {
-        let object = match self {
-            Self::Bytes(object) => object.as_ptr(),
-            Self::View(view) => view.obj,
-        };
         // SAFETY: a live object that exports a buffer.
-        let view = unsafe { ffi::PyMemoryView_FromObject(object) };
+        let view = unsafe { ffi::PyMemoryView_FromObject(self.as_ptr()) };
         // SAFETY: a new reference, or null with an exception.
         let view = unsafe { Bound::from_owned_ptr_or_err(py, view) }?;
         let bytes = view.call_method1("cast", ("B",))?;

@@ -5,11 +5,13 @@
 //! methods are called.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::os::fd::RawFd;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 /// `PySocketSockObject`, its first fields.
 #[repr(C)]
@@ -24,32 +26,43 @@ struct SocketObject {
     timeout: i64,
 }
 
-static IS_KNOWN: AtomicBool = AtomicBool::new(false);
+/// `socket.socket`, as it was when this module was imported; null when its layout is another one.
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
-fn read(socket: &Bound<'_, PyAny>) -> (RawFd, i64) {
+/// # Safety
+/// An exact `socket.socket`, or what is at least as large.
+unsafe fn read(socket: &Bound<'_, PyAny>) -> (RawFd, i64) {
     let object: *const SocketObject = socket.as_ptr().cast();
-    // SAFETY: an exact `socket.socket`, laid out as `check` has found.
+    // SAFETY: passed on to the caller.
     let fd = unsafe { (*object).fd };
     // SAFETY: as above.
     (fd, unsafe { (*object).timeout })
 }
 
-/// The number of an exact `socket.socket`; -1 when it is closed.
+/// The number and the timeout of an exact `socket.socket`, laid out as [`check`] has found; `None` for any other object.
 #[inline]
-pub(super) fn number(socket: &Bound<'_, PyAny>) -> PyResult<RawFd> {
-    if IS_KNOWN.load(Ordering::Relaxed) {
-        return Ok(read(socket).0);
-    }
-    socket.call_method0("fileno")?.extract()
+fn fields(socket: &Bound<'_, PyAny>) -> Option<(RawFd, i64)> {
+    let is_exact = socket.get_type_ptr() == CLASS.load(Ordering::Relaxed);
+    // SAFETY: its type was just looked at.
+    is_exact.then(|| unsafe { read(socket) })
 }
 
-/// Whether the methods of an exact `socket.socket` wait: `gettimeout() != 0`.
+/// The number of a socket; -1 when it is closed.
+#[inline]
+pub(super) fn number(socket: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    match fields(socket) {
+        Some((number, _)) => Ok(number),
+        None => socket.call_method0("fileno")?.extract(),
+    }
+}
+
+/// Whether a socket's methods wait: `gettimeout() != 0`.
 #[inline]
 pub(super) fn is_blocking(socket: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if IS_KNOWN.load(Ordering::Relaxed) {
-        return Ok(read(socket).1 != 0);
+    match fields(socket) {
+        Some((_, timeout)) => Ok(timeout != 0),
+        None => socket.call_method0("gettimeout")?.ne(0),
     }
-    socket.call_method0("gettimeout")?.ne(0)
 }
 
 /// Finds out whether the interpreter's sockets have this layout.
@@ -57,21 +70,35 @@ pub(super) fn check(py: Python<'_>) -> PyResult<()> {
     let module = py.import("socket")?;
     let socket = module.getattr("socket")?;
     let (family, kind) = (module.getattr("AF_UNIX")?, module.getattr("SOCK_DGRAM")?);
-    let class: *const ffi::PyTypeObject = socket.as_ptr().cast();
-    // SAFETY: `socket.socket` is a class.
-    let size = unsafe { (*class).tp_basicsize }.unsigned_abs();
+    let class = socket.clone().cast_into::<PyType>()?;
+    // SAFETY: a live type.
+    let size = unsafe { (*class.as_type_ptr()).tp_basicsize }.unsigned_abs();
+    let base = module.getattr("_socket")?.getattr("socket")?;
+    if size < size_of::<SocketObject>() || !class.is_subclass(&base)? {
+        return Ok(());
+    }
     // A sandbox may refuse sockets: then there is nothing to compare with, and nothing to use.
     let Ok(socket) = socket.call1((family, kind)) else { return Ok(()) };
-    let mut agrees = size >= size_of::<SocketObject>();
+    if !socket.get_type().is(&class) {
+        return Ok(());
+    }
+    let shown = || {
+        // SAFETY: an instance of the class, whose instances are that large.
+        unsafe { read(&socket) }
+    };
+    let mut agrees = true;
     for (timeout, expected) in [(Some(0.0), 0), (Some(1.5), 1_500_000_000), (Some(0.25), 250_000_000)] {
         socket.call_method1("settimeout", (timeout,))?;
         let fd: RawFd = socket.call_method0("fileno")?.extract()?;
-        agrees = agrees && read(&socket) == (fd, expected);
+        agrees = agrees && shown() == (fd, expected);
     }
     socket.call_method1("settimeout", (py.None(),))?;
-    agrees = agrees && read(&socket).1 < 0;
+    agrees = agrees && shown().1 < 0;
     socket.call_method0("close")?;
-    agrees = agrees && read(&socket).0 == -1;
-    IS_KNOWN.store(agrees, Ordering::Relaxed);
+    agrees = agrees && shown().0 == -1;
+    if agrees {
+        // The class lives as long as the process.
+        CLASS.store(class.into_ptr().cast(), Ordering::Relaxed);
+    }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{operation, registration, waiter};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::{Direction, LoopCore};
 use crate::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::none;
 
@@ -80,16 +81,20 @@ fn keep(value: *mut ffi::PyObject) -> Object {
     unsafe { Object::from_borrowed(value) }
 }
 
+fn hold(value: *mut ffi::PyObject) -> Held {
+    Held::new(keep(value))
+}
+
 fn method(method: Method, rest: &[*mut ffi::PyObject]) -> Call {
-    Call::Method { method, first: keep(rest[0]), second: rest.get(1).map(|&value| keep(value)) }
+    Call::Method { method, first: hold(rest[0]), second: rest.get(1).map(|&value| hold(value)) }
 }
 
 fast!(sock_recv, |py, object, arguments| {
-    begin(py, "sock_recv", object, arguments, 2..=2, |rest| Call::Receive { size: keep(rest[0]) })
+    begin(py, "sock_recv", object, arguments, 2..=2, |rest| Call::Receive { size: hold(rest[0]) })
 });
 
 fast!(sock_recv_into, |py, object, arguments| {
-    begin(py, "sock_recv_into", object, arguments, 2..=2, |rest| Call::ReceiveInto { buffer: keep(rest[0]) })
+    begin(py, "sock_recv_into", object, arguments, 2..=2, |rest| Call::ReceiveInto { buffer: hold(rest[0]) })
 });
 
 fast!(sock_recvfrom, |py, object, arguments| {
@@ -101,7 +106,7 @@ fast!(sock_recvfrom_into, |py, object, arguments| {
 });
 
 fast!(sock_sendall, |py, object, arguments| {
-    begin(py, "sock_sendall", object, arguments, 2..=2, |rest| Call::Send { data: keep(rest[0]), view: None, sent: 0 })
+    begin(py, "sock_sendall", object, arguments, 2..=2, |rest| Call::Send { data: hold(rest[0]), view: None, sent: 0 })
 });
 
 fast!(sock_sendto, |py, object, arguments| {

@@ -20,8 +20,8 @@ pub(super) trait Native: Default + 'static {
     /// Where the type is remembered.
     fn class() -> &'static Class<Self>;
 
-    /// Shows every Python object that the state holds.
-    fn each(&self, see: &mut dyn FnMut(&Object));
+    /// Shows every Python object that the state owns a reference to, or null.
+    fn each(&self, see: &mut dyn FnMut(*mut ffi::PyObject));
 
     /// The instance is about to end, or to be emptied by the collector. May call Python; may be called twice.
     fn on_end(py: Python<'_>, object: *mut ffi::PyObject) {
@@ -163,9 +163,9 @@ unsafe fn show<T: Native>(object: *mut ffi::PyObject, visit: ffi::visitproc, arg
     let state = unsafe { state_of::<T>(object) };
     state.with(py, |state| {
         state.each(&mut |value| {
-            if stop == 0 {
+            if stop == 0 && !value.is_null() {
                 // SAFETY: as above; the collector's visitors do not come back to the state.
-                stop = unsafe { visit(value.as_ptr(), arg) };
+                stop = unsafe { visit(value, arg) };
             }
         });
     });

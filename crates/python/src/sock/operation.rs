@@ -93,12 +93,12 @@ impl Native for Operation {
         &CLASS
     }
 
-    fn each(&self, see: &mut dyn FnMut(&Object)) {
+    fn each(&self, see: &mut dyn FnMut(*mut ffi::PyObject)) {
         for value in [&self.work.event_loop, &self.work.socket].into_iter().flatten() {
-            see(value);
+            see(value.as_ptr());
         }
         if let Some(wait) = &self.work.wait {
-            see(&wait.waiter);
+            see(wait.waiter.as_ptr());
         }
         self.work.call.each(see);
     }

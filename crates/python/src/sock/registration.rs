@@ -51,8 +51,11 @@ use rustix::io::Errno;
 
 use super::waiter;
 use crate::convert::errors::os_error;
-use crate::event_loop::{Direction, LoopCore, Source, forget_waiter, is_number_watched, wait_behind_handle};
+use crate::event_loop::{
+    Direction, Exit, LoopCore, Source, forget_waiter, is_number_watched, settle, wait_behind_handle,
+};
 use crate::object::Object;
+use crate::transport::report_failed_waiter;
 
 /// A socket's registration.
 pub(crate) struct Registration {
@@ -278,8 +281,9 @@ fn enter_unconfirmed(
 /// Confirms the waits that have begun without asking who has the number: those whose number has been given away end.
 ///
 /// # Errors
-/// What must leave the loop.
-pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> PyResult<()> {
+/// What leaves the loop; every wait has been looked at nevertheless.
+pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit> {
+    let mut outcome = Ok(());
     let mut listed = core.sockets.with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
     for (fd, key) in listed.drain(..) {
         let waited_for = core.with_reactor(py, |reactor| {
@@ -296,7 +300,7 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> PyResult<()> {
         core.sockets.with(py, |sockets| sockets.by_weak.remove(&weak.as_ptr().addr()));
         for waiter in reader.iter().chain(&writer) {
             // It finds out for itself.
-            waiter::wake(py, waiter)?;
+            outcome = outcome.and(end_wait(py, waiter));
         }
     }
     core.sockets.with(py, |sockets| {
@@ -305,7 +309,12 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> PyResult<()> {
             sockets.unconfirmed = listed;
         }
     });
-    Ok(())
+    outcome
+}
+
+/// Wakes a waiter from the turn itself.
+fn end_wait(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
+    settle(py, waiter::wake(py, waiter), |exception| report_failed_waiter(py, waiter, exception))
 }
 
 /// Ends the registration of a number: the kernel's, and the table's.
@@ -490,10 +499,10 @@ fn take(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Opti
 /// A registered socket can make progress in `direction`.
 ///
 /// # Errors
-/// What must leave the loop.
-pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> PyResult<()> {
+/// What leaves the loop.
+pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Result<(), Exit> {
     match take(py, core, key, direction) {
-        Some(waiter) => waiter::wake(py, &waiter),
+        Some(waiter) => end_wait(py, &waiter),
         None => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
+use crate::nesting;
 use crate::object::Object;
 
 /// A plain value.
@@ -92,6 +93,15 @@ impl Slot {
         let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
         self.0.set(object);
         outcome
+    }
+}
+
+/// With the object whose field it is.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(object) = self.take() {
+            nesting::release(object);
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! # Memory
 //! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] on an [`IdleList`], as whole objects that
-//! have ended and are tracked; the others, up to [`KEPT`], on a [`FreeList`].
+//! have ended; the others, up to [`KEPT`], on a [`FreeList`].
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
@@ -32,6 +32,7 @@ use super::receiver::{self, Core};
 use crate::convert::errors::made;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
+use crate::nesting;
 use crate::object::Object;
 use crate::stop_iteration;
 use crate::task::future;
@@ -124,7 +125,7 @@ impl State {
 
     /// Begins to wait for `future`.
     pub(crate) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
-        if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
+        if future::can_be_yielded(&future) {
             // What its iterator would do.
             future::set_blocking(&future);
             self.future.set(future.clone());
@@ -157,8 +158,11 @@ impl State {
             };
             return (self.plan.get().resume)(py, self, outcome.map_err(|error| made(py, error)));
         };
-        let outcome = match input {
-            Input::Send => {
+        // It lasts while the plan goes on, which may wait for the next thing that ends at once.
+        let level = nesting::enter(py).map_err(|error| made(py, error));
+        let outcome = match (&level, input) {
+            (Err(error), _) => Err(error.clone_ref(py)),
+            (Ok(_), Input::Send) => {
                 let mut result = null_mut();
                 let nothing = none(py);
                 // SAFETY: a live iterator, `None`, and a place for the result.
@@ -170,7 +174,7 @@ impl State {
                     _ => Err(trampoline::fetched(py)),
                 }
             }
-            Input::Throw(error) => {
+            (Ok(_), Input::Throw(error)) => {
                 match iterator.bind(py).call_method1(intern!(py, "throw"), (made(py, error).into_value(py),)) {
                     Ok(value) => return Ok(Step::Yield(Object::new(value))),
                     Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
@@ -179,7 +183,7 @@ impl State {
                     Err(error) => Err(error),
                 }
             }
-            Input::Close => {
+            (Ok(_), Input::Close) => {
                 if let Some(close) = iterator.bind(py).getattr_opt(intern!(py, "close"))? {
                     close.call0()?;
                 }
@@ -241,9 +245,13 @@ impl State {
         // All are out before one is dropped: a drop may come back here.
         let owner = self.owner.take();
         if !(self.item.is_empty() && self.future.is_empty() && self.iterator.is_empty()) {
-            drop((self.item.take(), self.future.take(), self.iterator.take()));
+            for object in [self.item.take(), self.future.take(), self.iterator.take()].into_iter().flatten() {
+                nesting::release(object);
+            }
         }
-        drop(owner);
+        if let Some(owner) = owner {
+            nesting::release(owner);
+        }
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -379,6 +387,8 @@ fn begin_again(object: Object, plan: &'static Plan, owner: Object, item: Option<
     if let Some(item) = item {
         state.item.set(item);
     }
+    // SAFETY: untracked while it was idle; its state is whole.
+    unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
     object
 }
 

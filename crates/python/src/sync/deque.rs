@@ -50,6 +50,12 @@ fn function(class: &Bound<'_, PyType>, name: &str, flags: core::ffi::c_int) -> P
         return Ok(None);
     }
     let descriptor: *mut ffi::PyMethodDescrObject = method.as_ptr().cast();
+    // SAFETY: a method descriptor, whose first fields are a descriptor's.
+    let owner = unsafe { (*descriptor).d_common.d_type };
+    // A class may have taken it over from another one, for whose instances alone it is.
+    if owner != class.as_type_ptr() {
+        return Ok(None);
+    }
     // SAFETY: a method descriptor of a type that lives for ever.
     let definition = unsafe { (*descriptor).d_method };
     // SAFETY: its definition, which lives as long.

@@ -7,8 +7,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::cell::{Plain, Slot};
 use super::coroutine::{Plan, State, Step};
 use super::function::CoroutineMethod;
-use super::receiver::impl_core;
+use super::receiver::{self, impl_core};
 use super::{deque, waiting};
+use crate::convert::arguments::Arguments;
 use crate::object::Object;
 use crate::trampoline::none;
 
@@ -27,44 +28,6 @@ impl EventCore {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
         Self::default()
-    }
-
-    /// Whether the flag is up.
-    fn is_set(&self) -> bool {
-        self.value.get()
-    }
-
-    /// Raise the flag and wake everybody.
-    pub(super) fn set(&self, py: Python<'_>) -> PyResult<()> {
-        if self.value.get() {
-            return Ok(());
-        }
-        self.value.set(true);
-        let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        if deque::length(py, &waiters)? == 0 {
-            return Ok(());
-        }
-        let yes = PyBool::new(py, true);
-        if deque::length(py, &waiters)? == 1 {
-            // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
-            let waiter = deque::first(py, &waiters)?;
-            if !waiting::is_done(py, &waiter)? {
-                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
-            }
-            return Ok(());
-        }
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
-            if !waiting::is_done(py, &waiter)? {
-                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Lower the flag.
-    pub(super) fn clear(&self) {
-        self.value.set(false);
     }
 
     #[getter]
@@ -110,6 +73,41 @@ impl EventCore {
 
 impl_core!(EventCore);
 
+impl EventCore {
+    /// Raises the flag and wakes everybody.
+    pub(super) fn set(&self, py: Python<'_>) -> PyResult<()> {
+        if self.value.get() {
+            return Ok(());
+        }
+        self.value.set(true);
+        let Some(waiters) = self.waiters.get() else { return Ok(()) };
+        if deque::length(py, &waiters)? == 0 {
+            return Ok(());
+        }
+        let yes = PyBool::new(py, true);
+        if deque::length(py, &waiters)? == 1 {
+            // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
+            let waiter = deque::first(py, &waiters)?;
+            if !waiting::is_done(py, &waiter)? {
+                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
+            }
+            return Ok(());
+        }
+        for waiter in waiters.bind(py).try_iter()? {
+            let waiter = Object::new(waiter?);
+            if !waiting::is_done(py, &waiter)? {
+                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lowers the flag.
+    pub(super) fn clear(&self) {
+        self.value.set(false);
+    }
+}
+
 static WAIT_PLAN: Plan = Plan { qualified_name: "Event.wait", start, resume };
 
 pub(super) const WAIT: CoroutineMethod = CoroutineMethod::of(&WAIT_PLAN, 0);
@@ -132,4 +130,29 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
     let event = state.receiver::<EventCore>(py)?;
     waiting::leave_waiters(py, &event.waiters, state.future.get().as_ref())?;
     outcome.map(|_| yes(py))
+}
+
+/// The event of a call without further arguments.
+fn receiver(arguments: &Arguments<'_>) -> Option<Object> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return None };
+    // SAFETY: an argument of the call under way.
+    Some(unsafe { Object::from_borrowed(owner) })
+}
+
+pub(super) fn is_set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some(owner) = receiver(&arguments) else { return Ok(None) };
+    let is_set = receiver::core_of::<EventCore>(py, &owner)?.value.get();
+    Ok(Some(Object::new(PyBool::new(py, is_set).to_owned())))
+}
+
+pub(super) fn set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some(owner) = receiver(&arguments) else { return Ok(None) };
+    receiver::core_of::<EventCore>(py, &owner)?.set(py)?;
+    Ok(Some(none(py)))
+}
+
+pub(super) fn clear(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some(owner) = receiver(&arguments) else { return Ok(None) };
+    receiver::core_of::<EventCore>(py, &owner)?.clear();
+    Ok(Some(none(py)))
 }

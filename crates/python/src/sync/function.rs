@@ -5,6 +5,8 @@
 //! first argument is exactly of the class that holds it, and is handed to asyncio's function otherwise: for instances of
 //! subclasses, and for arguments that do not fit, about which asyncio's function complains in its own words.
 //!
+//! As asyncio's functions it takes weak references and attributes of a program's, and is pickled by its name.
+//!
 //! A `CoroutineFunction` is one to `inspect.iscoroutinefunction` and `asyncio.iscoroutinefunction`.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -24,6 +26,7 @@ use super::{barrier, condition, event, lock, queue, semaphore, sleep, task_group
 use crate::combine::{as_completed, gather, shield, wait};
 use crate::convert::arguments::Arguments;
 use crate::heap_type::{self, Builder, getter};
+use crate::nesting;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
@@ -114,7 +117,11 @@ const NATIVE: &[(&str, Native)] = &[
     ("Lock.release", Call(lock::release)),
     ("Lock.__aenter__", Method(lock::ENTER)),
     ("Lock.__aexit__", Method(lock::EXIT)),
+    ("Lock.locked", Call(lock::locked)),
     ("Event.wait", Method(event::WAIT)),
+    ("Event.is_set", Call(event::is_set)),
+    ("Event.set", Call(event::set)),
+    ("Event.clear", Call(event::clear)),
     ("Condition.__aenter__", Call(condition::enter)),
     ("Condition.__aexit__", Call(condition::exit)),
     ("Condition.wait", Call(condition::wait)),
@@ -125,6 +132,7 @@ const NATIVE: &[(&str, Native)] = &[
     ("Barrier.__aenter__", Call(barrier::enter)),
     ("Semaphore.acquire", Method(semaphore::ACQUIRE)),
     ("Semaphore.release", Call(semaphore::release)),
+    ("Semaphore.locked", Call(semaphore::locked)),
     ("Semaphore.__aenter__", Method(semaphore::ENTER)),
     ("Semaphore.__aexit__", Method(semaphore::EXIT)),
     ("Queue.put", Method(queue::put::<FirstIn>())),
@@ -168,7 +176,12 @@ struct State {
     wrapped: Slot,
     /// The class in whose body it is; empty for a function of a module.
     owner: Slot,
+    /// What a program has set on it, and who refers to it weakly: CPython's own, through the offsets of the type.
+    attributes: Slot,
+    weak_references: *mut ffi::PyObject,
 }
+
+const _: () = assert!(size_of::<Slot>() == size_of::<*mut ffi::PyObject>());
 
 /// Where a function's state begins.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
@@ -214,6 +227,11 @@ pub(super) fn is_method_of(py: Python<'_>, object: &Object, method: &Object, nam
     Ok(is_native_of(&function, &object.get_type(), name) && method.getattr(intern!(py, "__self__"))?.is(object))
 }
 
+/// What is wrapped may be another of these: `None` with an exception when there are too many within one another.
+fn level(py: Python<'_>) -> Option<nesting::Call> {
+    nesting::enter(py).map_err(|error| error.restore(py)).ok()
+}
+
 unsafe extern "C" fn call(
     function: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
@@ -244,8 +262,11 @@ unsafe extern "C" fn call(
             return result;
         }
     }
-    let wrapped = state.wrapped.get();
-    let target = wrapped.as_ref().map_or(null_mut(), Object::as_ptr);
+    // SAFETY: CPython calls this on an attached thread.
+    let py = unsafe { Python::assume_attached() };
+    let Some(_level) = level(py) else { return null_mut() };
+    let wrapped = state.wrapped(py);
+    let target = wrapped.as_ptr();
     // SAFETY: a live callable (the collector alone empties it, when nobody can call any more); the rest is the caller's.
     unsafe { ffi::PyObject_Vectorcall(target, values, count, keywords) }
 }
@@ -269,7 +290,15 @@ unsafe extern "C" fn new(
         let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
         // SAFETY: a new reference, or null with an exception.
         let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
-        let state = State { vectorcall: call, native: *native, name, wrapped: Slot::default(), owner: Slot::default() };
+        let state = State {
+            vectorcall: call,
+            native: *native,
+            name,
+            wrapped: Slot::default(),
+            owner: Slot::default(),
+            attributes: Slot::default(),
+            weak_references: null_mut(),
+        };
         state.wrapped.set(Object::new(wrapped));
         // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
         unsafe { State::place(object.as_ptr()).write(state) };
@@ -282,6 +311,8 @@ unsafe extern "C" fn new(
 unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: its state is whole until the next line but one.
+    unsafe { ffi::PyObject_ClearWeakRefs(object) };
     // SAFETY: the state that `new` put there, ended once.
     unsafe { State::place(object).drop_in_place() };
     // SAFETY: the type outlives its instances.
@@ -297,7 +328,7 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
     let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
-    for value in [state.wrapped.as_ptr(), state.owner.as_ptr(), class] {
+    for value in [state.wrapped.as_ptr(), state.owner.as_ptr(), state.attributes.as_ptr(), class] {
         if !value.is_null() {
             // SAFETY: `visit` takes live objects that this one owns.
             let stop = unsafe { visit(value, arg) };
@@ -313,7 +344,7 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
 unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: an instance.
     let state = unsafe { State::of(object) };
-    drop(state.owner.take());
+    drop((state.owner.take(), state.attributes.take()));
     0
 }
 
@@ -333,13 +364,38 @@ unsafe extern "C" fn bind(
 }
 
 /// What the object itself does not have is the wrapped function's.
+///
+/// The type has a `__doc__` and a `__module__` too, which are about itself.
 unsafe extern "C" fn attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // The type has these two, about itself.
-    let of_type = [c"__doc__", c"__module__"].into_iter().any(|known| {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyUnicode_Check(name) } == 0 {
+        // It has the words for a name that is none.
+        // SAFETY: two live objects.
+        return unsafe { ffi::PyObject_GenericGetAttr(object, name) };
+    }
+    // SAFETY: an instance of one of the two types.
+    let has_attributes = !unsafe { State::of(object) }.attributes.is_empty();
+    let is_of_type = [c"__doc__", c"__module__"].into_iter().any(|known| {
         // SAFETY: a string and a text in ASCII.
         unsafe { ffi::PyUnicode_CompareWithASCIIString(name, known.as_ptr()) == 0 }
     });
-    if !of_type {
+    if is_of_type && has_attributes {
+        // SAFETY: an instance of one of the two types.
+        let attributes = unsafe { State::of(object) }.attributes.get();
+        let attributes = attributes.as_ref().map_or(null_mut(), Object::as_ptr);
+        // SAFETY: a dictionary and a name.
+        let own = unsafe { ffi::PyDict_GetItemWithError(attributes, name) };
+        if !own.is_null() {
+            // SAFETY: a live object of the dictionary; the caller gets a reference.
+            unsafe { ffi::Py_INCREF(own) };
+            return own;
+        }
+        // SAFETY: the thread is attached.
+        if !unsafe { ffi::PyErr_Occurred() }.is_null() {
+            return null_mut();
+        }
+    }
+    if !is_of_type {
         // SAFETY: a live object and a name.
         let own = unsafe { ffi::PyObject_GenericGetAttr(object, name) };
         // SAFETY: a class that lives for ever.
@@ -349,11 +405,13 @@ unsafe extern "C" fn attribute(object: *mut ffi::PyObject, name: *mut ffi::PyObj
             return own;
         }
     }
+    // SAFETY: CPython calls this on an attached thread.
+    let py = unsafe { Python::assume_attached() };
     // SAFETY: an instance of one of the two types.
-    let wrapped = unsafe { State::of(object) }.wrapped.get();
-    let Some(wrapped) = wrapped else { return null_mut() };
+    let wrapped = unsafe { State::of(object) }.wrapped(py);
     // SAFETY: the thread is attached.
     unsafe { ffi::PyErr_Clear() };
+    let Some(_level) = level(py) else { return null_mut() };
     // SAFETY: a live object and a name.
     unsafe { ffi::PyObject_GetAttr(wrapped.as_ptr(), name) }
 }
@@ -382,33 +440,50 @@ heap_type::fast!(set_name, |py, object, arguments| {
     };
     // SAFETY: the method belongs to the two types.
     let state = unsafe { State::of(object) };
-    // A second class that has it is not the one whose state the native code knows.
-    if state.owner.is_empty() {
+    // A second class that has it is not the one whose state the native code knows; a function of a module has no class.
+    if state.owner.is_empty() && state.name.contains('.') {
         // SAFETY: an argument of the call under way.
         state.owner.set(unsafe { Object::from_borrowed(owner) });
     }
     Ok(none(py))
 });
 
+heap_type::no_arguments!(reduce, |py, object| {
+    // SAFETY: the method belongs to the two types.
+    let state = unsafe { State::of(object) };
+    let owner = state.owner.get().unwrap_or_else(|| none(py));
+    // SAFETY: the object of the call.
+    let function = unsafe { Bound::from_borrowed_ptr(py, object) };
+    let reduced =
+        py.import("ferrio._copying")?.call_method1("reduced_function", (function, owner.bind(py), state.name))?;
+    Ok(Object::new(reduced))
+});
+
 fn build<'py>(py: Python<'py>, name: &'static CStr, doc: &'static CStr) -> PyResult<Bound<'py, PyType>> {
     let base = py.get_type::<PyAny>();
     let offset = heap_type::state_offset(&base);
     OFFSET.store(offset, Ordering::Relaxed);
-    let place = offset + offset_of!(State, vectorcall);
-    let members = Box::leak(Box::new([
-        ffi::PyMemberDef {
-            name: c"__vectorcalloffset__".as_ptr().cast::<c_char>(),
+    let member = |name: &'static CStr, place: usize| -> PyResult<ffi::PyMemberDef> {
+        Ok(ffi::PyMemberDef {
+            name: name.as_ptr().cast::<c_char>(),
             type_code: ffi::Py_T_PYSSIZET,
-            offset: ffi::Py_ssize_t::try_from(place)?,
+            offset: ffi::Py_ssize_t::try_from(offset + place)?,
             flags: ffi::Py_READONLY,
             doc: core::ptr::null(),
-        },
+        })
+    };
+    let members = Box::leak(Box::new([
+        member(c"__vectorcalloffset__", offset_of!(State, vectorcall))?,
+        member(c"__dictoffset__", offset_of!(State, attributes))?,
+        member(c"__weaklistoffset__", offset_of!(State, weak_references))?,
         ffi::PyMemberDef::default(),
     ]));
     Builder::new(name, doc)
         .vectorcalled_method()
         .method(heap_type::fast_def(c"__set_name__", set_name, c"Called when a class body has it."))
+        .method(heap_type::no_arguments_def(c"__reduce__", reduce, c"How it is pickled: by its name."))
         .attribute(c"__wrapped__", get_wrapped, None)
+        .attribute(c"__dict__", ffi::PyObject_GenericGetDict, Some(ffi::PyObject_GenericSetDict))
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
             trampoline::slot!(tp_dealloc, deallocate),

@@ -1,7 +1,8 @@
 //! Coroutines that have ended and wait for their next use, as whole objects.
 //!
-//! Each shows the next one, and its one reference is the list's. Attached threads alone use the list, with the GIL one at a
-//! time; atomics make that a matter of types and cost nothing.
+//! Each shows the next one, and its one reference is the list's. None is tracked by the collector, which would show it to
+//! programs (`gc.get_objects`). Attached threads alone use the list, with the GIL one at a time; atomics make that a matter
+//! of types and cost nothing.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ impl IdleList {
         Self { first: AtomicPtr::new(null_mut()), room: AtomicUsize::new(most) }
     }
 
-    /// The object that was given last, with the list's reference to it; `link` finds an object's link.
+    /// The object that was given last, with the list's reference to it, not tracked; `link` finds an object's link.
     #[inline]
     pub(super) fn take(&self, link: impl FnOnce(*mut ffi::PyObject) -> *const Link) -> Option<Object> {
         let object = self.first.load(Ordering::Relaxed);
@@ -41,7 +42,7 @@ impl IdleList {
         unsafe { Object::from_owned(object) }
     }
 
-    /// Takes an object that nobody refers to any more, `link` being its own; whether there was room.
+    /// Takes an object that nobody refers to any more, `link` being its own, and untracks it; whether there was room.
     #[inline]
     pub(super) fn give(&self, object: *mut ffi::PyObject, link: &Link) -> bool {
         let room = self.room.load(Ordering::Relaxed);
@@ -51,6 +52,8 @@ impl IdleList {
         self.room.store(room - 1, Ordering::Relaxed);
         link.set(self.first.load(Ordering::Relaxed));
         self.first.store(object, Ordering::Relaxed);
+        // SAFETY: a whole, tracked object.
+        unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
         // SAFETY: a whole object; this is the list's reference to it.
         unsafe { ffi::Py_INCREF(object) };
         true

@@ -34,11 +34,6 @@ impl LockCore {
         Self::default()
     }
 
-    /// Whether it is locked.
-    fn locked(&self) -> bool {
-        self.locked.get()
-    }
-
     #[getter]
     fn _locked(&self) -> bool {
         self.locked.get()
@@ -184,6 +179,14 @@ pub(super) fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step
 pub(super) fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
     let lock = state.receiver::<LockCore>(py)?;
     lock.end_wait(py, state, outcome).map(|()| taken(py, tells))
+}
+
+pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Object::from_borrowed(owner) };
+    let is_locked = receiver::core_of::<LockCore>(py, &owner)?.is_locked();
+    Ok(Some(Object::new(PyBool::new(py, is_locked).to_owned())))
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {

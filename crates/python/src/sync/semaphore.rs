@@ -38,15 +38,6 @@ impl SemaphoreCore {
         Self::default()
     }
 
-    /// Whether `acquire` would have to wait.
-    fn locked(&self, py: Python<'_>) -> PyResult<bool> {
-        let none_left = match self.odd.get() {
-            Some(value) => value.bind(py).eq(0)?,
-            None => self.value.get() == 0,
-        };
-        Ok(none_left || !waiting::all_cancelled(py, &self.waiters)?)
-    }
-
     #[getter]
     fn _value<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self.odd.get() {
@@ -130,6 +121,17 @@ impl SemaphoreCore {
 
 impl_core!(SemaphoreCore);
 
+impl SemaphoreCore {
+    /// Whether `acquire` would have to wait.
+    fn locked(&self, py: Python<'_>) -> PyResult<bool> {
+        let none_left = match self.odd.get() {
+            Some(value) => value.bind(py).eq(0)?,
+            None => self.value.get() == 0,
+        };
+        Ok(none_left || !waiting::all_cancelled(py, &self.waiters)?)
+    }
+}
+
 static ACQUIRE_PLAN: Plan = Plan {
     qualified_name: "Semaphore.acquire",
     start: |py, state| start(py, state, true),
@@ -188,6 +190,14 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool)
     // Waiters may have come that had to wait for their turn only.
     while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
     outcome.map(|_| passed(py, tells))
+}
+
+pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    // SAFETY: an argument of the call under way.
+    let owner = unsafe { Object::from_borrowed(owner) };
+    let is_locked = receiver::core_of::<SemaphoreCore>(py, &owner)?.locked(py)?;
+    Ok(Some(Object::new(PyBool::new(py, is_locked).to_owned())))
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {

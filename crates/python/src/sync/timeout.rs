@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use pyo3::exceptions::{PyAttributeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
 use super::cell::Slot;
@@ -156,13 +156,46 @@ fn allocate(py: Python<'_>, class: *mut ffi::PyTypeObject) -> PyResult<Object> {
     Ok(object)
 }
 
-/// The package's class, `Timeout(when)`.
+/// The package's class, as it is when the first one is made.
+struct Class {
+    object: Object,
+    /// Making one by it is no more than [`allocate`] and [`Timeout::begin`]: it has this file's `__new__` and `__init__`.
+    is_plain: bool,
+}
+
+impl Class {
+    fn find(py: Python<'_>) -> PyResult<Self> {
+        let object = py.import("ferrio._timeouts")?.getattr("Timeout")?;
+        let is_plain = object.cast::<PyType>().is_ok_and(Self::is_plain);
+        Ok(Self { object: Object::new(object), is_plain })
+    }
+
+    fn is_plain(class: &Bound<'_, PyType>) -> bool {
+        let class = class.as_type_ptr();
+        // SAFETY: two live types.
+        if unsafe { ffi::PyType_IsSubtype(class, CORE.load(Ordering::Relaxed)) } == 0 {
+            return false;
+        }
+        // SAFETY: a live type.
+        let making = unsafe { (*class).tp_new };
+        // SAFETY: as above.
+        let beginning = unsafe { (*class).tp_init };
+        making.is_some_and(|making| making as usize == new as *const () as usize)
+            && beginning.is_some_and(|beginning| beginning as usize == init as *const () as usize)
+    }
+}
+
+/// `Timeout(when)`, of the package's class.
 #[inline]
 fn make(py: Python<'_>, when: Object) -> PyResult<Object> {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || py.import("ferrio._timeouts")?.getattr("Timeout").map(Object::new))?;
-    let object = allocate(py, class.as_ptr().cast())?;
-    // SAFETY: an instance of the class, which is derived from the core's type.
+    static CLASS: PyOnceLock<Class> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || Class::find(py))?;
+    if !class.is_plain {
+        // A program has put another one there.
+        return class.object.bind(py).call1((when.bind(py),)).map(Object::new);
+    }
+    let object = allocate(py, class.object.as_ptr().cast())?;
+    // SAFETY: an instance of the class, which is derived from the core's type (`is_plain`).
     unsafe { Timeout::of(object.as_ptr()) }.begin(py, when);
     Ok(object)
 }

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 use pyo3::{ffi, intern};
 
 use super::coroutine::{self, Plan, State, Step};
@@ -61,7 +62,8 @@ fn is_known(py: Python<'_>, awaitable: *mut ffi::PyObject) -> PyResult<bool> {
     }
     if FUTURE.load(Ordering::Relaxed).is_null() {
         // The type lives as long as the process.
-        FUTURE.store(py.import("_asyncio")?.getattr("Future")?.into_ptr().cast(), Ordering::Relaxed);
+        let class = py.import("_asyncio")?.getattr("Future")?.cast_into::<PyType>()?;
+        FUTURE.store(class.into_ptr().cast(), Ordering::Relaxed);
     }
     // SAFETY: the type of a live object.
     let class = unsafe { ffi::Py_TYPE(awaitable) };

@@ -15,12 +15,13 @@ use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
 use crate::combine;
 use crate::convert::arguments::unexpected_keyword;
+use crate::event_loop::LoopCore;
 use crate::heap_type::{self, fast, getter, one_argument};
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
-#[cfg(Py_3_14)]
+/// asyncio's C type; null where its layout is unknown.
 static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// Whether `object` is a `ferrio.Future` and nothing derived.
@@ -32,11 +33,43 @@ pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
 }
 
 /// Whether `object` has the fields of asyncio's C future: it or anything derived from it.
-#[cfg(Py_3_14)]
 #[inline]
 pub(super) fn is_native(object: *mut ffi::PyObject) -> bool {
+    is_ours(object) || is_derived(object)
+}
+
+#[cold]
+fn is_derived(object: *mut ffi::PyObject) -> bool {
+    let base = BASE.load(Ordering::Relaxed);
     // SAFETY: a live object and a type.
-    is_exact(object) || unsafe { ffi::PyObject_TypeCheck(object, BASE.load(Ordering::Relaxed)) != 0 }
+    !base.is_null() && unsafe { ffi::PyObject_TypeCheck(object, base) } != 0
+}
+
+/// The fields of a future or task of asyncio's C types; `None` for any other object.
+///
+/// The one way from an object to its fields: what the functions below are shown need not be a future.
+#[inline]
+pub(super) fn fields_of(object: &Object) -> Option<Fields<'_>> {
+    // SAFETY: its type was just looked at, on an attached thread; `make_type` is called when the layout is approved.
+    is_native(object.as_ptr()).then(|| unsafe { Fields::of(object.as_ptr()) })
+}
+
+/// [`fields_of`], or `TypeError`.
+#[inline]
+fn fields(object: &Object) -> PyResult<Fields<'_>> {
+    fields_of(object).ok_or_else(|| PyTypeError::new_err("a future of asyncio's is required here"))
+}
+
+/// Whether `class` makes instances that have such fields.
+pub(crate) fn is_class_of_natives(class: &Bound<'_, PyType>) -> bool {
+    let base = BASE.load(Ordering::Relaxed);
+    // SAFETY: two live types.
+    !base.is_null() && unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), base) } != 0
+}
+
+/// Whether `object` has such fields.
+pub(crate) fn has_fields(object: &Object) -> bool {
+    is_native(object.as_ptr())
 }
 
 /// Whether `object` is a future or task of ours, with nothing overridden.
@@ -74,10 +107,10 @@ fn allocate(py: Python<'_>) -> PyResult<Object> {
 #[cold]
 pub(crate) fn create_traced(py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<Object> {
     let object = create(py, event_loop)?;
-    let stack = py.import("traceback")?.call_method0("extract_stack")?;
+    let stack = source_traceback::of_future(py)?;
     // SAFETY: just made.
     let fields = unsafe { Fields::of(object.as_ptr()) };
-    drop(fields.replace(Slot::SourceTraceback, Some(Object::new(stack))));
+    drop(fields.replace(Slot::SourceTraceback, Some(stack)));
     Ok(object)
 }
 
@@ -86,10 +119,22 @@ pub(crate) fn is_own(future: &Object) -> bool {
     is_exact(future.as_ptr())
 }
 
-/// Whether the future can still be completed.
+/// Whether the object is a future that can still be completed.
+#[inline]
 pub(crate) fn is_pending(future: &Object) -> bool {
-    // SAFETY: callers pass futures.
-    unsafe { Fields::of(future.as_ptr()) }.is_pending()
+    fields_of(future).is_some_and(Fields::is_pending)
+}
+
+/// Whether the object is a `ferrio.Future` and nothing derived, has a loop and is not done: a task may be handed it as it
+/// is, marked by [`set_blocking`].
+#[inline]
+pub(crate) fn can_be_yielded(future: &Object) -> bool {
+    if !is_exact(future.as_ptr()) {
+        return false;
+    }
+    // SAFETY: a future of ours.
+    let fields = unsafe { Fields::of(future.as_ptr()) };
+    fields.is_pending() && !fields.peek(Slot::Loop).is_null()
 }
 
 /// `future.result()`.
@@ -113,14 +158,15 @@ pub(crate) fn result(py: Python<'_>, future: &Object) -> PyResult<Object> {
 
 /// The loop of a future or task.
 pub(crate) fn loop_of(future: &Object) -> Option<Object> {
-    // SAFETY: callers pass futures or tasks.
-    unsafe { Fields::of(future.as_ptr()) }.get(Slot::Loop)
+    fields_of(future)?.get(Slot::Loop)
 }
 
 /// Marks the future as handed to a task by an `await`: what its own iterator does before it yields it.
+#[inline]
 pub(crate) fn set_blocking(future: &Object) {
-    // SAFETY: callers pass futures.
-    unsafe { Fields::of(future.as_ptr()) }.set_flag(Flag::Blocking, true);
+    if let Some(fields) = fields_of(future) {
+        fields.set_flag(Flag::Blocking, true);
+    }
 }
 
 fn check_pending(py: Python<'_>, fields: Fields<'_>) -> PyResult<()> {
@@ -133,12 +179,10 @@ fn check_pending(py: Python<'_>, fields: Fields<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether a future or task of ours has ended with a value.
+/// Whether the object is a future or task that has ended with a value.
 #[inline]
 pub(crate) fn has_value(future: &Object) -> bool {
-    // SAFETY: callers pass futures or tasks.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
-    fields.state() == State::Finished && fields.peek(Slot::Exception).is_null()
+    fields_of(future).is_some_and(|fields| fields.state() == State::Finished && fields.peek(Slot::Exception).is_null())
 }
 
 /// The value of a future or task that has ended with one; `None` where there is no value, or the object is not ours.
@@ -153,10 +197,9 @@ pub(crate) fn take_value(future: &Object) -> Option<Object> {
     fields.get(Slot::Result)
 }
 
-/// `future.add_done_callback(callback, context=context)` of a future or task of ours.
+/// `future.add_done_callback(callback, context=context)` of a future or task.
 pub(crate) fn add_callback(py: Python<'_>, future: &Object, callback: &Object, context: &Object) -> PyResult<()> {
-    // SAFETY: callers pass futures or tasks of ours.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let fields = fields(future)?;
     if fields.is_pending() && fields.peek(Slot::Callback0).is_null() && fields.peek(Slot::Callbacks).is_null() {
         let callback = fields.replace(Slot::Callback0, Some(callback.clone()));
         let before = (callback, fields.replace(Slot::Context0, Some(context.clone())));
@@ -168,10 +211,9 @@ pub(crate) fn add_callback(py: Python<'_>, future: &Object, callback: &Object, c
     asyncio::call_method(py, &asyncio.names.add_done_callback, &args, Some(&asyncio.context_keyword)).map(drop)
 }
 
-/// `future.remove_done_callback(callback)` of a future or task of ours.
+/// `future.remove_done_callback(callback)` of a future or task.
 pub(crate) fn remove_callback(py: Python<'_>, future: &Object, callback: &Object) -> PyResult<()> {
-    // SAFETY: callers pass futures or tasks of ours.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let fields = fields(future)?;
     if fields.peek(Slot::Callback0).is_null() && fields.peek(Slot::Callbacks).is_null() {
         return Ok(());
     }
@@ -184,13 +226,12 @@ pub(crate) fn remove_callback(py: Python<'_>, future: &Object, callback: &Object
 /// # Errors
 /// `InvalidStateError` when it is done; what scheduling its callbacks raises.
 pub(crate) fn set_result(py: Python<'_>, future: &Object, value: Object) -> PyResult<()> {
-    // SAFETY: callers pass futures or tasks.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let fields = fields(future)?;
     check_pending(py, fields)?;
     let before = fields.replace(Slot::Result, Some(value));
     fields.set_state(State::Finished);
     drop(before);
-    schedule_callbacks(py, future)
+    schedule_callbacks(py, future, fields)
 }
 
 /// Completes a task with an exception that its coroutine raised.
@@ -201,8 +242,7 @@ pub(super) fn set_exception(py: Python<'_>, future: &Object, exception: Object) 
         base.call_method1("set_exception", (future.bind(py), exception.bind(py)))?;
         return Ok(());
     }
-    // SAFETY: callers pass futures or tasks.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let fields = fields(future)?;
     check_pending(py, fields)?;
     // SAFETY: a live exception.
     let traceback = unsafe { ffi::PyException_GetTraceback(exception.as_ptr()) };
@@ -212,22 +252,21 @@ pub(super) fn set_exception(py: Python<'_>, future: &Object, exception: Object) 
         (fields.replace(Slot::Exception, Some(exception)), fields.replace(Slot::ExceptionTraceback, traceback));
     fields.set_state(State::Finished);
     drop(before);
-    schedule_callbacks(py, future)?;
+    schedule_callbacks(py, future, fields)?;
     fields.set_flag(Flag::LogTraceback, true);
     Ok(())
 }
 
 /// Cancels a future, or completes a task as cancelled; whether it was pending.
 pub(crate) fn cancel(py: Python<'_>, future: &Object, message: Option<Object>) -> PyResult<bool> {
-    // SAFETY: callers pass futures or tasks.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let fields = fields(future)?;
     fields.set_flag(Flag::LogTraceback, false);
     if !fields.is_pending() {
         return Ok(false);
     }
     fields.set_state(State::Cancelled);
     drop(fields.replace(Slot::CancelMessage, message));
-    schedule_callbacks(py, future)?;
+    schedule_callbacks(py, future, fields)?;
     Ok(true)
 }
 
@@ -240,9 +279,7 @@ pub(super) fn make_cancelled_error(py: Python<'_>, fields: Fields<'_>) -> PyResu
 }
 
 /// Makes everything that waits for a future ready.
-fn schedule_callbacks(py: Python<'_>, future: &Object) -> PyResult<()> {
-    // SAFETY: callers pass futures or tasks.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+fn schedule_callbacks(py: Python<'_>, future: &Object, fields: Fields<'_>) -> PyResult<()> {
     #[cfg(Py_3_14)]
     if task_type::is_native(future.as_ptr()) {
         asyncio::get(py).unregister(py, future.as_ptr())?;
@@ -288,8 +325,7 @@ fn schedule_callback(
 /// Links `task` to a pending future of ours, so that it wakes up when that is done. Whether that was possible: the
 /// first place must be free.
 pub(super) fn link(py: Python<'_>, future: &Object, task: &Object) -> bool {
-    // SAFETY: callers pass a future of ours.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = fields_of(future) else { return false };
     if !fields.is_pending() || !fields.peek(Slot::Callback0).is_null() || !fields.peek(Slot::Callbacks).is_null() {
         return false;
     }
@@ -302,6 +338,26 @@ pub(super) fn link(py: Python<'_>, future: &Object, task: &Object) -> bool {
     let before = (fields.replace(Slot::Context0, context), fields.replace(Slot::Callback0, Some(task.clone())));
     drop(before);
     true
+}
+
+/// A program has put another `call_soon` into a loop: the futures that its tasks wait for get callables in the place of
+/// tasks, since asyncio's own code hands them to that function.
+pub(crate) fn unlink_all(event_loop: &Bound<'_, LoopCore>) -> PyResult<()> {
+    let py = event_loop.py();
+    for task in py.import("asyncio.tasks")?.call_method1("all_tasks", (event_loop,))?.try_iter()? {
+        let task = Object::new(task?);
+        if !task_type::is_exact(task.as_ptr()) {
+            continue;
+        }
+        // SAFETY: a task of ours.
+        let Some(future) = unsafe { Fields::of(task.as_ptr()) }.get(Slot::FutureWaiter) else { continue };
+        let Some(fields) = fields_of(&future) else { continue };
+        if fields.peek(Slot::Callback0) == task.as_ptr() {
+            let callable = callback::wakeup_callable(py, task.as_ptr())?;
+            drop(fields.replace(Slot::Callback0, Some(callable)));
+        }
+    }
+    Ok(())
 }
 
 one_argument!(set_result_method, |py, object, value| {
@@ -363,7 +419,6 @@ pub(super) const CALLBACKS_GETTER: heap_type::Getter = get_callbacks;
 
 /// Makes the type over asyncio's.
 pub(super) fn make_type<'py>(py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
-    #[cfg(Py_3_14)]
     BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
     let builder = heap_type::Builder::new(c"ferrio.Future", c"A future of a Ferrio loop; see asyncio.Future.")
         .method(heap_type::one_argument_def(

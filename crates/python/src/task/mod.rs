@@ -49,6 +49,7 @@ use crate::object::Object;
 
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
 pub(crate) use future::is_ours;
+pub(crate) use future::unlink_all;
 #[cfg(Py_3_14)]
 pub(crate) use group::{add_awaiting, remove_awaiting};
 pub(crate) use group::{add_first_callback, cancelling, has_ended_well};

@@ -31,8 +31,8 @@ pub(super) fn call_soon(
     asyncio::call_method(py, &asyncio.names.call_soon, &args, keywords).map(drop)
 }
 
-/// Steps `task` in the next turn, with `error` thrown in.
-pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
+/// Steps `task` in the next turn, with `error` thrown in; the core of its loop, if that goes by an entry of the queue.
+pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<Option<&LoopCore>> {
     // SAFETY: callers pass tasks.
     let fields = unsafe { Fields::of(task) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(uninitialized()) };
@@ -40,11 +40,11 @@ pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Objec
         core.check_closed()?;
         // SAFETY: as above.
         core.push_ready(py, Entry::Step { task: unsafe { Object::from_borrowed(task) }, error });
-        return Ok(());
+        return Ok(Some(core));
     }
     let callable = callback::step_callable(py, task)?;
     let argument = error.as_ref().map(Object::as_ptr);
-    call_soon(py, &event_loop, &callable, argument, fields.get(Slot::Context).as_ref())
+    call_soon(py, &event_loop, &callable, argument, fields.get(Slot::Context).as_ref()).map(|()| None)
 }
 
 /// Wakes `task` in the next turn: `future` is done.

@@ -5,7 +5,7 @@
 
 use core::mem::ManuallyDrop;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyStopIteration, PySystemExit};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -14,7 +14,7 @@ use super::callback::{self, Call};
 use super::layout::{Fields, Flag, Slot, State};
 use super::{collected, future, scheduling};
 use crate::convert::errors::{exception, made};
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
 use crate::handle::{self, context};
 use crate::object::Object;
 use crate::trampoline;
@@ -22,8 +22,8 @@ use crate::trampoline;
 /// Runs an entry: steps `task` in its context.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` leave the loop; other exceptions go to its exception handler.
-pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Option<Object>) -> PyResult<()> {
+/// What leaves the loop; other exceptions go to its exception handler.
+pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Option<Object>) -> Result<(), Exit> {
     let shown = error.clone();
     run(py, core, task, &Call::Step(shown.as_ref()), || step(py, task, error))
 }
@@ -32,7 +32,7 @@ pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Op
 ///
 /// # Errors
 /// As for [`run_step`].
-pub(crate) fn run_wakeup(py: Python<'_>, core: &LoopCore, task: &Object, future: &Object) -> PyResult<()> {
+pub(crate) fn run_wakeup(py: Python<'_>, core: &LoopCore, task: &Object, future: &Object) -> Result<(), Exit> {
     run(py, core, task, &Call::Wakeup(future), || wakeup(py, task, future))
 }
 
@@ -42,19 +42,17 @@ fn run(
     task: &Object,
     call: &Call<'_>,
     body: impl FnOnce() -> PyResult<()>,
-) -> PyResult<()> {
+) -> Result<(), Exit> {
+    collected::from_now_on(task);
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     // The collector may have emptied a task whose entry was still there.
     let Some(context) = fields.get(Slot::Context) else { return Ok(()) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(()) };
-    match context::run_in(py, &context, body) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
-            handle::report(py, &handle, error)
-        }
-    }
+    settle(py, context::run_in(py, &context, body), |exception| {
+        let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
+        handle::report(py, &handle, exception)
+    })
 }
 
 /// What a done future gives to who waits for it: nothing, or an exception to throw.
@@ -164,14 +162,10 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     match sent {
         Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
             // A bare yield: one turn of the loop.
-            scheduling::step(py, task.as_ptr(), None)
+            scheduling::step(py, task.as_ptr(), None).map(drop)
         }
-        Ok(Sent::Yielded(result)) => {
-            collected::from_now_on(task);
-            wait_for(py, asyncio, task, fields, result)
-        }
+        Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
         Ok(Sent::Returned(result)) => {
-            collected::from_now_on(task);
             if fields.flag(Flag::MustCancel) {
                 // It was cancelled right before it returned.
                 fields.set_flag(Flag::MustCancel, false);
@@ -180,10 +174,7 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
                 future::set_result(py, task, result)
             }
         }
-        Err(error) => {
-            collected::from_now_on(task);
-            raised(py, asyncio, task, fields, error)
-        }
+        Err(error) => raised(py, asyncio, task, fields, error),
     }
 }
 
@@ -220,10 +211,7 @@ fn raised(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, 
     }
     future::set_exception(py, task, exception.clone())?;
     let error = PyErr::from_value(exception.into_bound(py));
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
-        return Err(error);
-    }
-    Ok(())
+    if leaves_loop(py, &error) { Err(error) } else { Ok(()) }
 }
 
 #[cold]
@@ -335,7 +323,7 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Object, text: &str) -> PyResult<()> {
     let error = exception::<PyRuntimeError>(py, text)?;
-    scheduling::step(py, task.as_ptr(), Some(error))
+    scheduling::step(py, task.as_ptr(), Some(error)).map(drop)
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {
@@ -352,8 +340,7 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let Some(before) = fields.get(Slot::AwaitedBy) else {
         drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
         return Ok(());
@@ -373,8 +360,7 @@ pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRe
 pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    // SAFETY: callers pass futures of asyncio's layout.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
+    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let shown = fields.peek(Slot::AwaitedBy);
     if shown == task.as_ptr() {
         drop(fields.replace(Slot::AwaitedBy, None));

@@ -20,7 +20,7 @@ use crate::event_loop::LoopCore;
 use crate::handle::context;
 use crate::heap_type;
 use crate::object::Object;
-use crate::trampoline;
+use crate::{source_traceback, trampoline};
 
 static TASK: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 #[cfg(Py_3_14)]
@@ -94,8 +94,7 @@ pub(crate) fn create_task(
     // SAFETY: the loop whose method is running.
     drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
     if core.is_debug() {
-        let stack = py.import("traceback")?.call_method0("extract_stack")?;
-        drop(fields.replace(Slot::SourceTraceback, Some(Object::new(stack))));
+        drop(fields.replace(Slot::SourceTraceback, Some(source_traceback::of_future(py)?)));
     }
     fill(py, &task, fields, coroutine, given)?;
     Ok(Some(task))
@@ -113,8 +112,10 @@ pub(crate) fn spawn(py: Python<'_>, core: &LoopCore, event_loop: &Object, corout
 
 /// `task._log_destroy_pending = False`
 pub(crate) fn forget_when_pending(task: &Object) {
-    // SAFETY: callers pass tasks of ours.
-    unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+    if is_exact(task.as_ptr()) {
+        // SAFETY: a task of ours.
+        unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+    }
 }
 
 /// Whether `object` is a future or task of ours, of the loop at `event_loop`.
@@ -199,8 +200,9 @@ fn fill(
     if given.eager && is_running(py, fields)? {
         return start_eagerly(py, asyncio, task, fields);
     }
-    scheduling::step(py, task.as_ptr(), None)?;
-    collected::when_it_waits(py, task, fields);
+    if let Some(core) = scheduling::step(py, task.as_ptr(), None)? {
+        collected::when_it_runs(core, task);
+    }
     asyncio.register(py, task.as_ptr())
 }
 

@@ -15,9 +15,10 @@ use super::descriptor::Descriptor;
 use super::read::fatal;
 use super::server;
 use super::state::{Delivery, State};
+use super::{Callback, report_failed_callback};
 use crate::convert::errors::os_error;
 use crate::convert::names::names;
-use crate::event_loop::{Entry, LoopCore, Source, schedule};
+use crate::event_loop::{Entry, Exit, LoopCore, Source, schedule, settle};
 use crate::handle::context;
 use crate::object::Object;
 
@@ -79,7 +80,8 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
     Ok(transport)
 }
 
-/// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop.
+/// Attaches a descriptor, by its number and the usage that it is attached for, and stores it with its loop. A transport that
+/// has been opened before lets go of what it had.
 pub(super) fn take(
     py: Python<'_>,
     event_loop: &Object,
@@ -95,6 +97,10 @@ pub(super) fn take(
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     core.check_closed()?;
     core.forget_watch(py, number)?;
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(transport.as_ptr()) };
+    // From here to the end no Python runs, so nothing opens it in between.
+    state.start_over(py, transport.as_ptr())?;
     let key = core.with_reactor(py, |reactor| {
         let key = reactor.sources.insert(Source::Transport(None));
         // SAFETY: its owner is stored below, and keeps it open until the key is detached.
@@ -103,8 +109,6 @@ pub(super) fn take(
     });
     let key = key.map_err(|error| os_error(py, error))?;
     core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));
-    // SAFETY: an instance of the type.
-    let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| {
         inner.event_loop = Some(event_loop.clone());
         inner.descriptor = descriptor;
@@ -160,32 +164,42 @@ pub(super) fn schedule_beginning(
 /// Gives the future that waits for a connection its result, unless it was cancelled.
 ///
 /// # Errors
-/// Those of the loop's exception handler, which hears of a waiter that takes no result.
-pub(crate) fn tell_connected(py: Python<'_>, core: &LoopCore, waiter: &Object) -> PyResult<()> {
-    let waiter = waiter.bind(py);
-    let outcome = waiter.call_method0(&names(py).cancelled).and_then(|cancelled| {
+/// What leaves the loop; its exception handler hears of a waiter that takes no result.
+pub(crate) fn tell_connected(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
+    let outcome = waiter.bind(py).call_method0(&names(py).cancelled).and_then(|cancelled| {
         if !cancelled.is_truthy()? {
-            waiter.call_method1(&names(py).set_result, (py.None(),))?;
+            waiter.bind(py).call_method1(&names(py).set_result, (py.None(),))?;
         }
         Ok(())
     });
-    let Err(error) = outcome else { return Ok(()) };
-    core.python(py)?.call_method1("report_failed_waiter", (waiter, error.value(py)))?;
-    Ok(())
+    settle(py, outcome, |exception| report_failed_waiter(py, waiter, exception))
+}
+
+/// Tells the exception handler of a future's loop that the future takes no result.
+///
+/// # Errors
+/// Those of the exception handler.
+#[cold]
+pub(crate) fn report_failed_waiter(py: Python<'_>, waiter: &Object, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+    let arguments = (waiter.bind(py), exception);
+    py.import("ferrio._event_loop")?.call_method1("report_failed_waiter", arguments).map(drop)
 }
 
 /// Starts to read: `connection_made` has been called.
 ///
 /// # Errors
-/// `SystemExit` and `KeyboardInterrupt` of what is called for a descriptor that cannot be watched.
-pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, transport: &Object) -> PyResult<()> {
+/// What leaves the loop, of what is called for a descriptor that cannot be watched.
+pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, transport: &Object) -> Result<(), Exit> {
     // SAFETY: entries of this kind hold transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     if state.with(py, |inner| inner.reading.start()) == ferrio_engine::flow::Interest::Unchanged {
         return Ok(());
     }
-    match state.apply_interest(py, core, transport.as_ptr()) {
-        Ok(()) => Ok(()),
-        Err(error) => fatal(py, transport, os_error(py, error), "Fatal error on transport"),
-    }
+    let Err(error) = state.apply_interest(py, core, transport.as_ptr()) else { return Ok(()) };
+    let event_loop = state.event_loop(py);
+    let outcome = fatal(py, transport, os_error(py, error), "Fatal error on transport");
+    settle(py, outcome, |exception| match &event_loop {
+        Some(event_loop) => report_failed_callback(py, event_loop, transport, Callback::Read, false, exception),
+        None => Err(PyErr::from_value(exception.clone())),
+    })
 }

@@ -11,22 +11,23 @@ use pyo3::prelude::*;
 use super::server;
 use super::state::State;
 use super::write;
-use crate::convert::errors::os_error;
+use crate::convert::errors::{os_error, while_handling};
 use crate::convert::names::names;
-use crate::event_loop::{LoopCore, schedule};
+use crate::event_loop::{LoopCore, leaves_loop, schedule};
 use crate::object::Object;
 
 /// `write_eof()`: ends the sending direction once everything written has been sent.
 pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    if state.with(py, |inner| inner.life.is_closing() || inner.is_eof_written) {
+    if state.opened(py, |inner| inner.life.is_closing() || inner.is_eof_written)? {
         return Ok(());
     }
     flush_now(py, object, state)?;
     let is_drained = state.with(py, |inner| {
-        inner.is_eof_written = true;
-        inner.stream.pending_bytes() == 0
+        // What was written may have failed just now.
+        inner.is_eof_written = !inner.life.is_closing();
+        inner.is_eof_written && inner.stream.pending_bytes() == 0
     });
     if is_drained { shut_down(py, state) } else { Ok(()) }
 }
@@ -55,7 +56,7 @@ pub(super) fn flush_now(py: Python<'_>, object: *mut ffi::PyObject, state: &Stat
 pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    if state.with(py, |inner| inner.life.is_closing()) {
+    if state.opened(py, |inner| inner.life.is_closing())? {
         return Ok(());
     }
     flush_now(py, object, state)?;
@@ -71,10 +72,10 @@ pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> 
 pub(super) fn force_close(py: Python<'_>, object: *mut ffi::PyObject, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: a method of the transport's type.
     let state = unsafe { State::of(object) };
-    let step = state.with(py, |inner| {
+    let step = state.opened(py, |inner| {
         let _ = inner.reading.close();
         inner.life.force_close()
-    });
+    })?;
     follow(py, object, state, step, exception)
 }
 
@@ -138,14 +139,20 @@ pub(super) fn call_connection_lost(
         None => Ok(()),
     };
     let (socket, server) = release(py, object);
-    let closed = socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop));
-    let left = server.map_or(Ok(()), |server| server::detach(py, &server, object));
-    let woken = match waiter {
-        Some(waiter) if !waiter.bind(py).call_method0("done")?.is_truthy()? => {
-            let error = PyConnectionError::new_err("Connection is closed by peer");
-            waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
-        }
-        _ => Ok(()),
-    };
-    told.and(closed).and(left).and(woken)
+    let closed = finally(py, told, || socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop)));
+    let left = finally(py, closed, || server.map_or(Ok(()), |server| server::detach(py, &server, object)));
+    finally(py, left, || {
+        let Some(waiter) = waiter else { return Ok(()) };
+        let error = PyConnectionError::new_err("Connection is closed by peer");
+        waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
+    })
+}
+
+/// Takes a `step` whatever the ones before have come to. As in a `finally` block its exception takes the place of an earlier
+/// one, but not of one that leaves the loop.
+pub(super) fn finally(py: Python<'_>, before: PyResult<()>, step: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    let Err(error) = before else { return step() };
+    let exception = error.value(py).clone().into_any();
+    let outcome = while_handling(py, &exception, step);
+    if leaves_loop(py, &error) { Err(error) } else { outcome.and(Err(error)) }
 }

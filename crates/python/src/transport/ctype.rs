@@ -23,11 +23,16 @@ use crate::event_loop::LoopCore;
 use crate::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def, state_offset,
 };
+use crate::inherited::InheritedSlots;
+use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::{self, none};
 
-/// Offset of `asyncio.BaseTransport._extra`, the only slot that the base classes declare.
+/// Offset of `asyncio.BaseTransport._extra`.
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
+
+/// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
+static INHERITED: InheritedSlots = InheritedSlots::new();
 
 static CLASS: PyOnceLock<Object> = PyOnceLock::new();
 
@@ -68,15 +73,11 @@ pub(super) fn make(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Object
 }
 
 /// Takes every reference out of the state, to be dropped by the caller.
-fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
-    struct Dropped(#[expect(dead_code, reason = "held to be dropped")] Vec<Object>);
-    impl Drop for Dropped {
-        fn drop(&mut self) {}
-    }
+fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> Vec<Held> {
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(object) };
     let socket = state.let_go(py, object);
-    Dropped(state.with(py, |inner| {
+    state.with(py, |inner| {
         [
             inner.event_loop.take(),
             inner.protocol.take(),
@@ -88,19 +89,14 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) -> impl Drop + use<> {
         ]
         .into_iter()
         .flatten()
+        .map(Held::new)
         .collect()
-    }))
+    })
 }
 
 pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::PyObject {
     // SAFETY: an instance of a subclass of `asyncio.BaseTransport`, with its slot at this offset.
     unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
-}
-
-fn clear_extra(object: *mut ffi::PyObject) {
-    let before = core::mem::replace(extra_slot(object), core::ptr::null_mut());
-    // SAFETY: the slot owned its reference.
-    drop(unsafe { Object::from_owned(before) });
 }
 
 unsafe fn deallocate(object: *mut ffi::PyObject) {
@@ -109,7 +105,8 @@ unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     drop(empty(py, object));
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     // SAFETY: an instance of the type.
     let place = unsafe { State::place(object) };
     // SAFETY: the state that `new` put there, ended once.
@@ -140,14 +137,13 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
     let class: *mut ffi::PyObject = unsafe { ffi::Py_TYPE(object) }.cast();
-    let mut owned = [core::ptr::null_mut(); State::OBJECTS + 2];
+    let mut owned = [core::ptr::null_mut(); State::OBJECTS + 1];
     state.with(py, |inner| {
         for (place, value) in owned.iter_mut().zip(inner.objects()) {
             *place = value.as_ptr();
         }
     });
-    owned[State::OBJECTS] = *extra_slot(object);
-    owned[State::OBJECTS + 1] = class;
+    owned[State::OBJECTS] = class;
     for value in owned {
         if !value.is_null() {
             // SAFETY: `visit` takes live objects that this one owns.
@@ -157,14 +153,16 @@ unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut 
             }
         }
     }
-    0
+    // SAFETY: an instance of the type; the rest is the collector's.
+    unsafe { INHERITED.visit(object, visit, arg) }
 }
 
 unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     drop(empty(py, object));
-    clear_extra(object);
+    // SAFETY: an instance of the type.
+    unsafe { INHERITED.clear(object) };
     0
 }
 
@@ -201,7 +199,10 @@ one_argument!(read_names, |py, object, proto| {
     let proto = unsafe { Bound::from_borrowed_ptr(py, proto) }.extract::<i64>()?;
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let number = state.with(py, |inner| inner.fd);
+    let number = state.opened(py, |inner| inner.fd)?;
+    if state.with(py, |inner| inner.descriptor.is_gone()) {
+        return Ok(boolean(py, false));
+    }
     // SAFETY: a number that the transport's socket has open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let (Ok(local), peer) = (socket_name::local(fd), socket_name::peer(fd)) else { return Ok(boolean(py, false)) };
@@ -224,6 +225,7 @@ one_argument!(begin_method, |py, object, waiter| {
     // SAFETY: an argument of the call.
     let waiter = unsafe { Object::from_borrowed(waiter) };
     let waiter = (!waiter.bind(py).is_none()).then_some(waiter);
+    state.opened(py, |_| ())?;
     if let Some(event_loop) = state.event_loop(py) {
         // SAFETY: the object of the method call.
         let transport = unsafe { Object::from_borrowed(object) };
@@ -258,7 +260,7 @@ fn log_in_debug(py: Python<'_>, object: *mut ffi::PyObject, state: &State, messa
 no_arguments!(pause_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let (was_reading, change) = state.with(py, |inner| (inner.reading.is_reading(), inner.reading.pause()));
+    let (was_reading, change) = state.opened(py, |inner| (inner.reading.is_reading(), inner.reading.pause()))?;
     follow(py, object, state, change)?;
     if was_reading {
         log_in_debug(py, object, state, "%r pauses reading")?;
@@ -270,7 +272,7 @@ no_arguments!(resume_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
     let (was_paused, change) =
-        state.with(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()));
+        state.opened(py, |inner| (!inner.reading.is_reading() && !inner.life.is_closing(), inner.reading.resume()))?;
     follow(py, object, state, change)?;
     if was_paused {
         log_in_debug(py, object, state, "%r resumes reading")?;
@@ -282,7 +284,7 @@ no_arguments!(resume_reading, |py, object| {
 no_arguments!(end_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    let change = state.with(py, |inner| inner.reading.end_of_file());
+    let change = state.opened(py, |inner| inner.reading.end_of_file())?;
     follow(py, object, state, change)?;
     Ok(none(py))
 });
@@ -290,13 +292,13 @@ no_arguments!(end_reading, |py, object| {
 no_arguments!(is_reading, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.reading.is_reading())))
+    Ok(boolean(py, state.opened(py, |inner| inner.reading.is_reading())?))
 });
 
 no_arguments!(is_closing, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
-    Ok(boolean(py, state.with(py, |inner| inner.life.is_closing())))
+    Ok(boolean(py, state.opened(py, |inner| inner.life.is_closing())?))
 });
 
 /// The one argument of a method, by position or by name.
@@ -360,6 +362,8 @@ one_argument!(force_close, |py, object, exception| {
 });
 
 no_arguments!(release, |py, object| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
     let (socket, server) = close::release(py, object);
     let pair = [or_none(py, socket), or_none(py, server)];
     Ok(Object::new((pair[0].bind(py), pair[1].bind(py)).into_pyobject(py)?))
@@ -382,6 +386,7 @@ no_arguments!(get_protocol, |py, object| {
 no_arguments!(get_write_buffer_size, |py, object| {
     // SAFETY: a method of the type.
     let state = unsafe { State::of(object) };
+    state.opened(py, |_| ())?;
     close::flush_now(py, object, state)?;
     Ok(Object::new(PyInt::new(py, state.with(py, |inner| inner.stream.pending_bytes()))))
 });
@@ -428,7 +433,7 @@ macro_rules! object_attributes {
 }
 
 attributes! {
-    get_socket_fd => |py, inner| inner.fd;
+    get_socket_fd => |py, inner| if inner.is_new() { -1 } else { inner.fd };
     get_conn_lost => |py, inner| inner.life.conn_lost();
     get_is_sending => |py, inner| PyBool::new(py, inner.stream.is_sending()).to_owned();
     get_is_released => |py, inner| PyBool::new(py, inner.descriptor.is_gone()).to_owned();
@@ -447,6 +452,8 @@ getter!(get_socket, |py, object| {
 fast!(get_extra_info, |py, object, arguments| details::get_extra_info(py, object, arguments));
 
 one_argument!(call_connection_lost, |py, object, exception| {
+    // SAFETY: a method of the type.
+    unsafe { State::of(object) }.opened(py, |_| ())?;
     close::call_connection_lost(py, object, exception)?;
     Ok(none(py))
 });
@@ -483,6 +490,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
     let base_transport = transports.getattr("BaseTransport")?.cast_into::<PyType>()?;
     EXTRA.store(crate::handle::offset_of(&base_transport, "_extra")?, Ordering::Relaxed);
+    INHERITED.find(&base, &[])?;
     State::set_offset(state_offset(&base));
     let class = Builder::new(c"ferrio._ferrio.StreamTransport", c"The native half of ferrio's socket transport.")
         .subclassable()

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use ferrio_engine::backend::{Backend, Key, Received};
 use ferrio_engine::sys::Error;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -13,7 +13,7 @@ use super::recycled;
 use super::state::{Delivery, State};
 use crate::convert::errors::{os_error, while_handling};
 use crate::convert::names::names;
-use crate::event_loop::{LoopCore, RECEIVE_BYTES};
+use crate::event_loop::{LoopCore, RECEIVE_BYTES, leaves_loop};
 use crate::object::Object;
 
 unsafe extern "C" {
@@ -242,7 +242,7 @@ fn end_of_stream(py: Python<'_>, core: &LoopCore, transport: &Object, protocol: 
 /// Ends the transport for an error; what must leave the loop leaves it.
 #[cold]
 pub(super) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &str) -> PyResult<()> {
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+    if leaves_loop(py, &error) {
         return Err(error);
     }
     let exception = error.into_value(py).into_bound(py).into_any();

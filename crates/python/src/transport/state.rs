@@ -7,6 +7,7 @@ use ferrio_engine::backend::{Backend, Interest, Key};
 use ferrio_engine::flow::{Lifecycle, ReadGate};
 use ferrio_engine::reactor::Stream;
 use ferrio_engine::sys::socket_name::SocketName;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -70,11 +71,24 @@ impl Inner {
             .chain(self.descriptor.socket())
     }
 
+    /// Whether it has never been opened.
+    pub(super) const fn is_new(&self) -> bool {
+        matches!(self.descriptor, Descriptor::None)
+    }
+
     /// What the kernel is to be watched for.
     pub(super) fn interest(&self) -> Interest {
         if self.reading.is_wanted() { Interest::READ } else { Interest::NONE }
     }
 }
+
+#[cold]
+fn not_opened() -> PyErr {
+    PyRuntimeError::new_err(NOT_OPENED)
+}
+
+/// What is said of a transport that was made by `__new__` alone.
+pub(super) const NOT_OPENED: &str = "the transport has not been opened";
 
 /// See the module.
 #[derive(Default)]
@@ -113,6 +127,37 @@ impl State {
     #[inline]
     pub(super) fn with<R>(&self, py: Python<'_>, section: impl FnOnce(&mut Inner) -> R) -> R {
         self.0.with(py, section)
+    }
+
+    /// [`Self::with`], for what only a transport can do that has been opened, whatever has become of it.
+    ///
+    /// # Errors
+    /// `RuntimeError`: it was made by `__new__` alone.
+    #[inline]
+    pub(super) fn opened<R>(&self, py: Python<'_>, section: impl FnOnce(&mut Inner) -> R) -> PyResult<R> {
+        self.with(py, |inner| (!inner.is_new()).then(|| section(inner))).ok_or_else(not_opened)
+    }
+
+    /// Makes the state that of a transport which has not been opened, as a second `__init__` of asyncio's does: what it
+    /// had is let go of, and a Python socket is its owner's to close.
+    ///
+    /// # Errors
+    /// `RuntimeError`: something that runs meanwhile opens it again.
+    pub(super) fn start_over(&self, py: Python<'_>, transport: *mut ffi::PyObject) -> PyResult<()> {
+        if self.with(py, |inner| inner.is_new()) {
+            return Ok(());
+        }
+        let socket = self.let_go(py, transport);
+        let before = self.with(py, |inner| {
+            // It may be in the loop's list still.
+            let fresh = Inner { is_corked: inner.is_corked, ..Inner::default() };
+            inner.descriptor.is_gone().then(|| core::mem::replace(inner, fresh))
+        });
+        drop((socket, before));
+        if self.with(py, |inner| inner.is_new()) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("the transport is being opened already"))
     }
 
     /// The loop, until the transport has ended.

@@ -15,10 +15,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
+use super::close::finally;
 use super::read::fatal;
-use super::state::{Inner, State};
+use super::state::{Inner, NOT_OPENED, State};
+use super::{Callback, report_failed_callback};
 use crate::convert::errors::os_error;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{Exit, LoopCore, settle};
 use crate::object::Object;
 
 const WRITE_FAILED: &str = "Fatal write error on socket transport";
@@ -111,7 +113,8 @@ fn after_queueing(inner: &Inner) -> Verdict {
     match &inner.event_loop {
         _ if may_wait && inner.is_corked => Verdict::Corked,
         Some(event_loop) => Verdict::Queued { event_loop: event_loop.as_ptr(), may_wait },
-        None => Verdict::Corked,
+        // One that has ended takes no bytes: this one was never opened.
+        None => Verdict::Refused(NOT_OPENED),
     }
 }
 
@@ -300,11 +303,28 @@ fn hold(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject, state: &Sta
 }
 
 /// Flushes a transport that was corked; the loop calls it when the entry under way has run.
-pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) -> PyResult<()> {
+///
+/// # Errors
+/// What leaves the loop.
+#[inline]
+pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) -> Result<(), Exit> {
     // SAFETY: the corked list holds transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| inner.is_corked = false);
-    flush(py, core, transport.as_ptr(), state)
+    match flush(py, core, transport.as_ptr(), state) {
+        Ok(()) => Ok(()),
+        Err(error) => fail_flush(py, transport, state, error),
+    }
+}
+
+/// A flush has failed with nobody there to be told, since `write` has returned: the transport ends.
+#[cold]
+fn fail_flush(py: Python<'_>, transport: &Object, state: &State, error: PyErr) -> Result<(), Exit> {
+    let event_loop = state.event_loop(py);
+    settle(py, fatal(py, transport, error, WRITE_FAILED), |exception| match &event_loop {
+        Some(event_loop) => report_failed_callback(py, event_loop, transport, Callback::Write, true, exception),
+        None => Err(PyErr::from_value(exception.clone())),
+    })
 }
 
 /// Drops what a corked transport has to send, and what the kernel has not taken of the send before: in a forked child they
@@ -338,10 +358,17 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
         return Ok(());
     }
     if state.with(py, |inner| inner.stream.after_progress()) == GateSignal::Resume {
-        // The protocol may write more.
-        tell(py, object, "_resume_writing")?;
-        flush(py, core, object, state)?;
+        // The protocol may write more. What it raises that leaves the loop leaves nothing undone here.
+        let resumed = tell(py, object, "_resume_writing");
+        let resumed = finally(py, resumed, || flush(py, core, object, state));
+        return finally(py, resumed, || after_sending(py, core, transport, state));
     }
+    after_sending(py, core, transport, state)
+}
+
+/// Does what was put off until everything is sent.
+fn after_sending(py: Python<'_>, core: &LoopCore, transport: &Object, state: &State) -> PyResult<()> {
+    let object = transport.as_ptr();
     let (drained, waiter, is_eof_written) = state.with(py, |inner| {
         let is_drained = inner.stream.pending_bytes() == 0;
         (is_drained, inner.empty_waiter.clone(), inner.is_eof_written)
