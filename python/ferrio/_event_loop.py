@@ -148,8 +148,11 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         Raises:
             RuntimeError: The loop is closed or running, or another loop runs in this thread.
         """
-        self._run_forever_setup()
+        # Asked before: what else the setup fails with must not leave the loop set up.
+        self._check_closed()
+        self._check_running()
         try:
+            self._run_forever_setup()
             self._let_signals_wake()
             self._run_until_stopped()
         finally:
@@ -159,6 +162,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
                 self._run_forever_cleanup()
 
     if not _SETS_UP_RUNS:
+        _old_agen_hooks: Any = None
 
         def _run_forever_setup(self) -> None:
             self._check_closed()

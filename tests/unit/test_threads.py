@@ -1,6 +1,7 @@
 """Handles of ``call_soon_threadsafe`` under several threads, and loops that run beside one another."""
 
 import asyncio
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,79 @@ def test_cancelling_the_running_callback_from_itself_does_not_wait(loop: Loop) -
     handles.append(loop.call_soon_threadsafe(lambda: handles[0].cancel()))
     turn(loop)
     assert handles[0].cancelled()
+
+
+def test_a_handle_that_a_program_runs_itself_may_ask_for_itself(loop: Loop) -> None:
+    order: list[object] = []
+
+    def callback() -> None:
+        order.append(handle.cancelled())
+        handle.cancel()
+        order.append(handle.cancelled())
+
+    handle = loop.call_soon_threadsafe(callback)
+    handle._run()
+    assert order == [False, True]
+
+
+@since_3_14
+def test_cancelling_waits_for_whichever_thread_runs_the_handle(loop: Loop) -> None:
+    started, may_end = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def callback() -> None:
+        started.set()
+        may_end.wait(LIMIT_S)
+        order.append("callback ended")
+
+    handle = loop.call_soon_threadsafe(callback)
+    running = threading.Thread(target=handle._run)
+    running.start()
+    assert started.wait(LIMIT_S)
+    cancelling = threading.Thread(target=lambda: (handle.cancel(), order.append("cancel returned")))
+    cancelling.start()
+    cancelling.join(0.02)
+    assert cancelling.is_alive()
+    may_end.set()
+    cancelling.join(LIMIT_S)
+    running.join(LIMIT_S)
+    assert order == ["callback ended", "cancel returned"]
+
+
+@since_3_14
+@pytest.mark.parametrize("call", ["cancel", "cancelled"])
+def test_a_signal_handler_that_raises_ends_the_wait_for_a_running_callback(make_loop: Any, call: str) -> None:
+    loop = make_loop()
+    started, may_end = threading.Event(), threading.Event()
+    handled: list[int] = []
+
+    def callback() -> None:
+        started.set()
+        may_end.wait(LIMIT_S)
+
+    def on_alarm(*_: object) -> None:
+        handled.append(1)
+        if len(handled) == 2:
+            raise InterruptedError("the second alarm")
+
+    thread = run_in_thread(loop)
+    handle = loop.call_soon_threadsafe(callback)
+    assert started.wait(LIMIT_S)
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        # A callback that nobody ends in time would let the call return.
+        with pytest.raises(InterruptedError, match="the second alarm"):
+            getattr(handle, call)()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        may_end.set()
+    assert handled == [1, 1]
+    handle.cancel()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
 
 
 @since_3_14

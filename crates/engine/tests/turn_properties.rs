@@ -122,12 +122,6 @@ enum Entry {
     Source(usize),
 }
 
-impl From<Timer> for Entry {
-    fn from(timer: Timer) -> Self {
-        Self::Timer(timer)
-    }
-}
-
 impl Entry {
     fn name(&self) -> Name {
         match self {
@@ -206,7 +200,7 @@ impl Real {
         }
         self.reactor.recycle(found);
         self.log.push(Event::Woke(self.sim.now()));
-        self.reactor.collect_due(self.sim.now(), &mut discarded);
+        self.reactor.collect_due(self.sim.now(), &mut discarded, Entry::Timer);
         self.log.push(Event::Ready(self.reactor.ready.iter().map(Entry::name).collect()));
         for _ in 0..self.reactor.ready.turn() {
             let entry = self.reactor.ready.pop().expect("nothing empties the queue");

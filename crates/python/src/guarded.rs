@@ -4,12 +4,70 @@
 //! lent out for short sections that run none of it, and a section inside a section is a panic, not undefined behaviour.
 //!
 //! With the GIL, an attached thread is alone, so a flag is enough. Free-threaded builds take a mutex.
+//!
+//! Builds with debug assertions count the sections that a thread is in, and panic where one of them drops a reference or
+//! comes to Python ([`assert_outside`]): the test suites run such a build.
+
+/// How many sections this thread is in; builds with debug assertions count them.
+#[cfg(debug_assertions)]
+mod open {
+    use core::cell::Cell;
+
+    thread_local! {
+        static OPEN: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// One section, for as long as it lives.
+    pub(super) struct Section;
+
+    impl Section {
+        pub(super) fn enter() -> Self {
+            OPEN.with(|open| open.set(open.get() + 1));
+            Self
+        }
+    }
+
+    impl Drop for Section {
+        fn drop(&mut self) {
+            OPEN.with(|open| open.set(open.get() - 1));
+        }
+    }
+
+    pub(super) fn is_any() -> bool {
+        OPEN.with(Cell::get) != 0
+    }
+}
+
+#[cfg(not(debug_assertions))]
+mod open {
+    pub(super) struct Section;
+
+    impl Section {
+        #[inline]
+        pub(super) const fn enter() -> Self {
+            Self
+        }
+    }
+
+    pub(super) const fn is_any() -> bool {
+        false
+    }
+}
+
+/// Panics, in builds with debug assertions, if this thread is in a section: what follows may run Python. Silent while a panic
+/// is on its way already.
+#[inline]
+pub(crate) fn assert_outside(what: &str) {
+    debug_assert!(!open::is_any() || std::thread::panicking(), "{what} within a section");
+}
 
 #[cfg(not(Py_GIL_DISABLED))]
 mod cell {
     use core::cell::{Cell, UnsafeCell};
 
     use pyo3::Python;
+
+    use super::open::Section;
 
     /// See the module above.
     #[derive(Default)]
@@ -36,6 +94,7 @@ mod cell {
         pub(crate) fn with<R>(&self, _attached: Python<'_>, section: impl FnOnce(&mut T) -> R) -> R {
             assert!(!self.lent.replace(true), "loop state is in use: a section ran foreign code");
             let _return = Return(&self.lent);
+            let _section = Section::enter();
             // SAFETY: the flag was down, so no other section of this thread has the state; the token proves that this thread
             // is attached, and with the GIL no other thread is.
             section(unsafe { &mut *self.value.get() })
@@ -55,6 +114,8 @@ mod cell {
 
     use pyo3::Python;
 
+    use super::open::Section;
+
     /// See the module above.
     #[derive(Default)]
     pub(crate) struct Guarded<T>(Mutex<T>);
@@ -72,7 +133,9 @@ mod cell {
 
         /// Runs `section` with the state. It must not call Python, nor drop anything that might.
         pub(crate) fn with<R>(&self, _attached: Python<'_>, section: impl FnOnce(&mut T) -> R) -> R {
-            section(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+            let mut lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let _section = Section::enter();
+            section(&mut lent)
         }
     }
 }

@@ -89,7 +89,27 @@ macro_rules! getter {
     };
 }
 
-pub(crate) use {fast, getter, no_arguments, one_argument};
+/// `setter!(name, |py, object, value| body)`: sets an attribute; `value` is `None` for its deletion. The body returns
+/// `PyResult<()>`.
+macro_rules! setter {
+    ($name:ident, |$py:ident, $object:ident, $value:ident| $body:expr) => {
+        unsafe extern "C" fn $name(
+            $object: *mut ::pyo3::ffi::PyObject,
+            value: *mut ::pyo3::ffi::PyObject,
+            _: *mut ::core::ffi::c_void,
+        ) -> ::core::ffi::c_int {
+            let body = |$py: ::pyo3::Python<'_>| -> ::pyo3::PyResult<::core::ffi::c_int> {
+                // SAFETY: null stands for deletion, anything else is a live object.
+                let $value = (!value.is_null()).then(|| unsafe { $crate::object::Object::from_borrowed(value) });
+                $body.map(|()| 0)
+            };
+            // SAFETY: CPython calls this on an attached thread.
+            unsafe { $crate::trampoline::run(-1, body) }
+        }
+    };
+}
+
+pub(crate) use {fast, getter, no_arguments, one_argument, setter};
 
 /// Definition of a method without arguments.
 pub(crate) const fn no_arguments_def(name: &'static CStr, call: NoArguments, doc: &'static CStr) -> ffi::PyMethodDef {

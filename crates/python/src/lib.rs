@@ -27,6 +27,7 @@ use pyo3::prelude::*;
 /// The native half of ferrio. Import `ferrio`, not this.
 #[pymodule]
 fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    trampoline::quiet_without_memory();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     handle::register(module)?;
     task::register(module)?;

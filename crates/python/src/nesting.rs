@@ -107,6 +107,8 @@ mod chain {
         let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
         // These two, which nearly every handle has, bound it by themselves: a context by its map.
         let is_bounded = class == &raw mut ffi::PyTuple_Type || class == &raw mut ffi::PyContext_Type;
+        // By so many levels that the frames of a build without optimisation do not fit onto a stack.
+        let is_bounded = is_bounded && !cfg!(debug_assertions);
         // SAFETY: a live type.
         !is_bounded && unsafe { ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HAVE_GC) } != 0
     }

@@ -6,12 +6,15 @@
 //!
 //! # Invariants
 //! 1. An `Object` is made, cloned and dropped by an attached thread.
-//! 2. Dropping one may run any Python code: never inside [`Guarded::with`](crate::guarded::Guarded::with).
+//! 2. Dropping one may run any Python code: never inside [`Guarded::with`](crate::guarded::Guarded::with). Builds with debug
+//!    assertions check it, and that nobody gets at the object there to call it.
 
 use core::mem::ManuallyDrop;
 
 use pyo3::prelude::*;
 use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi};
+
+use crate::guarded::assert_outside;
 
 /// See the module.
 pub(crate) struct Object(ManuallyDrop<Py<PyAny>>);
@@ -47,6 +50,7 @@ impl Object {
 
     /// The object, for as long as this reference lives.
     pub(crate) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        assert_outside("an object is used");
         self.0.bind(py)
     }
 
@@ -67,6 +71,7 @@ impl Object {
 
     /// Hands the reference over as a bound one.
     pub(crate) fn into_bound(self, py: Python<'_>) -> Bound<'_, PyAny> {
+        assert_outside("an object is used");
         // SAFETY: `into_ptr` hands over a reference to a live object.
         unsafe { Bound::from_owned_ptr(py, self.into_ptr()) }
     }
@@ -81,6 +86,7 @@ impl Clone for Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
+        assert_outside("an object is dropped");
         // SAFETY: this reference is owned and given back once; the thread is attached (invariant 1).
         unsafe { ffi::Py_DECREF(self.0.as_ptr()) }
     }

@@ -17,7 +17,7 @@ use crate::time::{Expirable, Nanos, SleepBudget, Timers, sleep_budget};
 /// The kinds of entries that a loop runs.
 pub trait Work {
     /// What is run in a turn.
-    type Entry: From<Self::Timer>;
+    type Entry;
     /// What waits for a deadline.
     type Timer: Expirable;
     /// Who wants to hear of a descriptor.
@@ -74,14 +74,21 @@ impl<B: Backend, W: Work> Reactor<B, W> {
         self.found = found;
     }
 
-    /// Makes the timers that are due at `now` ready: how many, and how long ago the first of them was due. Cancelled timers
-    /// met on the way land in `discarded`.
-    pub fn collect_due(&mut self, now: Nanos, discarded: &mut Vec<W::Timer>) -> Option<(usize, Nanos)> {
+    /// Makes the timers that are due at `now` ready, as the entries that `entry_of` makes of them: how many, and how long ago
+    /// the first of them was due. Cancelled timers met on the way land in `discarded`.
+    ///
+    /// `entry_of` runs while the reactor is borrowed: what it takes out of a timer it keeps for its caller to drop.
+    pub fn collect_due(
+        &mut self,
+        now: Nanos,
+        discarded: &mut Vec<W::Timer>,
+        mut entry_of: impl FnMut(W::Timer) -> W::Entry,
+    ) -> Option<(usize, Nanos)> {
         let (earliest, timer) = self.timers.pop_due_with_deadline(now, discarded)?;
-        self.ready.push(timer.into());
+        self.ready.push(entry_of(timer));
         let mut count = 1;
         while let Some(timer) = self.timers.pop_due(now, discarded) {
-            self.ready.push(timer.into());
+            self.ready.push(entry_of(timer));
             count += 1;
         }
         Some((count, now.saturating_sub(earliest)))

@@ -24,7 +24,7 @@ use crate::sync::coroutine::{self, Plan, State, Step};
 use crate::sync::queue::{self, Getting};
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::none;
+use crate::trampoline::{caught, none};
 
 /// The callback of what one call waits for.
 #[pyclass(frozen, module = "ferrio._ferrio")]
@@ -42,24 +42,26 @@ pub(crate) struct Completing {
 #[pymethods]
 impl Completing {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        let child = ours(future)?;
-        let (Some(todo), Some(done)) = (self.todo.get(), self.done.get()) else { return Ok(()) };
-        let todo = todo.bind(py).cast::<PySet>()?;
-        if todo.is_empty() {
-            // Its time is up.
-            return Ok(());
-        }
-        if !todo.discard(child.bind(py))? {
-            return Err(PyKeyError::new_err((child.into_bound(py).unbind(),)));
-        }
-        self.no_longer_awaits(py, &child)?;
-        queue::put_first_in(py, &done, &child)?;
-        if todo.is_empty() {
-            if let Some(timer) = self.timer.get() {
-                timer.bind(py).call_method0(intern!(py, "cancel"))?;
+        caught(|| {
+            let child = ours(future)?;
+            let (Some(todo), Some(done)) = (self.todo.get(), self.done.get()) else { return Ok(()) };
+            let todo = todo.bind(py).cast::<PySet>()?;
+            if todo.is_empty() {
+                // Its time is up.
+                return Ok(());
             }
-        }
-        Ok(())
+            if !todo.discard(child.bind(py))? {
+                return Err(PyKeyError::new_err((child.into_bound(py).unbind(),)));
+            }
+            self.no_longer_awaits(py, &child)?;
+            queue::put_first_in(py, &done, &child)?;
+            if todo.is_empty() {
+                if let Some(timer) = self.timer.get() {
+                    timer.bind(py).call_method0(intern!(py, "cancel"))?;
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -82,19 +84,21 @@ pub(crate) struct Expiring {
 #[pymethods]
 impl Expiring {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(callback) = self.completing.get() else { return Ok(()) };
-        let completing = callback.bind(py).cast_exact::<Completing>()?.get();
-        let (Some(todo), Some(done)) = (completing.todo.get(), completing.done.get()) else { return Ok(()) };
-        let todo = todo.bind(py).cast::<PySet>()?;
-        // Somebody's `__eq__` may run in here and change the set: an error, as for asyncio's own loop over it.
-        for child in todo.try_iter()? {
-            let child = Object::new(child?);
-            future::remove_callback(py, &child, &callback)?;
-            completing.no_longer_awaits(py, &child)?;
-            queue::put_first_in(py, &done, &none(py))?;
-        }
-        todo.clear();
-        Ok(())
+        caught(|| {
+            let Some(callback) = self.completing.get() else { return Ok(()) };
+            let completing = callback.bind(py).cast_exact::<Completing>()?.get();
+            let (Some(todo), Some(done)) = (completing.todo.get(), completing.done.get()) else { return Ok(()) };
+            let todo = todo.bind(py).cast::<PySet>()?;
+            // Somebody's `__eq__` may run in here and change the set: an error, as for asyncio's own loop over it.
+            for child in todo.try_iter()? {
+                let child = Object::new(child?);
+                future::remove_callback(py, &child, &callback)?;
+                completing.no_longer_awaits(py, &child)?;
+                queue::put_first_in(py, &done, &none(py))?;
+            }
+            todo.clear();
+            Ok(())
+        })
     }
 }
 
@@ -289,12 +293,17 @@ fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Bound<'py,
     let usual =
         |child: Bound<'_, PyAny>| is_coroutine(child.as_ptr()) || task::is_of_loop(child.as_ptr(), event_loop.as_ptr());
     let caller = task::current_task(py, &event_loop)?;
-    if !given.iter().all(usual) || caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
+    for child in given.try_iter()? {
+        if !usual(child?) {
+            return Ok(None);
+        }
+    }
+    if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
         return Ok(None);
     }
     let todo = PySet::empty(py)?;
-    for child in given.iter() {
-        let mut child = Object::new(child);
+    for child in given.try_iter()? {
+        let mut child = Object::new(child?);
         if is_coroutine(child.as_ptr()) {
             child = task::spawn(py, core, &event_loop, &child)?;
         }
@@ -307,8 +316,8 @@ fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Bound<'py,
     completing.get().done.set(done.clone());
     completing.get().todo.set(Object::new(todo.clone()));
     let context = context::copy_current(py)?;
-    for child in todo.iter() {
-        let child = Object::new(child);
+    for child in todo.try_iter()? {
+        let child = Object::new(child?);
         future::add_callback(py, &child, &callback, &context)?;
         if let Some(task) = &caller {
             task::awaited_by(py, &child, task)?;

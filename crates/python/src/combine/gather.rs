@@ -20,6 +20,7 @@ use crate::object::Object;
 use crate::sync::cell::Slot;
 use crate::sync::waiting;
 use crate::task::{self, future};
+use crate::trampoline::caught;
 
 /// What the children of one call have in common: their callback.
 #[pyclass(frozen, module = "ferrio._ferrio")]
@@ -35,7 +36,7 @@ pub(crate) struct Gathering {
 #[pymethods]
 impl Gathering {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        self.ended(py, &ours(future)?)
+        caught(|| self.ended(py, &ours(future)?))
     }
 }
 

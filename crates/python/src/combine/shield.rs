@@ -25,7 +25,7 @@ use crate::object::Object;
 use crate::sync::cell::Slot;
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::none;
+use crate::trampoline::{caught, none};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {
@@ -61,8 +61,10 @@ pub(crate) struct HandingOn {
 #[pymethods]
 impl HandingOn {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        let inner = ours(future)?;
-        self.outer.get().map_or(Ok(()), |outer| hand_on(py, &inner, &outer))
+        caught(|| {
+            let inner = ours(future)?;
+            self.outer.get().map_or(Ok(()), |outer| hand_on(py, &inner, &outer))
+        })
     }
 }
 
@@ -99,23 +101,25 @@ pub(crate) struct Outer {
 #[pymethods]
 impl Outer {
     fn __call__(&self, py: Python<'_>, _future: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Some(inner) = self.inner.get().filter(future::is_pending) else { return Ok(()) };
-        if let Some(callback) = self.handing_on.get() {
-            future::remove_callback(py, &inner, &callback)?;
-        }
-        let rules = rules(py)?;
-        if let Some(reporter) = &rules.reporter {
-            // It is there once, whoever has shielded the future before.
-            future::remove_callback(py, &inner, reporter)?;
-            future::add_callback(py, &inner, reporter, &context::copy_current(py)?)?;
-        }
-        if let Some(awaited) = self.awaited.get().filter(|_| rules.forgets) {
-            future::remove_callback(py, &inner, &awaited)?;
-            if let Ok(awaited) = awaited.bind(py).cast_exact::<Awaited>() {
-                awaited.get().forget(py, &inner)?;
+        caught(|| {
+            let Some(inner) = self.inner.get().filter(future::is_pending) else { return Ok(()) };
+            if let Some(callback) = self.handing_on.get() {
+                future::remove_callback(py, &inner, &callback)?;
             }
-        }
-        Ok(())
+            let rules = rules(py)?;
+            if let Some(reporter) = &rules.reporter {
+                // It is there once, whoever has shielded the future before.
+                future::remove_callback(py, &inner, reporter)?;
+                future::add_callback(py, &inner, reporter, &context::copy_current(py)?)?;
+            }
+            if let Some(awaited) = self.awaited.get().filter(|_| rules.forgets) {
+                future::remove_callback(py, &inner, &awaited)?;
+                if let Ok(awaited) = awaited.bind(py).cast_exact::<Awaited>() {
+                    awaited.get().forget(py, &inner)?;
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -132,7 +136,7 @@ pub(crate) struct Awaited {
 #[pymethods]
 impl Awaited {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        self.forget(py, &ours(future)?)
+        caught(|| self.forget(py, &ours(future)?))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::sync::cell::Slot;
 use crate::sync::coroutine::{self, Plan, State, Step};
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::none;
+use crate::trampoline::{caught, none};
 
 /// What ends the wait, beside the end of all and of the time.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,17 +54,19 @@ pub(crate) struct Waiting {
 #[pymethods]
 impl Waiting {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        let child = ours(future)?;
-        let all = self.ends.hears();
-        if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
-            self.end_timer(py)?;
-            if let Some(waiter) = self.waiter.get() {
-                if !waiting::is_done(py, &waiter)? {
-                    waiting::set_result(py, &waiter, none(py))?;
+        caught(|| {
+            let child = ours(future)?;
+            let all = self.ends.hears();
+            if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
+                self.end_timer(py)?;
+                if let Some(waiter) = self.waiter.get() {
+                    if !waiting::is_done(py, &waiter)? {
+                        waiting::set_result(py, &waiter, none(py))?;
+                    }
                 }
             }
-        }
-        self.no_longer_awaits(py, &child)
+            self.no_longer_awaits(py, &child)
+        })
     }
 }
 
@@ -203,8 +205,8 @@ fn begin<'py>(
     }
     let callback = Object::new(waiting.clone());
     let context = context::copy_current(py)?;
-    for future in futures.iter() {
-        let future = Object::new(future);
+    for future in futures.try_iter()? {
+        let future = Object::new(future?);
         future::add_callback(py, &future, &callback, &context)?;
         if let Some(task) = &caller {
             task::awaited_by(py, &future, task)?;
@@ -222,14 +224,15 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
         return outcome.map(Step::Return);
     };
     waiting.get().end_timer(py)?;
-    for future in futures.iter() {
-        let future = Object::new(future);
+    for future in futures.try_iter()? {
+        let future = Object::new(future?);
         future::remove_callback(py, &future, callback)?;
         waiting.get().no_longer_awaits(py, &future)?;
     }
     outcome?;
     let (done, pending) = (PySet::empty(py)?, PySet::empty(py)?);
-    for future in futures.iter() {
+    for future in futures.try_iter()? {
+        let future = future?;
         let set = if waiting::is_done(py, &Object::new(future.clone()))? { &done } else { &pending };
         set.add(future)?;
     }

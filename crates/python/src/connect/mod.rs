@@ -12,11 +12,12 @@ use ferrio_engine::sys::stream_socket::{self, Connecting, Outcome};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::convert::errors::os_error;
+use crate::convert::errors::{made, os_error};
 use crate::convert::names::names;
 use crate::event_loop::{LoopCore, foresee};
 use crate::guarded::Guarded;
 use crate::object::Object;
+use crate::trampoline::caught;
 use crate::transport::{IPPROTO_TCP, Opened, Parties, abandon, begin};
 
 unsafe extern "C" {
@@ -76,15 +77,19 @@ impl Connection {
 
     /// Gives a future the outcome, if it is known and the future is not done.
     fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = future.py();
-        if future.call_method0(&names(py).done)?.is_truthy()? {
-            return Ok(());
-        }
-        match self.is_made(py) {
-            Ok(true) => future.call_method1(&names(py).set_result, (py.None(),)).map(drop),
-            Ok(false) => Ok(()),
-            Err(error) => future.call_method1(&names(py).set_exception, (error.into_value(py),)).map(drop),
-        }
+        caught(|| {
+            let py = future.py();
+            if future.call_method0(&names(py).done)?.is_truthy()? {
+                return Ok(());
+            }
+            match self.is_made(py) {
+                Ok(true) => future.call_method1(&names(py).set_result, (py.None(),)).map(drop),
+                Ok(false) => Ok(()),
+                Err(error) => {
+                    future.call_method1(&names(py).set_exception, (made(py, error).into_value(py),)).map(drop)
+                }
+            }
+        })
     }
 
     /// Closes the descriptor.

@@ -24,7 +24,7 @@ use crate::heap_type::{
 use crate::inherited::InheritedSlots;
 use crate::nesting::Held;
 use crate::object::Object;
-use crate::trampoline::none;
+use crate::trampoline::{self, none};
 use crate::transport::Limits;
 
 /// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
@@ -66,7 +66,7 @@ fn empty(py: Python<'_>, object: *mut ffi::PyObject) {
     drop(dropped);
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
@@ -86,7 +86,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: an instance of the type.
@@ -106,7 +106,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     }
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     empty(py, object);
@@ -525,9 +525,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = attributes(methods(builder))
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
         ])
         .build(py, &base, size_of::<State>())?;
     module.add("DatagramTransport", class)

@@ -21,7 +21,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use super::state::{Known, State};
 use super::{address, error_received, fatal};
-use crate::convert::errors::os_error;
+use crate::convert::errors::{made, os_error};
 use crate::event_loop::LoopCore;
 use crate::handle::context;
 use crate::object::Object;
@@ -286,6 +286,7 @@ fn through_socket(
 /// An attempt has failed: the socket's errors are the protocol's, anything else ends the transport.
 #[cold]
 fn failed(py: Python<'_>, transport: &Bound<'_, PyAny>, state: &State, error: PyErr) -> PyResult<()> {
+    let error = made(py, error);
     if error.is_instance_of::<PyOSError>(py) {
         error_received(py, state, error)
     } else {

@@ -10,7 +10,7 @@
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
-use crate::convert::errors::while_handling;
+use crate::convert::errors::{made, while_handling};
 
 /// An exception that leaves the loop: a `SystemExit` or a `KeyboardInterrupt`.
 pub(crate) struct Exit(PyErr);
@@ -21,6 +21,7 @@ impl Exit {
     /// # Errors
     /// `error`, when it leaves the loop.
     pub(crate) fn sort(py: Python<'_>, error: PyErr) -> Result<PyErr, Self> {
+        let error = made(py, error);
         if leaves_loop(py, &error) { Err(Self(error)) } else { Ok(error) }
     }
 }

@@ -35,9 +35,8 @@ impl LoopCore {
         self.renew_descriptors(py);
         // Whoever was to be woken, or waits for a handle to end, is not in this process.
         self.inbox.awake();
-        let is_running = self.is_own_thread();
-        self.running.after_fork(is_running);
-        if !is_running {
+        self.running.after_fork(py);
+        if !self.is_own_thread() {
             self.flags.thread.store(0, Ordering::Relaxed);
             self.flags.in_entry.set(false);
             self.show_tasks(py);

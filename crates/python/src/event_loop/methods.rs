@@ -17,19 +17,20 @@ use crate::handle::is_handle;
 use crate::nesting;
 use crate::object::Object;
 use crate::task::{Call, handle_of, unlink_all};
+use crate::trampoline::caught;
 
 #[pymethods]
 impl LoopCore {
     /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`).
     fn _run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
         let _level = nesting::enter(py)?;
-        self.run_until_stopped(py)
+        caught(|| self.run_until_stopped(py))
     }
 
     /// Runs one turn; callbacks may ask for one within it.
     fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
         let _level = nesting::enter(py)?;
-        self.run_once(py)
+        caught(|| self.run_once(py))
     }
 
     /// Lets go of every callback and descriptor: the end of the loop.

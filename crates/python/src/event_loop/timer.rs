@@ -70,6 +70,20 @@ impl Timer {
         }
     }
 
+    /// The entry to run. What a program has put into a handle's `_scheduled` lands in `marks`: it may run Python when dropped.
+    #[inline]
+    pub(super) fn due(self, marks: &mut Vec<Object>) -> Entry {
+        let mut unschedule = |timer: TimerRef| {
+            let (handle, mark) = timer.unschedule();
+            marks.extend(mark);
+            handle
+        };
+        match self {
+            Self::Handle(timer) => Entry::Handle(unschedule(timer)),
+            Self::Sleep { future, shown } => Entry::SleepOver { future, handle: shown.into_inner().map(unschedule) },
+        }
+    }
+
     /// Shows what the entry holds to the collector.
     pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
@@ -185,17 +199,6 @@ impl Expirable for Timer {
         match self {
             Self::Handle(timer) => timer.is_cancelled(),
             Self::Sleep { future, shown } => is_over(future) || shown.get().is_some_and(TimerRef::is_cancelled),
-        }
-    }
-}
-
-impl From<Timer> for Entry {
-    fn from(timer: Timer) -> Self {
-        match timer {
-            Timer::Handle(timer) => Self::Handle(timer.unschedule()),
-            Timer::Sleep { future, shown } => {
-                Self::SleepOver { future, handle: shown.into_inner().map(TimerRef::unschedule) }
-            }
         }
     }
 }

@@ -29,6 +29,28 @@ enum Found {
     Datagrams(Object),
 }
 
+/// The loop is about to sleep, or sleeps: whoever pushes into its inbox wakes it. Over when this is dropped.
+struct Asleep<'a>(&'a LoopCore);
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.0.inbox.awake();
+    }
+}
+
+/// An entry is being run, until this is dropped; `around`: within another one.
+struct InEntry<'a> {
+    core: &'a LoopCore,
+    around: bool,
+}
+
+impl Drop for InEntry<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.core.flags.in_entry.set(self.around);
+    }
+}
+
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
     pub(super) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
@@ -86,10 +108,14 @@ impl LoopCore {
         let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
         if has_timers {
             let now = clock::now();
-            if let Some((count, lag)) = self.with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded)) {
+            let mut marks: Vec<Object> = Vec::new();
+            let due = self
+                .with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded, |timer| timer.due(&mut marks)));
+            if let Some((count, lag)) = due {
                 self.counters.note_due(count, lag);
             }
             discarded.clear();
+            drop(marks);
         }
         Ok(self.run_entries(py)?)
     }
@@ -148,11 +174,12 @@ impl LoopCore {
         if !self.inbox.prepare_sleep() {
             return self.poll(py);
         }
+        let asleep = Asleep(self);
         let mut poller = self.with_reactor(py, Reactor::start_wait);
         self.counters.polls.add(1);
         self.counters.sleeps.add(1);
         let outcome = py.detach(|| poller.wait(limit));
-        self.inbox.awake();
+        drop(asleep);
         self.finish_wait(py, poller, outcome)
     }
 
@@ -204,7 +231,7 @@ impl LoopCore {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it has one caller, for every entry")]
     fn run_entry(&self, py: Python<'_>, entry: Entry) -> Result<(), Exit> {
-        let around = self.flags.in_entry.get();
+        let in_entry = InEntry { core: self, around: self.flags.in_entry.get() };
         self.flags.in_entry.set(true);
         let outcome = match entry {
             Entry::Handle(handle) => {
@@ -250,7 +277,7 @@ impl LoopCore {
                 }
             }
         };
-        self.flags.in_entry.set(around);
+        drop(in_entry);
         if self.flags.has_corked.get() {
             let flushed = self.flush_corked(py);
             return outcome.and(flushed);

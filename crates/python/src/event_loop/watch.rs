@@ -13,7 +13,7 @@ use pyo3::types::{PyInt, PyType};
 
 use super::core::{LoopCore, Source};
 use crate::convert::arguments::{Arguments, unexpected_keyword};
-use crate::convert::errors::os_error;
+use crate::convert::errors::{made, os_error};
 use crate::handle::{Kind, Recipe, is_called_with};
 use crate::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
 use crate::object::Object;
@@ -290,7 +290,7 @@ fn remove_method(
     // SAFETY: an argument of the call.
     let file = unsafe { Bound::from_borrowed_ptr(py, file) };
     let removed = !core.flags.closed.get()
-        && match number_of_registered(py, core, &file) {
+        && match number_of_registered(py, core, &file).map_err(|error| made(py, error)) {
             Ok(fd) => remove(py, core, fd, direction)?,
             // No descriptor has such a number, so none is registered.
             Err(error) if error.is_instance_of::<PyOverflowError>(py) => false,

@@ -1,5 +1,7 @@
 //! Contexts: copying the current one, running in one.
 
+use core::mem::ManuallyDrop;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -28,11 +30,30 @@ pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() ->
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
         return Err(PyErr::fetch(py));
     }
+    let entered = Entered(context.as_ptr());
     let outcome = body();
-    // SAFETY: this context was entered above, and what `body` entered it has left. `outcome` holds the exception, so none
-    // is set now.
-    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
-        return Err(PyErr::fetch(py));
-    }
+    entered.exit(py)?;
     outcome
+}
+
+/// A context that is entered. It is left in any case: when a panic passes, by the drop.
+struct Entered(*mut ffi::PyObject);
+
+impl Entered {
+    #[inline]
+    fn exit(self, py: Python<'_>) -> PyResult<()> {
+        let context = ManuallyDrop::new(self).0;
+        // SAFETY: this context was entered, and what was entered since has been left. No exception is set now.
+        if unsafe { ffi::PyContext_Exit(context) } == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        if unsafe { ffi::PyContext_Exit(self.0) } != 0 {
+            // SAFETY: the thread is attached.
+            unsafe { ffi::PyErr_Clear() };
+        }
+    }
 }

@@ -160,7 +160,7 @@ fn clear_slots(object: *mut ffi::PyObject, kind: Kind) {
     unsafe { kind.further_slots().clear(object) };
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: a tracked object that nobody refers to any more.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: as above; its references have gone, weak ones go now.
@@ -181,11 +181,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(
-    object: *mut ffi::PyObject,
-    visit: ffi::visitproc,
-    arg: *mut core::ffi::c_void,
-) -> core::ffi::c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut core::ffi::c_void) -> core::ffi::c_int {
     // SAFETY: the collector visits live instances of the three types.
     let handle = unsafe { Handle::of(object) };
     // SAFETY: the type of a live object.
@@ -204,7 +200,7 @@ unsafe extern "C" fn traverse(
     unsafe { Kind::of(object).further_slots().visit(object, visit, arg) }
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> core::ffi::c_int {
     clear_slots(object, Kind::of(object));
     0
 }
@@ -230,12 +226,11 @@ fn core_of<'py>(py: Python<'py>, handle: &Handle) -> Option<Bound<'py, LoopCore>
     Some(core)
 }
 
-/// Waits until the loop has run this handle, if it is one of `call_soon_threadsafe` and this is another thread.
-fn wait_if_running(py: Python<'_>, object: *mut ffi::PyObject, core: Option<&Bound<'_, LoopCore>>) {
-    if has_type(object, Kind::ThreadSafe) {
-        if let Some(core) = core.map(Bound::get).filter(|core| !core.is_own_thread()) {
-            core.running.wait_until_ended(py, object);
-        }
+/// Waits until no other thread runs this handle, if it is one of `call_soon_threadsafe`.
+fn wait_if_running(py: Python<'_>, object: *mut ffi::PyObject, core: Option<&Bound<'_, LoopCore>>) -> PyResult<()> {
+    match core {
+        Some(core) if has_type(object, Kind::ThreadSafe) => core.get().running.wait_until_ended(py, object),
+        _ => Ok(()),
     }
 }
 
@@ -243,7 +238,7 @@ no_arguments!(cancel, |py, object| {
     // SAFETY: the method belongs to the three types.
     let handle = unsafe { Handle::of(object) };
     let core = core_of(py, handle);
-    wait_if_running(py, object, core.as_ref());
+    wait_if_running(py, object, core.as_ref())?;
     // SAFETY: as above.
     if unsafe { layout::is_cancelled(object) } {
         return Ok(trampoline::none(py));
@@ -273,7 +268,7 @@ no_arguments!(cancelled, |py, object| {
     // SAFETY: the method belongs to the three types.
     let handle = unsafe { Handle::of(object) };
     if has_type(object, Kind::ThreadSafe) {
-        wait_if_running(py, object, core_of(py, handle).as_ref());
+        wait_if_running(py, object, core_of(py, handle).as_ref())?;
     }
     // SAFETY: as above.
     let cancelled = unsafe { layout::is_cancelled(object) };
@@ -291,16 +286,14 @@ no_arguments!(run_behind_gate, |py, object| {
     // SAFETY: the method belongs to a handle's type.
     let handle = unsafe { Handle::of(object) };
     let core = core_of(py, handle);
-    let around = core.as_ref().map(|core| core.get().running.enter(object));
-    // SAFETY: the object of the method call.
-    let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
-    let run = py.import("asyncio.events")?.getattr("Handle")?.getattr("_run")?;
+    let _running = core.as_ref().map(|core| core.get().running.enter(py, object)).transpose()?;
     // SAFETY: the method belongs to a handle's type.
-    let outcome = if unsafe { layout::is_cancelled(object) } { Ok(()) } else { run.call1((bound,)).map(drop) };
-    if let (Some(core), Some(around)) = (core, around) {
-        core.get().running.leave(around);
+    if !unsafe { layout::is_cancelled(object) } {
+        // SAFETY: the object of the method call.
+        let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
+        py.import("asyncio.events")?.getattr("Handle")?.getattr("_run")?.call1((bound,))?;
     }
-    outcome.map(|()| trampoline::none(py))
+    Ok(trampoline::none(py))
 });
 
 fn builder(name: &'static core::ffi::CStr, doc: &'static core::ffi::CStr) -> heap_type::Builder {
@@ -314,9 +307,9 @@ fn builder(name: &'static core::ffi::CStr, doc: &'static core::ffi::CStr) -> hea
         .method(heap_type::no_arguments_def(c"get_context", get_context, c"The context in which the callback runs."))
         .not_instantiable()
         .slots([
-            (ffi::Py_tp_dealloc, deallocate as *mut core::ffi::c_void),
-            (ffi::Py_tp_traverse, traverse as *mut core::ffi::c_void),
-            (ffi::Py_tp_clear, clear as *mut core::ffi::c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
         ])
 }
 
@@ -349,7 +342,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .build(py, &thread_safe_base, 0)?;
     timer::set_state_offset(heap_type::state_offset(&timer_base));
     let timer = builder(c"ferrio.TimerHandle", c"A callback with a time; see asyncio.TimerHandle.")
-        .attribute(c"_when", timer::WHEN_GETTER, Some(timer::set_when))
+        .attribute(c"_when", timer::WHEN_GETTER, Some(timer::WHEN_SETTER))
         .build(py, &timer_base, timer::STATE_BYTES)?;
     for (place, class) in [(&HANDLE, &plain), (&THREAD_SAFE, &thread_safe), (&TIMER, &timer)] {
         // The types live as long as the process: handles of any age lead here.

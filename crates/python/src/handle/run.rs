@@ -22,10 +22,14 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         return settle(py, run.map(drop), |exception| report(py, handle, exception));
     }
     if ctype::is_thread_safe(handle) {
-        let around = core.running.enter(handle.as_ptr());
-        let outcome = run_callback(py, handle);
-        core.running.leave(around);
-        return outcome;
+        let _running = match core.running.enter(py, handle.as_ptr()) {
+            Ok(running) => running,
+            // Another thread runs it, and a signal handler has raised while this one waited for that.
+            Err(error) => return settle(py, Err(error), |exception| report(py, handle, exception)),
+        };
+        // Another thread may have cancelled it meanwhile.
+        // SAFETY: the ready queue holds handles only.
+        return if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) };
     }
     run_callback(py, handle)
 }

@@ -1,70 +1,158 @@
 //! Cancelling a handle of `call_soon_threadsafe` from another thread, as CPython 3.14 does it.
 //!
-//! When `cancel()` returns, the callback either has run to its end or never will. Another thread therefore waits while the
-//! loop runs this very handle; the loop thread itself may cancel the handle it is running.
+//! asyncio's handle has an `RLock`, held while it runs: when `cancel()` returns, the callback either has run to its end or
+//! never will. Here each loop has one gate, which knows what runs and in which thread, so that a handle needs no lock of its
+//! own. As with the lock, the thread that runs a handle may cancel it, and a thread that waits in the main thread has its
+//! signals handled: it waits for a lock of Python's.
 //!
-//! At most one such handle runs at a time in a loop, so one gate for each loop is enough, and a loop with nobody waiting
-//! pays two stores for each callback.
-
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+//! # Invariants
+//! 1. `running` has an entry for each [`Running`] that lives, and nothing else.
+//! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
-/// With the GIL, everything but the wait itself is ordered by it. Without, the loop's store and look at `waiting` must not
-/// change places, nor the waiting thread's.
-const ORDER: Ordering = if cfg!(Py_GIL_DISABLED) { Ordering::SeqCst } else { Ordering::Relaxed };
+use crate::guarded::Guarded;
+use crate::object::Object;
+
+/// A handle that is being run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Run {
+    handle: *mut ffi::PyObject,
+    thread: u64,
+}
+
+#[derive(Default)]
+struct Gate {
+    running: Vec<Run>,
+    /// What the locks' threads wait for, and the locks.
+    waiting: Vec<(*mut ffi::PyObject, Object)>,
+}
+
+impl Gate {
+    /// Whether a thread other than `thread` runs `handle`.
+    fn is_held(&self, handle: *mut ffi::PyObject, thread: u64) -> bool {
+        self.running.iter().any(|run| run.handle == handle && run.thread != thread)
+    }
+}
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct RunningGate {
-    running: AtomicPtr<ffi::PyObject>,
-    waiting: AtomicUsize,
-    lock: Mutex<()>,
-    ended: Condvar,
+pub(crate) struct RunningGate(Guarded<Gate>);
+
+/// A handle that is being run, until this is dropped.
+pub(crate) struct Running<'a> {
+    gate: &'a RunningGate,
+    py: Python<'a>,
+    run: Run,
+}
+
+/// The calling thread.
+fn this_thread() -> u64 {
+    // SAFETY: no conditions.
+    let thread = unsafe { ffi::PyThread_get_thread_ident() };
+    thread as u64
 }
 
 impl RunningGate {
-    /// The loop starts to run `handle`. Comes back with the handle that ran around it (a nested run), to be put back.
-    pub(crate) fn enter(&self, handle: *mut ffi::PyObject) -> *mut ffi::PyObject {
-        // The loop's thread alone writes it.
-        let around = self.running.load(Ordering::Relaxed);
-        self.running.store(handle, ORDER);
-        around
-    }
-
-    /// The loop has run the handle; `around` is what `enter` returned.
-    pub(crate) fn leave(&self, around: *mut ffi::PyObject) {
-        self.running.store(around, ORDER);
-        if self.waiting.load(ORDER) > 0 {
-            let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.ended.notify_all();
+    /// The calling thread starts to run `handle`, once no other one does.
+    ///
+    /// # Errors
+    /// What a signal handler raises meanwhile.
+    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: *mut ffi::PyObject) -> PyResult<Running<'a>> {
+        let run = Run { handle, thread: this_thread() };
+        loop {
+            let is_free = self.0.with(py, |gate| {
+                let is_free = !gate.is_held(handle, run.thread);
+                if is_free {
+                    gate.running.push(run);
+                }
+                is_free
+            });
+            if is_free {
+                return Ok(Running { gate: self, py, run });
+            }
+            self.wait_until_ended(py, handle)?;
         }
     }
 
-    /// In a forked child, where no thread waits. Unless its loop is being run by the thread that forked, nobody is about to
-    /// call [`Self::leave`] either.
-    pub(crate) fn after_fork(&self, is_running: bool) {
-        self.waiting.store(0, ORDER);
-        if !is_running {
-            self.running.store(core::ptr::null_mut(), ORDER);
+    /// Waits until no other thread runs `handle`.
+    ///
+    /// # Errors
+    /// What a signal handler raises meanwhile.
+    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) -> PyResult<()> {
+        let thread = this_thread();
+        while self.0.with(py, |gate| gate.is_held(handle, thread)) {
+            self.wait(py, handle, thread)?;
         }
+        Ok(())
     }
 
-    /// Waits, detached, until the loop no longer runs `handle`. Not for the loop's own thread.
-    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) {
-        if self.running.load(ORDER) != handle {
-            return;
-        }
-        self.waiting.fetch_add(1, ORDER);
-        let address = handle.addr();
-        py.detach(|| {
-            let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            while self.running.load(ORDER).addr() == address {
-                held = self.ended.wait(held).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the end of a run of `handle`.
+    #[cold]
+    fn wait(&self, py: Python<'_>, handle: *mut ffi::PyObject, thread: u64) -> PyResult<()> {
+        static ALLOCATE: PyOnceLock<Object> = PyOnceLock::new();
+        let allocate =
+            ALLOCATE.get_or_try_init(py, || py.import("_thread")?.getattr("allocate_lock").map(Object::new))?.bind(py);
+        let lock = allocate.call0()?;
+        lock.call_method0(intern!(py, "acquire"))?;
+        let entry = Object::new(lock.clone());
+        // Making the lock may have let the other thread go on.
+        let unused = self.0.with(py, |gate| {
+            if gate.is_held(handle, thread) {
+                gate.waiting.push((handle, entry));
+                None
+            } else {
+                Some(entry)
             }
         });
-        self.waiting.fetch_sub(1, ORDER);
+        if unused.is_some() {
+            return Ok(());
+        }
+        let outcome = lock.call_method0(intern!(py, "acquire"));
+        let left = self.0.with(py, |gate| {
+            let place = gate.waiting.iter().position(|(_, waiting)| waiting.as_ptr() == lock.as_ptr());
+            place.map(|place| gate.waiting.swap_remove(place))
+        });
+        drop(left);
+        outcome.map(drop)
+    }
+
+    /// In a forked child, which has of all threads the one that forked: what others ran never ends, and none of them waits.
+    pub(crate) fn after_fork(&self, py: Python<'_>) {
+        let thread = this_thread();
+        let waited = self.0.with(py, |gate| {
+            gate.running.retain(|run| run.thread == thread);
+            core::mem::take(&mut gate.waiting)
+        });
+        drop(waited);
     }
 }
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let (py, run) = (self.py, self.run);
+        let woken: Vec<_> = self.gate.0.with(py, |gate| {
+            if let Some(place) = gate.running.iter().rposition(|each| *each == run) {
+                gate.running.remove(place);
+            }
+            if gate.waiting.is_empty() || gate.running.contains(&run) {
+                return Vec::new();
+            }
+            let waiting = core::mem::take(&mut gate.waiting).into_iter();
+            let (woken, others) = waiting.partition(|(handle, _)| *handle == run.handle);
+            gate.waiting = others;
+            woken
+        });
+        for (_, lock) in woken {
+            if let Err(error) = lock.bind(py).call_method0(intern!(py, "release")) {
+                error.write_unraisable(py, Some(lock.bind(py)));
+            }
+        }
+    }
+}
+
+// SAFETY: the addresses are compared only.
+unsafe impl Send for Gate {}

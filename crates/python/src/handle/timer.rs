@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
 use super::layout::{self, slot_at};
-use crate::heap_type::{self, getter};
+use crate::heap_type::{self, getter, setter};
 use crate::object::Object;
 
 /// Offsets of `asyncio.TimerHandle`'s own slots, found when the module is imported.
@@ -63,24 +63,19 @@ getter!(get_when, |py, object| {
     Ok(unsafe { Object::from_borrowed(*slot) })
 });
 
-pub(super) unsafe extern "C" fn set_when(
-    object: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-    _: *mut core::ffi::c_void,
-) -> core::ffi::c_int {
+setter!(set_when, |_py, object, value| {
     let [_, offset] = own_slots();
     // SAFETY: an attribute of the type.
     let slot = unsafe { slot_at(object, offset) };
-    // SAFETY: null stands for deletion, anything else is a live object.
-    let value = (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) });
     let before = core::mem::replace(slot, value.map_or(core::ptr::null_mut(), Object::into_ptr));
     // SAFETY: the slot owned its reference.
     drop(unsafe { Object::from_owned(before) });
-    0
-}
+    Ok(())
+});
 
 /// The attribute `_when`.
 pub(super) const WHEN_GETTER: heap_type::Getter = get_when;
+pub(super) const WHEN_SETTER: heap_type::Setter = set_when;
 
 /// A timer handle in the loop's timers.
 pub(crate) struct TimerRef(Object);
@@ -110,17 +105,27 @@ impl TimerRef {
         &self.0
     }
 
-    /// Takes the handle out of the timers: `_scheduled` becomes false.
-    pub(crate) fn unschedule(self) -> Object {
-        // SAFETY: the thread is attached, as whoever handles an `Object` is.
-        let py = unsafe { Python::assume_attached() };
+    /// Takes the handle out of the timers: `_scheduled` becomes false. What a program had put there comes back, as dropping it
+    /// may run Python.
+    #[inline]
+    #[must_use = "what was there runs foreign code when dropped: drop it once nothing is borrowed"]
+    pub(crate) fn unschedule(self) -> (Object, Option<Object>) {
         let [scheduled, _] = own_slots();
         // SAFETY: the offset belongs to the handle's type.
         let slot = unsafe { slot_at(self.0.as_ptr(), scheduled) };
-        let before = core::mem::replace(slot, boolean(py, false).into_ptr());
-        // SAFETY: the slot owned the reference; a boolean (or what Python put there) is dropped.
-        drop(unsafe { Object::from_owned(before) });
-        self.0
+        // SAFETY: a singleton of the interpreter.
+        let (yes, no) = (unsafe { ffi::Py_True() }, unsafe { ffi::Py_False() });
+        // SAFETY: a live object; the thread is attached, as whoever handles an `Object` is.
+        unsafe { ffi::Py_INCREF(no) };
+        let before = core::mem::replace(slot, no);
+        if before == yes {
+            // SAFETY: the slot owned the reference; it is not the last one to the singleton.
+            unsafe { ffi::Py_DECREF(before) };
+            return (self.0, None);
+        }
+        // SAFETY: the slot owned the reference, or it is null.
+        let before = unsafe { Object::from_owned(before) };
+        (self.0, before)
     }
 }
 

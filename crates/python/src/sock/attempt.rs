@@ -15,7 +15,7 @@ use pyo3::types::{PyInt, PyTuple};
 
 use super::buffer::Buffer;
 use super::layout::is_blocking;
-use crate::convert::errors::os_error;
+use crate::convert::errors::{made, os_error};
 use crate::event_loop::{Direction, LoopCore, RECEIVE_BYTES};
 use crate::nesting::Held;
 use crate::object::Object;
@@ -180,7 +180,7 @@ fn done_or<'py>(
 /// `None` for the exceptions that asyncio takes for "not yet". A socket object that says it blocks raises them when its
 /// descriptor does not.
 fn not_yet<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
-    match result {
+    match result.map_err(|error| made(py, error)) {
         Err(error)
             if error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py) =>
         {

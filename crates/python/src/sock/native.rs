@@ -13,6 +13,7 @@ use crate::free_list::FreeList;
 use crate::guarded::Guarded;
 use crate::heap_type::{Builder, state_offset};
 use crate::object::Object;
+use crate::trampoline;
 
 /// The state of one type's instances.
 pub(super) trait Native: Default + 'static {
@@ -114,6 +115,15 @@ pub(super) unsafe fn state_of<'a, T: Native>(object: *mut ffi::PyObject) -> &'a 
 }
 
 unsafe extern "C" fn deallocate<T: Native>(object: *mut ffi::PyObject) {
+    let body = || {
+        // SAFETY: as CPython called the slot.
+        unsafe { free::<T>(object) }
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::release(body) }
+}
+
+unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
@@ -136,6 +146,13 @@ unsafe extern "C" fn deallocate<T: Native>(object: *mut ffi::PyObject) {
 }
 
 unsafe extern "C" fn traverse<T: Native>(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    trampoline::look(|| {
+        // SAFETY: as the collector called the slot.
+        unsafe { show::<T>(object, visit, arg) }
+    })
+}
+
+unsafe fn show<T: Native>(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: the type of a live object.
@@ -158,9 +175,13 @@ unsafe extern "C" fn traverse<T: Native>(object: *mut ffi::PyObject, visit: ffi:
 unsafe extern "C" fn clear<T: Native>(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
-    T::on_end(py, object);
-    // SAFETY: an instance of the type.
-    let before = unsafe { state_of::<T>(object) }.with(py, core::mem::take);
-    drop(before);
+    let body = || {
+        T::on_end(py, object);
+        // SAFETY: an instance of the type.
+        let before = unsafe { state_of::<T>(object) }.with(py, core::mem::take);
+        drop(before);
+    };
+    // SAFETY: as above.
+    unsafe { trampoline::release(body) };
     0
 }

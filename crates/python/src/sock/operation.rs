@@ -36,7 +36,7 @@ use crate::heap_type::{
 };
 use crate::object::Object;
 use crate::stop_iteration;
-use crate::trampoline::{self, none};
+use crate::trampoline::{self, Aside, none};
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -113,7 +113,7 @@ impl Native for Operation {
             Phase::Running | Phase::Finished => return,
         };
         if let Err(error) = outcome {
-            error.write_unraisable(py, None);
+            trampoline::report(py, error, None);
         }
     }
 }
@@ -144,15 +144,9 @@ pub(super) fn make(
 #[cold]
 fn warn_unawaited(py: Python<'_>, name: &str) -> PyResult<()> {
     // The exception under way, if there is one, is not the warning's.
-    let under_way = PyErr::take(py);
+    let _aside = Aside::take(py);
     let text = format!("coroutine 'BaseSelectorEventLoop.{name}' was never awaited");
-    let outcome = std::ffi::CString::new(text)
-        .map_err(PyErr::from)
-        .and_then(|text| PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1));
-    if let Some(error) = under_way {
-        error.restore(py);
-    }
-    outcome
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &std::ffi::CString::new(text)?, 1)
 }
 
 /// Leaves the wait, if there is one.
@@ -169,6 +163,18 @@ enum Step {
     Return(Object),
 }
 
+/// An attempt under way: over, whatever comes of it.
+struct Running<'a> {
+    py: Python<'a>,
+    state: &'a Guarded<Operation>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.state.with(self.py, |inner| inner.phase = Phase::Finished);
+    }
+}
+
 /// Runs the operation until it waits or ends.
 fn step(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Step> {
     // SAFETY: a method of the type.
@@ -181,7 +187,9 @@ fn step(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Step> {
             Ok((phase, core::mem::take(&mut inner.work)))
         }
     })?;
+    let running = Running { py, state };
     let outcome = work.run(py, phase == Phase::Created);
+    drop(running);
     let finished = if let Ok(Step::Yield(_)) = &outcome {
         state.with(py, |inner| {
             inner.phase = Phase::Waiting;
@@ -189,7 +197,6 @@ fn step(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Step> {
         });
         None
     } else {
-        state.with(py, |inner| inner.phase = Phase::Finished);
         Some(work)
     };
     drop(finished);

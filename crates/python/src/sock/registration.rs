@@ -431,16 +431,15 @@ pub(crate) fn release(
     drop(released);
     let waiters = [(Direction::Read, reader), (Direction::Write, writer)];
     let waiters = waiters.into_iter().filter_map(|(direction, waiter)| waiter.map(|waiter| (direction, waiter)));
-    let mut kept = Vec::new();
-    for (direction, waiter) in waiters {
-        if is_replaced {
-            // It finds out for itself.
-            waiter::wake(py, &waiter)?;
-        } else {
-            kept.push((direction, waiter));
-        }
+    if !is_replaced {
+        return Ok(waiters.collect());
     }
-    Ok(kept)
+    let mut outcome = Ok(Vec::new());
+    for (_, waiter) in waiters {
+        // It finds out for itself.
+        outcome = waiter::wake(py, &waiter).and(outcome);
+    }
+    outcome
 }
 
 /// Puts a waiter behind a handle among the callbacks of `add_reader` and `add_writer`.

@@ -26,6 +26,7 @@ use super::lock::{self, LockCore};
 use super::receiver::{self, impl_core};
 use super::{deque, function, waiting};
 use crate::convert::arguments::Arguments;
+use crate::convert::errors::made;
 use crate::object::Object;
 use crate::trampoline::none;
 
@@ -202,15 +203,15 @@ fn resume_wait(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyRe
             (Err(first), Err(error)) => Some(raised_while(py, first, error)),
         };
         if let Some(error) = error {
-            state.item.set(Object::new(error.into_value(py).into_bound(py)));
+            state.item.set(Object::new(made(py, error).into_value(py).into_bound(py)));
         }
         return take_lock(py, state, condition);
     }
-    let locked = match (state.stage.get(), condition.native_lock.get()) {
+    let locked: PyResult<()> = match (state.stage.get(), condition.native_lock.get()) {
         (stage::LOCKED, Some(lock)) => receiver::core_of::<LockCore>(py, &lock)?.end_wait(py, state, outcome),
         _ => outcome.map(drop),
     };
-    match locked {
+    match locked.map_err(|error| made(py, error)) {
         Ok(()) => end_wait(py, state, condition),
         Err(error) if waiting::is_cancellation(py, &error)? => {
             let first = state.item.take();
@@ -287,6 +288,7 @@ fn fail(py: Python<'_>, condition: &ConditionCore, error: PyErr) -> PyResult<Ste
 
 /// `error`, raised while `first` was on its way: that is its context, as after a `finally`.
 pub(super) fn raised_while(py: Python<'_>, first: PyErr, error: PyErr) -> PyErr {
+    let (first, error) = (made(py, first), made(py, error));
     if !first.value(py).is(error.value(py)) {
         error.set_context(py, Some(first));
     }

@@ -29,6 +29,7 @@ use pyo3::{ffi, intern};
 use super::cell::{Plain, Slot};
 use super::idle::{self, IdleList};
 use super::receiver::{self, Core};
+use crate::convert::errors::made;
 use crate::free_list::FreeList;
 use crate::heap_type::{self, Builder, fast, fast_def, getter, no_arguments, no_arguments_def};
 use crate::nesting;
@@ -130,7 +131,7 @@ impl State {
             self.future.set(future.clone());
             return Ok(Step::Yield(future));
         }
-        let iterator = awaited(py, &future);
+        let iterator = awaited(py, &future).map_err(|error| made(py, error));
         self.future.set(future);
         match iterator {
             Ok(iterator) => {
@@ -155,10 +156,10 @@ impl State {
                 Input::Throw(error) => Err(error),
                 Input::Close => Err(generator_exit(py)),
             };
-            return (self.plan.get().resume)(py, self, outcome);
+            return (self.plan.get().resume)(py, self, outcome.map_err(|error| made(py, error)));
         };
         // It lasts while the plan goes on, which may wait for the next thing that ends at once.
-        let level = nesting::enter(py);
+        let level = nesting::enter(py).map_err(|error| made(py, error));
         let outcome = match (&level, input) {
             (Err(error), _) => Err(error.clone_ref(py)),
             (Ok(_), Input::Send) => {
@@ -170,11 +171,11 @@ impl State {
                 match (state, unsafe { Object::from_owned(result) }) {
                     (ffi::PySendResult::PYGEN_NEXT, Some(value)) => return Ok(Step::Yield(value)),
                     (ffi::PySendResult::PYGEN_RETURN, Some(value)) => Ok(value),
-                    _ => Err(PyErr::fetch(py)),
+                    _ => Err(trampoline::fetched(py)),
                 }
             }
             (Ok(_), Input::Throw(error)) => {
-                match iterator.bind(py).call_method1(intern!(py, "throw"), (error.into_value(py),)) {
+                match iterator.bind(py).call_method1(intern!(py, "throw"), (made(py, error).into_value(py),)) {
                     Ok(value) => return Ok(Step::Yield(Object::new(value))),
                     Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
                         Ok(Object::new(error.value(py).getattr(intern!(py, "value"))?))
@@ -191,7 +192,7 @@ impl State {
         };
         drop(iterator);
         drop(self.iterator.take());
-        (self.plan.get().resume)(py, self, outcome)
+        (self.plan.get().resume)(py, self, outcome.map_err(|error| made(py, error)))
     }
 
     /// What the future that it waits for has come to; `None` after a bare `yield`.
@@ -209,11 +210,12 @@ impl State {
     fn step(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
         let phase = self.phase.get();
         match (phase, &input) {
-            (Phase::Running, _) => return Err(PyValueError::new_err("coroutine already executing")),
+            (Phase::Running, _) => return Err(already_executing()),
             (Phase::Done, _) => return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
             _ => {}
         }
         self.phase.set(Phase::Running);
+        let _stepping = Stepping(self);
         let outcome = match (phase, input) {
             (Phase::Suspended, input) => self.advance(py, input),
             (_, Input::Throw(error)) => Err(error),
@@ -256,7 +258,8 @@ impl State {
         match self.phase.get() {
             Phase::Created => self.end(),
             Phase::Done => {}
-            Phase::Running | Phase::Suspended => match self.step(py, Input::Close) {
+            Phase::Running => return Err(already_executing()),
+            Phase::Suspended => match self.step(py, Input::Close) {
                 Ok(Step::Return(_)) => {}
                 Ok(Step::Yield(_)) => return Err(PyRuntimeError::new_err("coroutine ignored GeneratorExit")),
                 Err(error)
@@ -268,12 +271,29 @@ impl State {
     }
 }
 
+/// A step under way. When a panic passes, that is the coroutine's end.
+struct Stepping<'a>(&'a State);
+
+impl Drop for Stepping<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.phase.get() == Phase::Running {
+            self.0.end();
+        }
+    }
+}
+
 /// `GeneratorExit()`, made at once: it is asked about, and PyO3 makes no exception any more while the interpreter ends.
 fn generator_exit(py: Python<'_>) -> PyErr {
     match py.get_type::<PyGeneratorExit>().call0() {
         Ok(exit) => PyErr::from_value(exit),
         Err(error) => error,
     }
+}
+
+#[cold]
+fn already_executing() -> PyErr {
+    PyValueError::new_err("coroutine already executing")
 }
 
 /// The iterator of `future.__await__()`.
@@ -303,10 +323,11 @@ fn awaited(py: Python<'_>, future: &Object) -> PyResult<Object> {
 /// A coroutine does not let a `StopIteration` out.
 #[inline]
 fn not_stopping(py: Python<'_>, error: PyErr) -> PyErr {
+    let error = made(py, error);
     if !error.is_instance_of::<PyStopIteration>(py) {
         return error;
     }
-    let outer = PyRuntimeError::new_err("coroutine raised StopIteration");
+    let outer = made(py, PyRuntimeError::new_err("coroutine raised StopIteration"));
     outer.set_context(py, Some(error.clone_ref(py)));
     outer.set_cause(py, Some(error));
     outer
@@ -576,33 +597,17 @@ unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 /// Warns of one that never began; closes one that waits.
-unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
-    // SAFETY: CPython finalizes objects on attached threads.
-    let py = unsafe { Python::assume_attached() };
+unsafe fn finalize(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: the slot belongs to the type.
     let state = unsafe { State::of(object) };
     state.is_finalized.set(true);
-    if !matches!(state.phase.get(), Phase::Created | Phase::Suspended) {
-        return;
-    }
-    let under_way = PyErr::take(py);
-    let body = |py: Python<'_>| {
-        if state.phase.get() == Phase::Created {
+    match state.phase.get() {
+        Phase::Created => {
             state.phase.set(Phase::Done);
             warn(py, state.plan.get().qualified_name, object)
-        } else {
-            state.close(py)
         }
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run((), body) };
-    if let Some(error) = PyErr::take(py) {
-        // SAFETY: a live object.
-        let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
-        error.write_unraisable(py, Some(&bound));
-    }
-    if let Some(error) = under_way {
-        error.restore(py);
+        Phase::Suspended => state.close(py),
+        _ => Ok(()),
     }
 }
 
@@ -612,10 +617,12 @@ fn warn(py: Python<'_>, name: &str, object: *mut ffi::PyObject) -> PyResult<()> 
     let source = unsafe { Bound::from_borrowed_ptr(py, object) };
     let text = format!("coroutine '{name}' was never awaited");
     let arguments = (text, py.get_type::<PyRuntimeWarning>(), 1, source);
-    py.import("warnings")?.getattr("warn")?.call1(arguments).map(drop)
+    // While the interpreter ends nothing is imported any more, and it warns of none of its own either.
+    let Ok(warnings) = py.import("warnings") else { return Ok(()) };
+    warnings.getattr("warn")?.call1(arguments).map(drop)
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     let state = unsafe { State::of(object) };
     // SAFETY: as above.
@@ -647,7 +654,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector visits live instances.
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
@@ -665,7 +672,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     0
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: an instance, which the collector has finalized: nobody steps it any more.
     unsafe { State::of(object) }.end();
     0
@@ -691,10 +698,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .attribute(c"cr_running", is_running, None)
         .not_instantiable()
         .slots([
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_finalize, finalize as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_finalize, finalize),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
             // What `__await__()` gives can be iterated by hand.
             (ffi::Py_tp_iter, await_slot as *mut c_void),
             (ffi::Py_tp_iternext, next_slot as *mut c_void),

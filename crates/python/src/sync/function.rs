@@ -308,7 +308,7 @@ unsafe extern "C" fn new(
     unsafe { trampoline::object(body) }
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: its state is whole until the next line but one.
@@ -323,7 +323,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector visits live instances.
     let state = unsafe { State::of(object) };
     // SAFETY: the type of a live object.
@@ -341,7 +341,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
 }
 
 // The wrapped function stays: a call can still come from another object of the same garbage.
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: an instance.
     let state = unsafe { State::of(object) };
     drop((state.owner.take(), state.attributes.take()));
@@ -486,9 +486,9 @@ fn build<'py>(py: Python<'py>, name: &'static CStr, doc: &'static CStr) -> PyRes
         .attribute(c"__dict__", ffi::PyObject_GenericGetDict, Some(ffi::PyObject_GenericSetDict))
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
             (ffi::Py_tp_descr_get, bind as *mut c_void),
             (ffi::Py_tp_getattro, attribute as *mut c_void),
             (ffi::Py_tp_repr, repr as *mut c_void),

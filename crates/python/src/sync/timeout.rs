@@ -26,6 +26,7 @@ use super::cell::Slot;
 use super::coroutine::{self, Plan, State as Progress, Step};
 use super::running;
 use crate::convert::arguments::{self, Arguments};
+use crate::convert::errors::made;
 use crate::heap_type::{self, Builder};
 use crate::object::Object;
 use crate::task;
@@ -271,8 +272,8 @@ impl Limit {
         if leave_now(py, &self.0)? {
             return outcome;
         }
-        let error = outcome.as_ref().err();
-        self.leave_expired(py, error)?;
+        let outcome = outcome.map_err(|error| made(py, error));
+        self.leave_expired(py, outcome.as_ref().err())?;
         outcome
     }
 
@@ -452,7 +453,7 @@ unsafe extern "C" fn init(object: *mut ffi::PyObject, args: *mut ffi::PyObject, 
     unsafe { trampoline::run(-1, body) }
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: the state that `allocate` put there, ended once.
@@ -468,7 +469,7 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector visits live instances.
     let timeout = unsafe { Timeout::of(object) };
     // SAFETY: the type of a live object.
@@ -486,7 +487,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     0
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: an instance.
     let timeout = unsafe { Timeout::of(object) };
     let slots = [&timeout.state, &timeout.timer, &timeout.task, &timeout.cancelling, &timeout.when];
@@ -503,17 +504,15 @@ macro_rules! attribute {
             slot.get().ok_or_else(|| missing(py, object, $name))
         });
 
-        unsafe extern "C" fn $set(object: *mut ffi::PyObject, value: *mut ffi::PyObject, _: *mut c_void) -> c_int {
+        heap_type::setter!($set, |_py, object, value| {
             // SAFETY: the setter belongs to the type.
             let slot = &unsafe { Timeout::of(object) }.$field;
-            if value.is_null() {
-                drop(slot.take());
-            } else {
-                // SAFETY: the argument of the call.
-                slot.set(unsafe { Object::from_borrowed(value) });
+            match value {
+                None => drop(slot.take()),
+                Some(value) => slot.set(value),
             }
-            0
-        }
+            Ok(())
+        });
     };
 }
 
@@ -559,9 +558,9 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
             (ffi::Py_tp_init, init as *mut c_void),
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
         ])
         .build(py, &base, size_of::<Timeout>())?;
     // The type lives as long as the process.

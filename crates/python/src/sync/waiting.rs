@@ -28,11 +28,15 @@ where
 /// The loop that runs in this thread, `None` for none.
 #[inline]
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Object> {
-    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
     if let Some(event_loop) = task::running_loop() {
         return Ok(event_loop);
     }
-    Ok(Object::new(imported(py, &FUNCTION, "_asyncio", "_get_running_loop")?.call0()?))
+    Ok(Object::new(get_running_loop(py)?.call0()?))
+}
+
+fn get_running_loop(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
+    imported(py, &FUNCTION, "_asyncio", "_get_running_loop")
 }
 
 static CANCELLED_ERROR: PyOnceLock<Object> = PyOnceLock::new();
@@ -43,7 +47,8 @@ fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// Looks up what waits that the interpreter ends ask for: it imports nothing any more then.
 pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
-    cancelled_error(py).map(drop)
+    cancelled_error(py)?;
+    get_running_loop(py).map(drop)
 }
 
 /// Whether `error` is a `CancelledError`.

@@ -439,7 +439,7 @@ pub(super) fn make_type<'py>(py: Python<'py>, base: &Bound<'py, PyType>) -> PyRe
         .subclassable();
     #[cfg(Py_3_14)]
     let builder = if memory::is_used() {
-        builder.slots([(ffi::Py_tp_dealloc, memory::deallocate_future as *mut core::ffi::c_void)])
+        builder.slots([trampoline::slot!(tp_dealloc, memory::deallocate_future)])
     } else {
         builder
     };

@@ -58,12 +58,12 @@ pub(super) fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
 }
 
 /// `tp_dealloc` of futures.
-pub(super) unsafe extern "C" fn deallocate_future(object: *mut ffi::PyObject) {
+pub(super) unsafe fn deallocate_future(object: *mut ffi::PyObject) {
     deallocate(object, Kind::Future);
 }
 
 /// `tp_dealloc` of tasks.
-pub(super) unsafe extern "C" fn deallocate_task(object: *mut ffi::PyObject) {
+pub(super) unsafe fn deallocate_task(object: *mut ffi::PyObject) {
     deallocate(object, Kind::Task);
 }
 

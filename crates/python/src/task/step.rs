@@ -3,6 +3,8 @@
 //! Follows `task_step_impl`, `task_step_handle_result_impl` and `task_wakeup` of CPython's `_asyncio`, whose words the
 //! errors have.
 
+use core::mem::ManuallyDrop;
+
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -11,9 +13,11 @@ use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
 use super::layout::{Fields, Flag, Slot, State};
 use super::{future, scheduling};
+use crate::convert::errors::{exception, made};
 use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
 use crate::handle::{self, context};
 use crate::object::Object;
+use crate::trampoline;
 
 /// Runs an entry: steps `task` in its context.
 ///
@@ -66,12 +70,12 @@ fn outcome_of(py: Python<'_>, future: &Object) -> PyResult<Option<Object>> {
         State::Cancelled => return future::make_cancelled_error(py, fields).map(Some),
         State::Pending => {
             let error = asyncio::get(py).invalid_state(py, "Result is not set.");
-            return Ok(Some(Object::new(error.into_value(py).into_bound(py))));
+            return Ok(Some(Object::new(made(py, error).into_value(py).into_bound(py))));
         }
     }
     fields.set_flag(Flag::LogTraceback, false);
     let Some(exception) = fields.get(Slot::Exception) else { return Ok(None) };
-    let traceback = fields.get(Slot::ExceptionTraceback).unwrap_or_else(|| crate::trampoline::none(py));
+    let traceback = fields.get(Slot::ExceptionTraceback).unwrap_or_else(|| trampoline::none(py));
     // SAFETY: an exception, and a traceback or None.
     if unsafe { ffi::PyException_SetTraceback(exception.as_ptr(), traceback.as_ptr()) } != 0 {
         return Err(PyErr::fetch(py));
@@ -96,9 +100,31 @@ pub(super) fn step(py: Python<'_>, task: &Object, error: Option<Object>) -> PyRe
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };
     let asyncio = asyncio::get(py);
     asyncio.enter(py, &event_loop, task.as_ptr())?;
+    let running = RunningTask { py, asyncio, event_loop: &event_loop, task };
     let outcome = advance(py, asyncio, task, error);
-    let left = asyncio.leave(py, &event_loop, task.as_ptr());
-    outcome.and(left)
+    outcome.and(running.leave())
+}
+
+/// The running task. It is left in any case: when a panic passes, by the drop.
+struct RunningTask<'a> {
+    py: Python<'a>,
+    asyncio: &'a Asyncio,
+    event_loop: &'a Object,
+    task: &'a Object,
+}
+
+impl RunningTask<'_> {
+    #[inline]
+    fn leave(self) -> PyResult<()> {
+        let Self { py, asyncio, event_loop, task } = *ManuallyDrop::new(self);
+        asyncio.leave(py, event_loop, task.as_ptr())
+    }
+}
+
+impl Drop for RunningTask<'_> {
+    fn drop(&mut self) {
+        drop(self.asyncio.leave(self.py, self.event_loop, self.task.as_ptr()));
+    }
 }
 
 /// What a coroutine did.
@@ -159,7 +185,7 @@ fn send(py: Python<'_>, coroutine: &Object) -> PyResult<Sent> {
     // SAFETY: live objects, and a place for the result.
     let status = unsafe { ffi::PyIter_Send(coroutine.as_ptr(), none, &raw mut result) };
     // SAFETY: a new reference, or null with an exception.
-    let Some(result) = (unsafe { Object::from_owned(result) }) else { return Err(PyErr::fetch(py)) };
+    let Some(result) = (unsafe { Object::from_owned(result) }) else { return Err(trampoline::fetched(py)) };
     Ok(if status == ffi::PySendResult::PYGEN_NEXT { Sent::Yielded(result) } else { Sent::Returned(result) })
 }
 
@@ -177,7 +203,7 @@ fn throw(py: Python<'_>, asyncio: &Asyncio, coroutine: &Object, error: &Object) 
 /// The coroutine has raised `error`: that is how the task ends.
 #[cold]
 fn raised(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, error: PyErr) -> PyResult<()> {
-    let exception = Object::new(error.into_value(py).into_bound(py));
+    let exception = Object::new(made(py, error).into_value(py).into_bound(py));
     if asyncio.is_cancelled_error(exception.as_ptr()) {
         drop(fields.replace(Slot::CancelledError, Some(exception)));
         return future::cancel(py, task, None).map(drop);
@@ -207,16 +233,16 @@ fn repr(py: Python<'_>, object: &Object) -> PyResult<String> {
 fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, result: Object) -> PyResult<()> {
     if result.as_ptr() == task.as_ptr() {
         let text = format!("Task cannot await on itself: {}", repr(py, task)?);
-        return fail_soon(py, task, text);
+        return fail_soon(py, task, &text);
     }
     if future::is_ours(result.as_ptr()) {
         // SAFETY: a future or task of ours.
         let awaited = unsafe { Fields::of(result.as_ptr()) };
         if awaited.peek(Slot::Loop) != fields.peek(Slot::Loop) {
-            return fail_soon(py, task, other_loop(py, task, &result)?);
+            return fail_soon(py, task, &other_loop(py, task, &result)?);
         }
         if !awaited.flag(Flag::Blocking) {
-            return fail_soon(py, task, yielded_future(py, task, &result)?);
+            return fail_soon(py, task, &yielded_future(py, task, &result)?);
         }
         #[cfg(Py_3_14)]
         awaited_by(py, &result, task)?;
@@ -239,14 +265,14 @@ fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>
         } else {
             format!("Task got bad yield: {}", repr(py, &result)?)
         };
-        return fail_soon(py, task, text);
+        return fail_soon(py, task, &text);
     };
     let blocking = blocking.is_truthy()?;
     if loop_of(py, asyncio, &result)?.as_ptr() != fields.peek(Slot::Loop) {
-        return fail_soon(py, task, other_loop(py, task, &result)?);
+        return fail_soon(py, task, &other_loop(py, task, &result)?);
     }
     if !blocking {
-        return fail_soon(py, task, yielded_future(py, task, &result)?);
+        return fail_soon(py, task, &yielded_future(py, task, &result)?);
     }
     #[cfg(Py_3_14)]
     if future::is_native(result.as_ptr()) {
@@ -274,7 +300,7 @@ fn waits(py: Python<'_>, asyncio: &Asyncio, fields: Fields<'_>, future: Object) 
         return Ok(());
     }
     drop(fields.replace(Slot::FutureWaiter, Some(future.clone())));
-    let message = fields.get(Slot::CancelMessage).unwrap_or_else(|| crate::trampoline::none(py));
+    let message = fields.get(Slot::CancelMessage).unwrap_or_else(|| trampoline::none(py));
     let args = [future.as_ptr(), message.as_ptr()];
     if asyncio::call_method(py, &asyncio.names.cancel, &args, None)?.bind(py).is_truthy()? {
         fields.set_flag(Flag::MustCancel, false);
@@ -294,9 +320,9 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 
 /// Steps the task with a `RuntimeError` in the next turn.
 #[cold]
-fn fail_soon(py: Python<'_>, task: &Object, text: String) -> PyResult<()> {
-    let error = PyRuntimeError::new_err(text).into_value(py);
-    scheduling::step(py, task.as_ptr(), Some(Object::new(error.into_bound(py))))
+fn fail_soon(py: Python<'_>, task: &Object, text: &str) -> PyResult<()> {
+    let error = exception::<PyRuntimeError>(py, text)?;
+    scheduling::step(py, task.as_ptr(), Some(error))
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {

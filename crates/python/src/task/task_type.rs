@@ -230,6 +230,41 @@ fn is_running(py: Python<'_>, fields: Fields<'_>) -> PyResult<bool> {
     }
 }
 
+/// A task in its first, eager step, which is the running one. It is left in any case: when a panic passes, by the drop.
+#[cfg(Py_3_12)]
+struct Eager<'a> {
+    py: Python<'a>,
+    asyncio: &'a asyncio::Asyncio,
+    event_loop: &'a Object,
+    #[cfg_attr(Py_3_14, expect(dead_code, reason = "left by its name before 3.14 only"))]
+    task: &'a Object,
+    /// The task that ran before, or Python's `None`; taken when it runs again.
+    around: Option<Object>,
+}
+
+#[cfg(Py_3_12)]
+impl Eager<'_> {
+    fn leave(mut self) -> PyResult<()> {
+        self.swap_back()
+    }
+
+    /// Nothing the second time.
+    fn swap_back(&mut self) -> PyResult<()> {
+        let Some(around) = self.around.take() else { return Ok(()) };
+        let swapped = self.asyncio.swap(self.py, self.event_loop, around.as_ptr()).map(drop);
+        #[cfg(not(Py_3_14))]
+        let swapped = swapped.and(self.asyncio.unregister_eager(self.py, self.task.as_ptr()));
+        swapped
+    }
+}
+
+#[cfg(Py_3_12)]
+impl Drop for Eager<'_> {
+    fn drop(&mut self) {
+        drop(self.swap_back());
+    }
+}
+
 /// Runs the first step of a new task at once, as a part of the task that runs now.
 #[cfg(Py_3_12)]
 fn start_eagerly(py: Python<'_>, asyncio: &asyncio::Asyncio, task: &Object, fields: Fields<'_>) -> PyResult<()> {
@@ -238,13 +273,11 @@ fn start_eagerly(py: Python<'_>, asyncio: &asyncio::Asyncio, task: &Object, fiel
         return Err(PyTypeError::new_err("an instance of Context was expected"));
     }
     let around = asyncio.swap(py, &event_loop, task.as_ptr())?;
+    let eager = Eager { py, asyncio, event_loop: &event_loop, task, around: Some(around) };
     let started = asyncio
         .register_eager(py, task.as_ptr())
         .and_then(|()| context::run_in(py, &context, || step::advance(py, asyncio, task, None)));
-    let swapped = asyncio.swap(py, &event_loop, around.as_ptr()).map(drop);
-    #[cfg(not(Py_3_14))]
-    let swapped = swapped.and(asyncio.unregister_eager(py, task.as_ptr()));
-    started.and(swapped)?;
+    started.and(eager.leave())?;
     if fields.is_pending() {
         #[cfg(not(Py_3_14))]
         asyncio.register(py, task.as_ptr())?;
@@ -344,7 +377,7 @@ pub(super) fn make_type<'py>(
     .subclassable();
     #[cfg(Py_3_14)]
     let builder = if memory::is_used() {
-        builder.slots([(ffi::Py_tp_dealloc, memory::deallocate_task as *mut core::ffi::c_void)])
+        builder.slots([trampoline::slot!(tp_dealloc, memory::deallocate_task)])
     } else {
         builder
     };

@@ -99,7 +99,7 @@ pub(super) fn extra_slot<'a>(object: *mut ffi::PyObject) -> &'a mut *mut ffi::Py
     unsafe { crate::handle::slot_at(object, EXTRA.load(Ordering::Relaxed)) }
 }
 
-unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
+unsafe fn deallocate(object: *mut ffi::PyObject) {
     // SAFETY: an object that nobody refers to any more; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
@@ -120,30 +120,17 @@ unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
 }
 
 /// A transport that nobody refers to any more warns and closes, unless it has ended.
-unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
-    let body = |py: Python<'_>| {
-        // SAFETY: an instance of the type.
-        let state = unsafe { State::of(object) };
-        if state.with(py, |inner| inner.descriptor.is_gone()) {
-            return Ok(());
-        }
-        // An exception may be on its way.
-        let raised = PyErr::take(py);
-        // SAFETY: CPython keeps the object alive during this call.
-        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-        if let Err(error) = transport.call_method0("_warn_unclosed") {
-            error.write_unraisable(py, Some(&transport));
-        }
-        if let Some(raised) = raised {
-            raised.restore(py);
-        }
-        Ok(())
-    };
-    // SAFETY: CPython finalizes objects on attached threads.
-    unsafe { trampoline::run((), body) }
+unsafe fn finalize(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: an instance of the type.
+    let state = unsafe { State::of(object) };
+    if state.with(py, |inner| inner.descriptor.is_gone()) {
+        return Ok(());
+    }
+    // SAFETY: CPython keeps the object alive during this call.
+    unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0("_warn_unclosed").map(drop)
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: an instance of the type.
@@ -170,7 +157,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
     unsafe { INHERITED.visit(object, visit, arg) }
 }
 
-unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
+unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
     // SAFETY: the collector runs on an attached thread.
     let py = unsafe { Python::assume_attached() };
     drop(empty(py, object));
@@ -607,10 +594,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .attribute(c"_empty_waiter", get_empty_waiter, Some(set_empty_waiter))
         .slots([
             (ffi::Py_tp_new, new as *mut c_void),
-            (ffi::Py_tp_dealloc, deallocate as *mut c_void),
-            (ffi::Py_tp_traverse, traverse as *mut c_void),
-            (ffi::Py_tp_clear, clear as *mut c_void),
-            (ffi::Py_tp_finalize, finalize as *mut c_void),
+            trampoline::slot!(tp_dealloc, deallocate),
+            trampoline::slot!(tp_traverse, traverse),
+            trampoline::slot!(tp_clear, clear),
+            trampoline::slot!(tp_finalize, finalize),
         ])
         .build(py, &base, size_of::<State>())?;
     CLASS.get_or_init(py, || Object::new(class.clone()));
