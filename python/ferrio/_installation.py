@@ -25,8 +25,8 @@ def install() -> None:
     """Make asyncio's names of its loop and of what Ferrio has in place of asyncio's primitives mean Ferrio's.
 
     ``asyncio.run``, ``Runner`` and ``new_event_loop`` make Ferrio loops then. For the whole process, until
-    ``uninstall()``, and for those that ``multiprocessing`` starts meanwhile; objects and subclasses that exist stay what
-    they are. Calling it twice is calling it once.
+    ``uninstall()``, and for those that ``multiprocessing`` starts meanwhile; objects and subclasses that exist stay
+    what they are. Calling it twice is calling it once.
     """
     with _lock:
         if _replaced:

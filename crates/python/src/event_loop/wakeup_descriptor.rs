@@ -20,6 +20,7 @@ use pyo3::types::PyDict;
 use super::core::LoopCore;
 use crate::object::Object;
 
+#[cfg(Py_3_13)]
 unsafe extern "C" {
     fn PySignal_SetWakeupFd(number: c_int) -> c_int;
 }
@@ -28,9 +29,30 @@ unsafe extern "C" {
 const NONE: c_int = -1;
 
 /// Sets the descriptor unchecked; the one before.
+#[cfg(Py_3_13)]
 fn replace(_: Python<'_>, number: c_int) -> c_int {
     // SAFETY: the thread is attached; the call stores a number.
     unsafe { PySignal_SetWakeupFd(number) }
+}
+
+/// As above. Up to 3.12 CPython has only the function that checks, which takes no number that is closed: it is shown a
+/// stand-in under that number. Threads but the main one change nothing and find none.
+#[cfg(not(Py_3_13))]
+fn replace(py: Python<'_>, number: c_int) -> c_int {
+    let set = || -> PyResult<c_int> { set_function(py)?.bind(py).call1((number,))?.extract() };
+    set().or_else(|error| with_stand_in(number, set).unwrap_or(Err(error))).unwrap_or(NONE)
+}
+
+/// Runs `body` while something is open under the free `number`; `None`: it is not free.
+#[cfg(not(Py_3_13))]
+fn with_stand_in<T>(number: c_int, body: impl FnOnce() -> T) -> Option<T> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    let any = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).ok()?;
+    let stand_in = rustix::io::fcntl_dupfd_cloexec(&any, number).ok()?;
+    (stand_in.as_raw_fd() == number).then(body)
 }
 
 /// The descriptor that is set; -1 for none.
@@ -42,13 +64,16 @@ fn current(py: Python<'_>) -> c_int {
     number
 }
 
-/// `signal.set_wakeup_fd(number, warn_on_full_buffer=False)`, whatever a program has put in that name's place.
-fn set_without_warnings(py: Python<'_>, number: c_int) -> PyResult<()> {
+/// `signal.set_wakeup_fd`, whatever a program has put in that name's place.
+fn set_function(py: Python<'_>) -> PyResult<&'static Object> {
     static SET: PyOnceLock<Object> = PyOnceLock::new();
-    let set = SET.get_or_try_init(py, || py.import("_signal")?.getattr("set_wakeup_fd").map(Object::new))?;
+    SET.get_or_try_init(py, || py.import("_signal")?.getattr("set_wakeup_fd").map(Object::new))
+}
+
+fn set_without_warnings(py: Python<'_>, number: c_int) -> PyResult<()> {
     let options = PyDict::new(py);
     options.set_item(intern!(py, "warn_on_full_buffer"), false)?;
-    set.bind(py).call((number,), Some(&options)).map(drop)
+    set_function(py)?.bind(py).call((number,), Some(&options)).map(drop)
 }
 
 /// Puts back what [`LoopCore::lend_wakeup_descriptor`] has changed.
