@@ -153,13 +153,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self._check_running()
         try:
             self._run_forever_setup()
-            self._let_signals_wake()
-            self._run_until_stopped()
+            self._run_until_stopped(self._signal_descriptor())
         finally:
-            try:
-                self._let_signals_be()
-            finally:
-                self._run_forever_cleanup()
+            self._run_forever_cleanup()
 
     if not _SETS_UP_RUNS:
         _old_agen_hooks: Any = None
@@ -196,7 +192,11 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             # A fork that Python was not told of: the epoll instance is the parent's too, and must not be changed.
             self._release()
         self._children.forget()
+        ours = None if self._csock is None else self._csock.fileno()
         super().close()
+        if ours is not None and self._wakeup_descriptor() == ours:
+            # An exit on the way into or out of a handler has left it.
+            self._put_wakeup_descriptor_back(self._take_outer_descriptor())
         self._release()
 
     def statistics(self) -> Statistics:
@@ -210,8 +210,6 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
     # one.
     _ssock: socket.socket | None = None
     _csock: socket.socket | None = None
-    # The pair is the process's wake-up descriptor for as long as the loop runs.
-    _lets_signals_wake = False
 
     def _make_self_pipe(self) -> None:
         self._internal_fds += 1
@@ -241,34 +239,15 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             self._note_signal_pair(True, False)
         return self._csock
 
-    def _let_signals_wake(self) -> None:
-        """Let a signal end the loop's wait, whichever thread it comes to and however shortly before the wait.
-
-        Python's handlers run in the main thread, between two bytecodes. A signal that another thread gets, or this one
-        just before its system call, would be handled only after the next event. So its number is written to the pair,
-        unless the program has a wake-up descriptor of its own.
-        """
+    def _signal_descriptor(self) -> int:
+        """Where signals are to be written while the loop runs; -1: nowhere, or where they are written already."""
         if self._signal_handlers or threading.current_thread() is not threading.main_thread():
-            return
+            return -1
         try:
-            former = signal.set_wakeup_fd(self._signal_pair().fileno(), warn_on_full_buffer=False)
-        except (ValueError, OSError):
+            return self._signal_pair().fileno()
+        except OSError:
             # Out of descriptors. It is a rare moment that is lost, and the loop can run.
-            return
-        if former == -1:
-            self._lets_signals_wake = True
-        else:
-            signal.set_wakeup_fd(former)
-
-    def _let_signals_be(self) -> None:
-        """Put back what ``_let_signals_wake`` has changed."""
-        if not self._lets_signals_wake:
-            return
-        self._lets_signals_wake = False
-        current = signal.set_wakeup_fd(-1)
-        is_ours = self._csock is not None and current == self._csock.fileno()
-        if current != -1 and (self._signal_handlers or not is_ours):
-            signal.set_wakeup_fd(current)
+            return -1
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Call ``callback(*args)`` on the loop when the process gets signal *sig*. Main thread only.
@@ -279,19 +258,20 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             RuntimeError: The signal cannot be caught, or this is not the main thread.
         """
         ours = self._signal_pair().fileno()
-        had_handlers = bool(self._signal_handlers)
-        outer = -1
-        if not had_handlers and threading.current_thread() is threading.main_thread():
-            outer = signal.set_wakeup_fd(-1)
+        is_first = not self._signal_handlers and threading.current_thread() is threading.main_thread()
+        if is_first:
+            # Noted before anything changes: an exit in between leaves it known.
+            outer = self._wakeup_descriptor()
+            self._outer_wakeup_file = _file_behind(outer)
+            self._outer_wakeup_fd = -1 if outer == ours else outer
         try:
             super().add_signal_handler(sig, callback, *args)
         except BaseException:
-            if not had_handlers and outer != -1:
-                signal.set_wakeup_fd(outer)
+            if is_first and not self._signal_handlers and self._wakeup_descriptor() != outer:
+                self._put_wakeup_descriptor_back(outer)
             raise
-        self._note_signal_pair(True, True)
-        if not had_handlers and outer not in (-1, ours):
-            self._outer_wakeup_fd, self._outer_wakeup_file = outer, _file_behind(outer)
+        finally:
+            self._note_signal_pair(True, bool(self._signal_handlers))
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Restore the default action of signal *sig*; whether there was a handler.
@@ -302,17 +282,18 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         if not removed or self._signal_handlers:
             return removed
         self._note_signal_pair(True, False)
-        outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
-        if outer == -1:
-            if self._lets_signals_wake and self._csock is not None:
-                signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
-        elif _file_behind(outer) == self._outer_wakeup_file:
-            # Otherwise its owner has closed it, and the number may be somebody else's by now.
-            try:
-                signal.set_wakeup_fd(outer)
-            except (ValueError, OSError):
-                logger.info("set_wakeup_fd(%d) failed", outer, exc_info=True)
+        outer = self._take_outer_descriptor()
+        if outer != -1:
+            self._put_wakeup_descriptor_back(outer)
+        elif self._lets_signals_wake and self._csock is not None:
+            signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
         return removed
+
+    def _take_outer_descriptor(self) -> int:
+        """The wake-up descriptor from before the handlers; -1 for none."""
+        outer, self._outer_wakeup_fd = self._outer_wakeup_fd, -1
+        # Otherwise its owner has closed it, and the number may be somebody else's by now.
+        return outer if _file_behind(outer) == self._outer_wakeup_file else -1
 
     # --- subprocesses ---------------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ def install() -> None:
     """Make asyncio's names of its loop and of what Ferrio has in place of asyncio's primitives mean Ferrio's.
 
     ``asyncio.run``, ``Runner`` and ``new_event_loop`` make Ferrio loops then. For the whole process, until
-    ``uninstall()``; objects and subclasses that exist stay what they are. Calling it twice is calling it once.
+    ``uninstall()``, and for those that ``multiprocessing`` starts meanwhile; objects and subclasses that exist stay
+    what they are. Calling it twice is calling it once.
     """
     with _lock:
         if _replaced:
@@ -39,6 +40,10 @@ def install() -> None:
             for primitive in PRIMITIVES:
                 if vars(module).get(primitive.name) is primitive.original:
                     _replace(module, primitive.name, primitive.ours)
+        from . import _spawned
+
+        prepare = _spawned.spawn.get_preparation_data
+        _replace(_spawned.spawn, "get_preparation_data", _spawned.prepares_for_ferrio(prepare))
 
 
 def uninstall() -> None:

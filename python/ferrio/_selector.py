@@ -48,5 +48,16 @@ class ReactorSelector:
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
         return self._map[fd]
 
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Which of the watched descriptors are ready, after at most *timeout* seconds; the loop itself never asks.
+
+        Who puts something in this method's place (a clock for tests does) is not asked by the loop either: a loop that
+        asks is one that was given a selector.
+        """
+        with selectors.PollSelector() as asked:
+            for key in self._map.values():
+                asked.register(key.fd, key.events)
+            return asked.select(timeout)
+
     def close(self) -> None:
         """Nothing: the reactor closes with its loop."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .connections import connect
-from .loops import ferrio_only, run, run_until, turn
+from .loops import LIMIT_S, ferrio_only, run, run_until, turn
 from .socket_pairs import Pair, drain, fill
 
 Loop = asyncio.AbstractEventLoop
@@ -521,3 +521,22 @@ def test_sock_connect_to_nobody_is_refused(loop: Loop) -> None:
                 await loop.sock_connect(client, nobody)
 
     run(loop, main())
+
+
+def test_the_loops_selector_says_which_watched_descriptors_are_ready(loop: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        loop.add_reader(ours, print)
+        assert not loop._selector.select(0)
+        theirs.send(b"x")
+        ((key, events),) = loop._selector.select(LIMIT_S)
+        assert (key.fd, events) == (ours.fileno(), 1)
+        loop.remove_reader(ours)
+
+
+@ferrio_only
+def test_a_select_that_somebody_has_put_in_place_is_not_asked_and_harms_nothing(loop: Any) -> None:
+    asked: list[Any] = []
+    loop._selector.select = asked.append
+    run(loop, asyncio.sleep(0.001))
+    assert not asked

@@ -84,6 +84,10 @@ pub(crate) struct LoopCore {
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
+    pub(super) fn replace(&self, value: bool) -> bool {
+        self.0.swap(value, Ordering::Relaxed)
+    }
+
     #[inline]
     pub(super) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -127,6 +131,8 @@ pub(super) struct Flags {
     pub(super) has_signal_pair: Flag,
     /// Nobody waits for what comes through it: it need not be asked for in a turn that does not sleep.
     pub(super) is_signal_pair_idle: Flag,
+    /// The pair is the process's wake-up descriptor until the run ends.
+    pub(super) lets_signals_wake: Flag,
 }
 
 impl LoopCore {

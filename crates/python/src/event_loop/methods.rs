@@ -21,9 +21,11 @@ use crate::trampoline::caught;
 
 #[pymethods]
 impl LoopCore {
-    /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`).
-    fn _run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+    /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`). Signals write to `wakeup_descriptor`
+    /// meanwhile; -1 for none.
+    fn _run_until_stopped(&self, py: Python<'_>, wakeup_descriptor: i32) -> PyResult<()> {
         let _level = nesting::enter(py)?;
+        let _lent = self.lend_wakeup_descriptor(py, wakeup_descriptor);
         caught(|| self.run_until_stopped(py))
     }
 

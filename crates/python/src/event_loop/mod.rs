@@ -13,6 +13,7 @@ mod scheduling;
 mod statistics;
 mod timer;
 mod turn;
+mod wakeup_descriptor;
 mod watch;
 
 pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
