@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Usage};
+use ferrio_engine::backend::Usage;
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use ferrio_engine::sys::stream_socket;
 use pyo3::exceptions::PyValueError;
@@ -95,14 +95,13 @@ pub(super) fn take(
     let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
     core.check_closed()?;
     core.forget_watch(py, number)?;
-    let key = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Transport(None));
-        // SAFETY: its owner is stored below, and keeps it open until the key is detached.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-        reactor.backend.attach(key, borrowed, usage).map(|()| key)
-    });
-    let key = key.map_err(|error| os_error(py, error))?;
-    core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));
+    // SAFETY: its owner is stored below, and keeps it open until the key is detached.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let key = core.attach(py, Source::Transport(None), borrowed, usage)?;
+    if let Err(error) = core.holders.with(py, |holders| holders.give(borrowed, transport)) {
+        core.detach(py, key);
+        return Err(os_error(py, error));
+    }
     // SAFETY: an instance of the type.
     let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| {

@@ -171,7 +171,6 @@ impl State {
         }) else {
             return;
         };
-        let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
-        drop(released);
+        core.detach(py, key);
     }
 }
