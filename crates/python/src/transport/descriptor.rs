@@ -12,10 +12,10 @@
 //!    it shows is alive, or is being deallocated at this moment and counts no references.
 
 use core::ptr::NonNull;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use ferrio_engine::backend::ByNumber;
-use ferrio_engine::sys::Error;
+use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -55,10 +55,12 @@ impl Descriptor {
         match self {
             Self::None | Self::Gone => None,
             Self::Native(descriptor) => {
-                if is_own {
-                    drop(descriptor);
-                } else {
+                if !is_own {
                     let _: RawFd = descriptor.into_raw_fd();
+                } else if stream_socket::lingers(descriptor.as_fd()) {
+                    py.detach(|| drop(descriptor));
+                } else {
+                    drop(descriptor);
                 }
                 None
             }
