@@ -52,6 +52,9 @@ impl Direction {
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
 fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     let number = if file.is_instance_of::<PyInt>() {
+        if file.lt(0)? {
+            return Err(PyValueError::new_err(format!("Invalid file descriptor: {}", file.str()?)));
+        }
         file.extract::<i64>()
             .ok()
             .and_then(|number| RawFd::try_from(number).ok())
