@@ -8,6 +8,7 @@ eyeballs, ``create_server``, executors, exception handlers, asynchronous generat
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import asyncio.base_events
 import asyncio.constants
@@ -61,7 +62,6 @@ _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._forma
 # Sockets of these families have names that the native half can show.
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 # A program that replaces one of these on its loop, or the class of sockets, gets asyncio's own steps.
-_SOCKET = socket.socket
 _WATCHING = frozenset({"_add_reader", "_add_writer"})
 _OVERRIDABLE = _WATCHING | {
     "sock_connect",
@@ -363,15 +363,27 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         server: asyncio.AbstractServer | None = None,
         context: contextvars.Context | None = None,
     ) -> asyncio.Transport:
-        if not _WATCHING.isdisjoint(self.__dict__):
-            # A program that watches descriptors itself has asyncio's transport, which asks it to.
+        if not self._moves_bytes_of(sock):
             given = {"extra": extra, "server": server} | ({"context": context} if _CONNECTIONS_HAVE_CONTEXTS else {})
-            watched: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
+            theirs: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
                 sock, protocol, waiter, **given
             )
-            return watched
+            return theirs
+        return self._make_native_transport(sock, protocol, waiter, extra, server, context)
+
+    def _make_native_transport(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, *rest: Any
+    ) -> SocketTransport:
         self._ensure_fd_no_transport(sock)
-        return SocketTransport(self, sock, protocol, waiter, extra, server, context)
+        return SocketTransport(self, sock, protocol, *rest)
+
+    def _moves_bytes_of(self, sock: socket.socket) -> bool:
+        """Whether a socket's transport can be native.
+
+        A socket with methods of its own has asyncio's transport, which calls them; so has a program that watches
+        descriptors itself, which is asked to.
+        """
+        return _ferrio.is_plain_socket(sock) and _WATCHING.isdisjoint(self.__dict__)
 
     def _make_ssl_transport(
         self,
@@ -385,6 +397,12 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> asyncio.Transport:
+        if not self._moves_bytes_of(rawsock):
+            given = {"extra": extra, "server": server} | ({"context": context} if _CONNECTIONS_HAVE_CONTEXTS else {})
+            theirs: asyncio.Transport = super()._make_ssl_transport(  # type: ignore[misc]
+                rawsock, protocol, sslcontext, waiter, **given, **options
+            )
+            return theirs
         self._ensure_fd_no_transport(rawsock)
         server_side = options.pop("server_side", False)
         server_hostname = options.pop("server_hostname", None)
@@ -397,7 +415,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             server_hostname,
             **options,
         )
-        SocketTransport(self, rawsock, ssl_protocol, None, extra, server, context)
+        self._make_native_transport(rawsock, ssl_protocol, None, extra, server, context)
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
 
@@ -427,7 +445,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> asyncio.DatagramTransport:
-        if sock.family not in NATIVE_FAMILIES:
+        if sock.family not in NATIVE_FAMILIES or not self._moves_bytes_of(sock):
             transport: asyncio.DatagramTransport = super()._make_datagram_transport(  # type: ignore[misc]
                 sock, protocol, address, waiter, extra
             )
@@ -524,7 +542,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         """Whether nobody has put anything of their own between the loop and the socket."""
         return (
             type(self) is Loop
-            and type(sock) is socket.socket is _SOCKET
+            and socket.socket is _ferrio.SOCKET
+            and _ferrio.is_plain_socket(sock)
             and sock.family in _FAMILIES
             and _OVERRIDABLE.isdisjoint(self.__dict__)
         )
@@ -585,9 +604,9 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         return (
             type(self) is Loop
             and not self._debug
-            and socket.socket is _SOCKET
+            and socket.socket is _ferrio.SOCKET
             and asyncio.base_events.socket is socket  # type: ignore[attr-defined, comparison-overlap]
-            and "connect" not in _SOCKET.__dict__
+            and _ferrio.SOCKET.connect is _socket.socket.connect
             and _OVERRIDABLE.isdisjoint(self.__dict__)
             and (not options or (not any(options.values()) and options.keys() <= _NAMED_OPTIONS))
         )

@@ -16,6 +16,7 @@ _Ts = TypeVarTuple("_Ts")
 
 __all__ = [
     "HAS_NATIVE_TASKS",
+    "SOCKET",
     "Awaited",
     "BarrierCore",
     "Completing",
@@ -46,10 +47,12 @@ __all__ = [
     "Waiting",
     "__version__",
     "add_pipe_methods",
+    "is_plain_socket",
 ]
 
 __version__: Final[str]
 HAS_NATIVE_TASKS: Final[bool]
+SOCKET: Final[type[socket.socket]]
 
 class Future(asyncio.Future[_T]):
     def set_result(self, result: _T, /) -> None: ...
@@ -67,6 +70,7 @@ class Task(asyncio.Task[_T]):
     ) -> None: ...
 
 def add_pipe_methods(reading: type, writing: type, /) -> None: ...
+def is_plain_socket(sock: object, /) -> bool: ...
 
 @final
 class Handle(events.Handle):
