@@ -30,6 +30,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
         self._children = Children(self)
+        # Sockets that were given to the loop and have no transport yet.
+        self._given_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
         follow_forks(self)
 
@@ -375,7 +378,12 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self, sock: socket.socket, protocol: asyncio.BaseProtocol, *rest: Any
     ) -> SocketTransport:
         self._ensure_fd_no_transport(sock)
-        return SocketTransport(self, sock, protocol, *rest)
+        transport = SocketTransport(self, sock, protocol, *rest)
+        if sock in self._given_sockets:
+            self._given_sockets.discard(sock)
+            # Who has given it may still use it.
+            transport._share()
+        return transport
 
     def _moves_bytes_of(self, sock: socket.socket) -> bool:
         """Whether a socket's transport can be native.
@@ -384,6 +392,10 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         descriptors itself, which is asked to.
         """
         return _ferrio.is_plain_socket(sock) and _WATCHING.isdisjoint(self.__dict__)
+
+    def _note_given(self, sock: socket.socket | None) -> None:
+        if type(sock) is _ferrio.SOCKET:
+            self._given_sockets.add(sock)
 
     def _make_ssl_transport(
         self,
@@ -560,6 +572,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         if type(host) is str and type(port) is int and 0 <= port < 65536 and self._connects_plainly(options):
             connection = self._connect(host, port)
         if connection is None:
+            self._note_given(options.get("sock"))
             made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(
                 protocol_factory,
                 host,  # type: ignore[arg-type]
@@ -598,6 +611,26 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             transport.close()
             raise
         return transport, protocol
+
+    @functools.wraps(asyncio.base_events.BaseEventLoop.connect_accepted_socket)
+    async def connect_accepted_socket(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, **options: Any
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        self._note_given(sock)
+        made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().connect_accepted_socket(
+            protocol_factory, sock, **options
+        )
+        return made
+
+    @functools.wraps(asyncio.unix_events._UnixSelectorEventLoop.create_unix_connection)
+    async def create_unix_connection(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, **options: Any
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        self._note_given(options.get("sock"))
+        made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_unix_connection(
+            protocol_factory, path, **options
+        )
+        return made
 
     def _connects_plainly(self, options: dict[str, Any]) -> bool:
         """Whether a connection is asked for that needs nothing but an address, and everything is what it was."""

@@ -23,12 +23,12 @@ use crate::object::Object;
 use crate::sock::socket_class;
 use crate::trampoline::{self, none};
 
-/// `asyncio.trsock.TransportSocket`.
+/// `ferrio._transport.TransportSocket`.
 static SHOWN_SOCKET: PyOnceLock<Object> = PyOnceLock::new();
 
 fn shown_socket(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     let class = SHOWN_SOCKET
-        .get_or_try_init(py, || py.import("asyncio.trsock")?.getattr("TransportSocket").map(Object::new))?;
+        .get_or_try_init(py, || py.import("ferrio._transport")?.getattr("TransportSocket").map(Object::new))?;
     Ok(class.bind(py))
 }
 
@@ -116,7 +116,9 @@ fn dictionary(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
             Some(socket) => socket,
             None => closed_socket(py, state)?,
         };
-        let wrapped = shown_socket(py)?.call1((socket.bind(py),))?;
+        // SAFETY: an instance of the type, alive during the call.
+        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+        let wrapped = shown_socket(py)?.call1((socket.bind(py), transport))?;
         details.set_item("socket", wrapped)?;
         let (local, peer) = state.with(py, |inner| (inner.local.clone(), inner.peer.clone()));
         details.set_item("sockname", socket_name::address(py, &local)?.bind(py))?;

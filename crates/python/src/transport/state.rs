@@ -28,6 +28,18 @@ pub(super) enum Delivery {
     Buffer,
 }
 
+/// Whether what is written waits for the end of the callback.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Corking {
+    /// It does, and the transport is to be put into the loop's list for that.
+    #[default]
+    Possible,
+    /// It does, and the transport is in the loop's list.
+    Listed,
+    /// It does not: the connection is shared.
+    Never,
+}
+
 /// What the state guards.
 #[derive(Default)]
 pub(super) struct Inner {
@@ -53,8 +65,7 @@ pub(super) struct Inner {
     pub(super) life: Lifecycle,
     /// `write_eof()` was called.
     pub(super) is_eof_written: bool,
-    /// In the loop's list of transports to flush.
-    pub(super) is_corked: bool,
+    pub(super) corking: Corking,
     /// The future of a `sendfile` that waits for the queue to drain; while it is set nothing may be written.
     pub(super) empty_waiter: Option<Object>,
     /// The last receive was a large one: the next goes straight into the final object.
@@ -68,6 +79,13 @@ impl Inner {
             .into_iter()
             .flatten()
             .chain(self.descriptor.socket())
+    }
+
+    /// The loop's list has the transport no longer.
+    pub(super) fn uncork(&mut self) {
+        if self.corking == Corking::Listed {
+            self.corking = Corking::Possible;
+        }
     }
 
     /// What the kernel is to be watched for.

@@ -4,6 +4,9 @@
 //! ("corking"). They leave earlier when there are many, when somebody asks how many are waiting, and when the transport
 //! closes; outside a callback of the loop they leave at once. What a callback can tell: bytes it has written reach a peer, and
 //! a failing connection shows, only after it has returned.
+//!
+//! Somebody else may use the socket: whoever gave it to the transport, or was given its number or a duplicate by it. What is
+//! written to such a *shared* connection leaves at once, so that it is before whatever they do next, as in asyncio.
 
 use core::ptr::NonNull;
 
@@ -18,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
 use super::read::fatal;
-use super::state::{Inner, State};
+use super::state::{Corking, Inner, State};
 use crate::convert::errors::os_error;
 use crate::event_loop::LoopCore;
 use crate::object::Object;
@@ -167,9 +170,11 @@ fn refusal(inner: &Inner, eof: &'static str, sendfile: &'static str) -> Option<&
 fn after_queueing(inner: &Inner) -> Verdict {
     // Whether the protocol must pause is decided by what the kernel leaves, so it is asked first.
     let (_, high) = inner.stream.gate.limits();
-    let may_wait = inner.stream.queued_bytes() < CORK_BYTES && inner.stream.pending_bytes() <= high;
+    let may_wait = inner.corking != Corking::Never
+        && inner.stream.queued_bytes() < CORK_BYTES
+        && inner.stream.pending_bytes() <= high;
     match &inner.event_loop {
-        _ if may_wait && inner.is_corked => Verdict::Corked,
+        _ if may_wait && inner.corking == Corking::Listed => Verdict::Corked,
         Some(event_loop) => Verdict::Queued { event_loop: event_loop.as_ptr(), may_wait },
         None => Verdict::Corked,
     }
@@ -333,7 +338,7 @@ fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, verdict: &V
             // SAFETY: the state holds the loop, whose type was checked when it was stored.
             let core = unsafe { LoopCore::of(py, event_loop) };
             if may_wait && core.is_in_entry() {
-                state.with(py, |inner| inner.is_corked = true);
+                state.with(py, |inner| inner.corking = Corking::Listed);
                 // SAFETY: the object of the method call.
                 core.cork(py, unsafe { Object::from_borrowed(object) });
                 return Ok(());
@@ -397,7 +402,7 @@ fn hold(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject, state: &Sta
 pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) -> PyResult<()> {
     // SAFETY: the corked list holds transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
-    state.with(py, |inner| inner.is_corked = false);
+    state.with(py, Inner::uncork);
     flush(py, core, transport.as_ptr(), state)
 }
 
@@ -407,7 +412,7 @@ pub(crate) fn forget_queued(py: Python<'_>, transport: &Object) {
     // SAFETY: the corked list holds transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| {
-        inner.is_corked = false;
+        inner.uncork();
         inner.stream.discard();
     });
 }
