@@ -8,6 +8,7 @@ eyeballs, ``create_server``, executors, exception handlers, asynchronous generat
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import asyncio.base_events
 import asyncio.constants
@@ -70,7 +71,6 @@ _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(asyncio.format_helpers._forma
 # Sockets of these families have names that the native half can show.
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 # A program that replaces one of these on its loop, or the class of sockets, gets asyncio's own steps.
-_SOCKET = socket.socket
 _WATCHING = frozenset({"_add_reader", "_add_writer"})
 _OVERRIDABLE = _WATCHING | {
     "sock_connect",
@@ -134,6 +134,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         self._outer_wakeup_fd = -1
         self._outer_wakeup_file: tuple[int, int] | None = None
         self._children = Children(self)
+        # Sockets that were given to the loop and have no transport yet.
+        self._given_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
         if type(self)._run_once in (_RUN_ONCE, vars(Loop).get("_run_once")):
             # Found before what somebody puts into the class: nest_asyncio has asyncio's turn there, in Python.
@@ -364,15 +366,36 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         server: asyncio.AbstractServer | None = None,
         context: contextvars.Context | None = None,
     ) -> asyncio.Transport:
-        if not _WATCHING.isdisjoint(self.__dict__):
-            # A program that watches descriptors itself has asyncio's transport, which asks it to.
+        if not self._moves_bytes_of(sock):
             given = {"extra": extra, "server": server} | ({"context": context} if _CONNECTIONS_HAVE_CONTEXTS else {})
-            watched: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
+            theirs: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
                 sock, protocol, waiter, **given
             )
-            return watched
+            return theirs
+        return self._make_native_transport(sock, protocol, waiter, extra, server, context)
+
+    def _make_native_transport(
+        self, sock: socket.socket, protocol: asyncio.BaseProtocol, *rest: Any
+    ) -> SocketTransport:
         self._ensure_fd_no_transport(sock)
-        return SocketTransport(self, sock, protocol, waiter, extra, server, context)
+        transport = SocketTransport(self, sock, protocol, *rest)
+        if sock in self._given_sockets:
+            self._given_sockets.discard(sock)
+            # Who has given it may still use it.
+            transport._share()
+        return transport
+
+    def _moves_bytes_of(self, sock: socket.socket) -> bool:
+        """Whether a socket's transport can be native.
+
+        A socket with methods of its own has asyncio's transport, which calls them; so has a program that watches
+        descriptors itself, which is asked to.
+        """
+        return _ferrio.is_plain_socket(sock) and _WATCHING.isdisjoint(self.__dict__)
+
+    def _note_given(self, sock: socket.socket | None) -> None:
+        if type(sock) is _ferrio.SOCKET:
+            self._given_sockets.add(sock)
 
     def _make_ssl_transport(
         self,
@@ -386,6 +409,12 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> asyncio.Transport:
+        if not self._moves_bytes_of(rawsock):
+            given = {"extra": extra, "server": server} | ({"context": context} if _CONNECTIONS_HAVE_CONTEXTS else {})
+            theirs: asyncio.Transport = super()._make_ssl_transport(  # type: ignore[misc]
+                rawsock, protocol, sslcontext, waiter, **given, **options
+            )
+            return theirs
         self._ensure_fd_no_transport(rawsock)
         server_side = options.pop("server_side", False)
         server_hostname = options.pop("server_hostname", None)
@@ -398,7 +427,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             server_hostname,
             **options,
         )
-        SocketTransport(self, rawsock, ssl_protocol, None, extra, server, context)
+        self._make_native_transport(rawsock, ssl_protocol, None, extra, server, context)
         transport: asyncio.Transport = ssl_protocol._app_transport
         return transport
 
@@ -428,7 +457,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> asyncio.DatagramTransport:
-        if sock.family not in NATIVE_FAMILIES:
+        if sock.family not in NATIVE_FAMILIES or not self._moves_bytes_of(sock):
             transport: asyncio.DatagramTransport = super()._make_datagram_transport(  # type: ignore[misc]
                 sock, protocol, address, waiter, extra
             )
@@ -525,7 +554,8 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         """Whether nobody has put anything of their own between the loop and the socket."""
         return (
             type(self) is Loop
-            and type(sock) is socket.socket is _SOCKET
+            and socket.socket is _ferrio.SOCKET
+            and _ferrio.is_plain_socket(sock)
             and sock.family in _FAMILIES
             and _OVERRIDABLE.isdisjoint(self.__dict__)
         )
@@ -542,6 +572,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         if type(host) is str and type(port) is int and 0 <= port < 65536 and self._connects_plainly(options):
             connection = self._connect(host, port)
         if connection is None:
+            self._note_given(options.get("sock"))
             made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(
                 protocol_factory,
                 host,  # type: ignore[arg-type]
@@ -586,14 +617,34 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             del waiter
         return transport, protocol
 
+    @functools.wraps(asyncio.base_events.BaseEventLoop.connect_accepted_socket)
+    async def connect_accepted_socket(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, **options: Any
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        self._note_given(sock)
+        made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().connect_accepted_socket(
+            protocol_factory, sock, **options
+        )
+        return made
+
+    @functools.wraps(asyncio.unix_events._UnixSelectorEventLoop.create_unix_connection)
+    async def create_unix_connection(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: Any = None, **options: Any
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        self._note_given(options.get("sock"))
+        made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_unix_connection(
+            protocol_factory, path, **options
+        )
+        return made
+
     def _connects_plainly(self, options: dict[str, Any]) -> bool:
         """Whether a connection is asked for that needs nothing but an address, and everything is what it was."""
         return (
             type(self) is Loop
             and not self._debug
-            and socket.socket is _SOCKET
+            and socket.socket is _ferrio.SOCKET
             and asyncio.base_events.socket is socket  # type: ignore[attr-defined, comparison-overlap]
-            and "connect" not in _SOCKET.__dict__
+            and _ferrio.SOCKET.connect is _socket.socket.connect
             and _OVERRIDABLE.isdisjoint(self.__dict__)
             and (not options or (not any(options.values()) and options.keys() <= _NAMED_OPTIONS))
         )

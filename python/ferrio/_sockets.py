@@ -8,6 +8,8 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
+from ._ferrio import is_plain_socket
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -31,7 +33,7 @@ _RESOLVED_FAMILIES = frozenset(
 class ConnectionMethods(_Base):
     """``sock_accept`` and ``sock_connect`` of a loop whose core is native.
 
-    For exact ``socket.socket``s, as the native methods; anything else is left to asyncio's own.
+    For sockets that ``is_plain_socket`` knows, as the native methods; anything else is left to asyncio's own.
     """
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
@@ -43,7 +45,7 @@ class ConnectionMethods(_Base):
             OSError: What the listener reports.
             ValueError: The socket blocks (debug mode).
         """
-        if type(sock) is not socket.socket:
+        if not is_plain_socket(sock):
             return await super().sock_accept(sock)
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
@@ -65,7 +67,7 @@ class ConnectionMethods(_Base):
             socket.gaierror: The name does not resolve.
             ValueError: The socket blocks (debug mode).
         """
-        if type(sock) is not socket.socket:
+        if not is_plain_socket(sock):
             return await super().sock_connect(sock, address)
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")

@@ -12,6 +12,7 @@ import contextvars
 import socket
 import sys
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
@@ -23,8 +24,76 @@ if TYPE_CHECKING:
 _SERVER_KNOWS_CLIENTS = sys.version_info >= (3, 13)
 
 
+_SOCK: Any = asyncio.trsock.TransportSocket._sock  # type: ignore[attr-defined]
+
+
+class TransportSocket(asyncio.trsock.TransportSocket):
+    """What ``get_extra_info("socket")`` shows: asyncio's wrapper, whose users find sent what was written before.
+
+    What the callback under way has written is sent before the socket is used. Who asks for its number, a duplicate or
+    the socket itself can use that at any time: from then on each write is sent at once.
+    """
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
+        _SOCK.__set__(self, sock)
+        # Without a transport there is nothing to be sent: the loop holds one that has something.
+        self._transport = weakref.ref(transport)
+
+    def _flushed(self) -> socket.socket:
+        transport = self._transport()
+        if transport is not None:
+            transport._flush()
+        sock: socket.socket = _SOCK.__get__(self)
+        return sock
+
+    @property
+    def _sock(self) -> socket.socket:
+        transport = self._transport()
+        if transport is not None:
+            transport._share()
+        sock: socket.socket = _SOCK.__get__(self)
+        return sock
+
+    def __repr__(self) -> str:
+        return repr(asyncio.trsock.TransportSocket(_SOCK.__get__(self)))
+
+    @property
+    def family(self) -> int:
+        return self._flushed().family
+
+    @property
+    def type(self) -> int:
+        return self._flushed().type
+
+    @property
+    def proto(self) -> int:
+        return self._flushed().proto
+
+    def get_inheritable(self) -> bool:
+        return self._flushed().get_inheritable()
+
+    def shutdown(self, how: int) -> None:
+        self._flushed().shutdown(how)
+
+    def getsockopt(self, *args: Any, **kwargs: Any) -> Any:
+        return self._flushed().getsockopt(*args, **kwargs)
+
+    def setsockopt(self, *args: Any, **kwargs: Any) -> None:
+        self._flushed().setsockopt(*args, **kwargs)
+
+    def getpeername(self) -> Any:
+        return self._flushed().getpeername()
+
+    def getsockname(self) -> Any:
+        return self._flushed().getsockname()
+
+
 class SocketTransport(_ferrio.StreamTransport):
     """A connected TCP or Unix socket. Follows asyncio's ``_SelectorSocketTransport``.
+
+    Of sockets that ``is_plain_socket`` knows: it does not call their methods, but for what happens once.
 
     Owns *sock* from here on: it is closed after ``connection_lost``.
     """
@@ -44,7 +113,7 @@ class SocketTransport(_ferrio.StreamTransport):
     ) -> None:
         self._open(loop, sock, protocol, server, context)
         # The names are read now, and shown when somebody asks; other sockets and families show them by themselves.
-        if extra is not None or type(sock) is not socket.socket or not self._read_names(sock.proto):
+        if extra is not None or type(sock) is not _ferrio.SOCKET or not self._read_names(sock.proto):
             self._extra = self._details(sock, extra)
         if server is not None:
             if _SERVER_KNOWS_CLIENTS:
@@ -56,7 +125,7 @@ class SocketTransport(_ferrio.StreamTransport):
 
     def _details(self, sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
         details: dict[str, Any] = {} if extra is None else extra
-        details["socket"] = asyncio.trsock.TransportSocket(sock)
+        details["socket"] = TransportSocket(sock, self)
         try:
             details["sockname"] = sock.getsockname()
         except OSError:

@@ -76,10 +76,22 @@ def connect(
     factory: Callable[[], P] = Recorder,  # type: ignore[assignment]
     pair: Callable[[], Pair] = socket.socketpair,
 ) -> Connection[P]:
-    """Connect a transport to a plain socket, at once."""
+    """Connect a transport to a plain socket, at once.
+
+    The transport's own is as one that the loop has opened: nobody else uses it.
+    """
     ours, peer = pair()
+    ours.setblocking(False)
     peer.settimeout(LIMIT_S)
-    transport, protocol = run(loop, loop.create_connection(factory, sock=ours))  # type: ignore[arg-type]
+
+    async def make() -> tuple[asyncio.Transport, P]:
+        protocol = factory()
+        waiter = loop.create_future()
+        transport = loop._make_socket_transport(ours, protocol, waiter)  # type: ignore[attr-defined]
+        await waiter
+        return transport, protocol
+
+    transport, protocol = run(loop, make())
     return Connection(loop, transport, protocol, peer)
 
 

@@ -25,7 +25,9 @@
 //! 6. *Sending* ([`Backend::send`]) hands a whole chain over: the backend owns its chunks until the operation ends, and it
 //!    ends exactly once: all bytes taken by the kernel, or an error, or the key detached. At most one send is under way for
 //!    a key; the announcement of [`Interest::WRITE`] says that [`Backend::sent`] has news of it. Chunks that the kernel
-//!    has taken, and those of a send that failed, are dropped within the call that reports it.
+//!    has taken, and those of a send that failed, are dropped within the call that reports it. Bytes that are to stay the
+//!    caller's are offered with [`Backend::send_now`]: the kernel takes what it has room for, and nothing goes on.
+//!    Neither receiving nor sending ever waits, whatever mode others have given the open file.
 //!
 //! # Waiting
 //! 7. [`Backend::start_wait`] moves the blocking half out, so that the wait needs no access to the loop's state and other
@@ -35,6 +37,7 @@
 //!
 //! `tests/backend_contract` holds every backend to these rules.
 
+mod by_number;
 pub mod epoll;
 mod interest;
 mod key;
@@ -45,6 +48,7 @@ pub mod sim;
 mod slots;
 mod usage;
 
+pub use by_number::ByNumber;
 pub use interest::Interest;
 pub use key::Key;
 pub use slots::Slots;
@@ -110,7 +114,9 @@ pub trait Backend: Sized {
     /// of it (rule 2).
     ///
     /// # Errors
-    /// `EBADF`, where the backend can tell.
+    /// `EBADF`, where the backend can tell, and always for a number higher than any that has been open: no memory is asked
+    /// for on behalf of a number that the kernel has not given out. `ENOMEM`. The key is not attached then, and nothing
+    /// has changed.
     fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Result<()>;
 
     /// Ends everything under `key`: the watch, the send under way, all announcements. Does nothing for a key that is not
@@ -158,6 +164,13 @@ pub trait Backend: Sized {
     /// # Errors
     /// The connection's error, or `EBADF` (rules 2 and 3); the send has ended and its chunks have been released.
     fn send(&mut self, key: Key, chain: Chain) -> Result<Sent>;
+
+    /// Offers bytes that stay the caller's, while no send is under way for `key`: how many of them the kernel has taken;
+    /// `None` for no room.
+    ///
+    /// # Errors
+    /// As for [`Backend::send`].
+    fn send_now(&mut self, key: Key, bytes: &[u8]) -> Result<Option<usize>>;
 
     /// News of the send under way. `Sent::All { bytes: 0 }` when there is none.
     ///

@@ -5,38 +5,40 @@
 //! system calls would act on something that is not its own (rule 2 of the contract).
 //!
 //! # Units and cost
-//! 12 bytes for each number up to the highest attached; the kernel gives out the lowest that is free. All O(1).
+//! 12 bytes for each place of the table ([`ByNumber`]). All O(1).
 
 use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
-use super::Key;
+use super::{ByNumber, Key};
 use crate::sys::error::{Error, Result};
 
 /// The holder of each number.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    holders: Vec<Option<Key>>,
+    holders: ByNumber<Key>,
 }
 
 impl Numbers {
-    /// Gives `number` to `key`; the other key that held it until now comes back.
-    pub(super) fn give(&mut self, number: RawFd, key: Key) -> Option<Key> {
-        let index = index(number);
-        if self.holders.len() <= index {
-            self.holders.resize(index + 1, None);
-        }
-        self.holders[index].replace(key).filter(|&holder| holder != key)
+    /// Gives `number` to `key`; the other key that held it until now comes back. Whether the number is open `ask` says, if
+    /// it is higher than any before.
+    ///
+    /// # Errors
+    /// That of `ask`, or `ENOMEM`: nothing has changed.
+    pub(super) fn give(&mut self, number: RawFd, key: Key, ask: impl FnOnce() -> Result<()>) -> Result<Option<Key>> {
+        Ok(self.holders.put_checked(number, key, ask)?.filter(|&holder| holder != key))
+    }
+
+    /// As [`Self::give`], of a number that has been given before.
+    pub(super) fn give_again(&mut self, number: RawFd, key: Key) {
+        let displaced = self.give(number, key, || Ok(()));
+        debug_assert_eq!(displaced, Ok(None), "`check` has found no other holder");
     }
 
     /// `key` has been detached: the number is free unless another key holds it.
     pub(super) fn release(&mut self, number: RawFd, key: Key) {
-        if let Some(holder) = self.holders.get_mut(index(number)) {
-            if *holder == Some(key) {
-                *holder = None;
-            }
-        }
+        self.holders.take_if(number, |&holder| holder == key);
     }
 
     /// Whether `key` may use `number` for `call`.
@@ -44,16 +46,11 @@ impl Numbers {
     /// # Errors
     /// `EBADF` while another key holds the number.
     pub(super) fn check(&self, number: RawFd, key: Key, call: &'static str) -> Result<()> {
-        match self.holders.get(index(number)) {
-            Some(&Some(holder)) if holder != key => Err(Error::new(call, Errno::BADF)),
+        match self.holders.get(number) {
+            Some(&holder) if holder != key => Err(Error::new(call, Errno::BADF)),
             _ => Ok(()),
         }
     }
-}
-
-/// An open descriptor's number is never negative.
-fn index(number: RawFd) -> usize {
-    usize::try_from(number).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -66,9 +63,9 @@ mod tests {
     #[test]
     fn a_number_belongs_to_the_key_that_attached_it_last() {
         let mut numbers = Numbers::default();
-        assert_eq!(numbers.give(7, OLD), None);
-        assert_eq!(numbers.give(7, OLD), None);
-        assert_eq!(numbers.give(7, NEW), Some(OLD));
+        assert_eq!(numbers.give(7, OLD, || Ok(())), Ok(None));
+        assert_eq!(numbers.give(7, OLD, || Ok(())), Ok(None));
+        assert_eq!(numbers.give(7, NEW, || Ok(())), Ok(Some(OLD)));
         assert_eq!(numbers.check(7, OLD, "recv"), Err(Error::new("recv", Errno::BADF)));
         assert_eq!(numbers.check(7, NEW, "recv"), Ok(()));
     }
@@ -76,8 +73,8 @@ mod tests {
     #[test]
     fn only_the_holder_frees_its_number() {
         let mut numbers = Numbers::default();
-        assert_eq!(numbers.give(7, OLD), None);
-        assert_eq!(numbers.give(7, NEW), Some(OLD));
+        assert_eq!(numbers.give(7, OLD, || Ok(())), Ok(None));
+        assert_eq!(numbers.give(7, NEW, || Ok(())), Ok(Some(OLD)));
         numbers.release(7, OLD);
         assert!(numbers.check(7, OLD, "recv").is_err());
         numbers.release(7, NEW);

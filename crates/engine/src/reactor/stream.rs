@@ -79,6 +79,18 @@ impl Stream {
         Ok(Flushed { is_empty: self.in_flight == 0, bytes: taken })
     }
 
+    /// Offers bytes that stay the caller's, if nothing is before them: how many of them the kernel has taken, 0 otherwise.
+    /// The rest is to be queued.
+    ///
+    /// # Errors
+    /// The connection's error.
+    pub fn send_now<B: Backend>(&mut self, backend: &mut B, key: Key, bytes: &[u8]) -> Result<usize> {
+        if self.pending_bytes() != 0 {
+            return Ok(0);
+        }
+        Ok(backend.send_now(key, bytes)?.unwrap_or(0))
+    }
+
     /// Takes news of the send under way and goes on with what was queued meanwhile.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ pub mod clock;
 pub mod epoll;
 pub mod error;
 pub mod message;
-mod number;
+pub(crate) mod number;
 pub mod pipe;
 pub mod socket;
 pub mod socket_name;

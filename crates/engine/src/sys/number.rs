@@ -1,4 +1,4 @@
-//! A descriptor's number, kept while the file behind it changes.
+//! A descriptor's number: whether it is open, and kept while the file behind it changes.
 //!
 //! `dup3` closes what the number stood for and opens the new file under it in one step, so whoever holds the number goes on
 //! with the new file, and no other thread can get the number in between.
@@ -7,7 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::error::{Error, Result};
+use super::error::{Error, Result, retry};
+
+/// Whether `fd` is open.
+///
+/// # Errors
+/// `EBADF`.
+pub(crate) fn check_open(fd: BorrowedFd<'_>) -> Result<()> {
+    retry("fcntl", || rustix::io::fcntl_getfd(fd)).map(drop)
+}
 
 /// Opens `file` under the number of `place` as well, closed on `exec`.
 pub(super) fn put(file: &impl AsFd, place: BorrowedFd<'_>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Moving bytes over a connected socket.
 //!
-//! "Would block" is a value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that has gone is an `EPIPE`, never
-//! a signal. A transport's sockets are non-blocking; the calls named `_nowait` do not block on any socket.
+//! Nothing here blocks, whatever the descriptor's mode, which whoever shares the open file can change: "would block" is a
+//! value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that has gone is an `EPIPE`, never a signal.
 
 use core::mem::MaybeUninit;
 use std::io::IoSlice;
@@ -21,44 +21,36 @@ fn non_blocking<T>(outcome: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Receives into `buffer`; `Some(0)` is the end of the stream, `None` means nothing has come yet.
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+/// Receives into `buffer`; `Some(0)` is the end of the stream, `None` means nothing has come yet. With an empty `buffer`
+/// the kernel is asked all the same.
 ///
 /// The first `n` bytes of `buffer` are initialised when `Some(n)` comes back.
 ///
 /// # Errors
 /// What `recv(2)` reports: `ECONNRESET`, `ETIMEDOUT`, ...
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
-    non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(_, length)| length)))
-}
-
-/// Sends `slices` with one system call; the count of bytes taken, `None` when the socket is full.
-///
-/// # Errors
-/// What `send(2)` reports: `EPIPE`, `ECONNRESET`, ...
-pub fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
-    non_blocking(match slices {
-        [only] => retry("send", || rustix::net::send(fd, only, SendFlags::NOSIGNAL)),
-        _ => retry("sendmsg", || {
-            rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
-        }),
-    })
-}
-
-/// As [`receive`], without blocking, whatever the mode of the socket. With an empty `buffer` the kernel is asked all the same.
-///
-/// # Errors
-/// As for [`receive`].
-pub fn receive_nowait(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
     non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, length)| length)))
 }
 
-/// Sends `bytes` with one system call and without blocking, whatever the mode of the socket; the count of bytes taken,
-/// `None` when the socket is full.
+/// Sends `bytes` with one system call; the count of bytes taken, `None` when the socket is full.
+///
+/// # Errors
+/// What `send(2)` reports: `EPIPE`, `ECONNRESET`, ...
+pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>> {
+    non_blocking(retry("send", || rustix::net::send(fd, bytes, SEND)))
+}
+
+/// As [`send`], of several slices with one system call.
 ///
 /// # Errors
 /// As for [`send`].
-pub fn send_nowait(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>> {
-    non_blocking(retry("send", || rustix::net::send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)))
+pub fn send_slices(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    non_blocking(match slices {
+        [only] => retry("send", || rustix::net::send(fd, only, SEND)),
+        _ => retry("sendmsg", || rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SEND)),
+    })
 }
 
 /// What tells an open socket from every other that its descriptor's number ever names: the kernel's cookie of the socket,
@@ -97,15 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nowait_does_not_wait_on_a_blocking_socket() {
+    fn a_blocking_socket_is_not_waited_for() {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let mut buffer = [MaybeUninit::uninit(); 8];
-        assert_eq!(receive_nowait(ours.as_fd(), &mut buffer), Ok(None));
-        assert_eq!(send_nowait(theirs.as_fd(), b"abc"), Ok(Some(3)));
-        assert_eq!(receive_nowait(ours.as_fd(), &mut buffer), Ok(Some(3)));
-        while send_nowait(ours.as_fd(), &[0; 4096]).expect("the peer lives").is_some() {}
+        assert_eq!(receive(ours.as_fd(), &mut buffer), Ok(None));
+        assert_eq!(send(theirs.as_fd(), b"abc"), Ok(Some(3)));
+        assert_eq!(receive(ours.as_fd(), &mut buffer), Ok(Some(3)));
+        while send(ours.as_fd(), &[0; 4096]).expect("the peer lives").is_some() {}
+        let slices = [IoSlice::new(&[0; 4096]), IoSlice::new(&[0; 4096])];
+        assert_eq!(send_slices(ours.as_fd(), &slices), Ok(None));
+        assert_eq!(send_slices(ours.as_fd(), &slices[..1]), Ok(None));
         drop(theirs);
-        assert_eq!(send_nowait(ours.as_fd(), b"abc").map_err(|error| error.errno), Err(Errno::PIPE));
+        assert_eq!(send(ours.as_fd(), b"abc").map_err(|error| error.errno), Err(Errno::PIPE));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Opening connected stream sockets: accepting and connecting.
 //!
-//! Sockets come non-blocking and closed in programs that the process starts.
+//! Sockets come non-blocking and closed in programs that the process starts. Nothing here waits, but for [`accept`] on a
+//! listener that is a blocking one.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
@@ -17,7 +19,8 @@ const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 /// No time to wait.
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// A connection that was waiting at a listening socket, and its other end's name; `None` when none is waiting.
+/// A connection that was waiting at a listening socket, and its other end's name; `None` when none is waiting. Waits for one
+/// if the listener is a blocking socket ([`is_blocking`]): no flag of the call prevents it.
 ///
 /// # Errors
 /// `ECONNABORTED` (the peer has given up; others may be waiting), `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` (the connection
@@ -31,6 +34,20 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<(OwnedFd, SocketName)>>
         Err(Error { errno: Errno::AGAIN, .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether calls on this descriptor wait: somebody who shares the open file may have made it so. A descriptor that is not
+/// open does not.
+#[must_use]
+pub fn is_blocking(socket: BorrowedFd<'_>) -> bool {
+    retry("fcntl", || rustix::fs::fcntl_getfl(socket)).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK))
+}
+
+/// Whether closing this socket waits until what was sent has arrived (`SO_LINGER`, which an accepted connection has from its
+/// listener).
+#[must_use]
+pub fn lingers(socket: BorrowedFd<'_>) -> bool {
+    sockopt::socket_linger(socket).is_ok_and(|limit| limit.is_some_and(|limit| !limit.is_zero()))
 }
 
 /// How far a connection has come.
@@ -112,6 +129,7 @@ pub fn send_at_once(socket: BorrowedFd<'_>) -> Result<()> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use core::time::Duration;
     use std::net::TcpListener;
 
     use super::*;
@@ -133,6 +151,19 @@ mod tests {
         assert_eq!(super::super::socket_name::local(client.as_fd()), Ok(Some(peer)));
         assert_eq!(send_at_once(server.as_fd()), Ok(()));
         assert_eq!(connect_outcome(client.as_fd()), Ok(Outcome::Made));
+    }
+
+    #[test]
+    fn a_blocking_and_a_lingering_socket_are_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        assert!(is_blocking(listener.as_fd()));
+        listener.set_nonblocking(true).expect("an open socket");
+        assert!(!is_blocking(listener.as_fd()));
+        assert!(!lingers(listener.as_fd()));
+        for (limit, waits) in [(0, false), (1, true)] {
+            sockopt::set_socket_linger(listener.as_fd(), Some(Duration::from_secs(limit))).expect("an open socket");
+            assert_eq!(lingers(listener.as_fd()), waits);
+        }
     }
 
     #[test]

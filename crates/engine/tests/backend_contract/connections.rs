@@ -92,6 +92,42 @@ macro_rules! rules {
             }
 
             #[test]
+            fn rule_6_neither_receiving_nor_sending_waits_on_a_blocking_socket() {
+                let mut event_loop = new_loop();
+                let (near, far) = event_loop.rig.open();
+                let key = event_loop.attach(&near);
+                event_loop.rig.let_block(&near);
+                assert_eq!(event_loop.receive(key), Ok(None));
+                event_loop.rig.narrow(&near, &far);
+                let released = Rc::new(Cell::new(0));
+                let (_, taken) = start_sending(&mut event_loop, key, &released);
+                assert!(taken < MANY_BYTES);
+                assert!(matches!(event_loop.rig.backend().sent(key), Ok(Sent::Some { .. })));
+                let _ = event_loop.detach(key);
+            }
+
+            #[test]
+            fn rule_6_bytes_that_stay_the_callers_are_taken_as_far_as_there_is_room() {
+                let mut event_loop = new_loop();
+                let (near, far) = event_loop.rig.open();
+                let key = event_loop.attach(&near);
+                let bytes = many_bytes();
+                assert_eq!(event_loop.rig.backend().send_now(key, &bytes[..3]), Ok(Some(3)));
+                event_loop.rig.narrow(&near, &far);
+                let mut taken = 3;
+                while let Some(count) = event_loop.rig.backend().send_now(key, &bytes[taken..]).expect("it lives") {
+                    taken += count;
+                }
+                assert!(taken < MANY_BYTES);
+                event_loop.assert_silent();
+                let arrived = event_loop.rig.far_takes(&far);
+                assert_eq!(arrived, &bytes[..arrived.len()]);
+                assert!(event_loop.detach(key).is_empty());
+                let late = event_loop.rig.backend().send_now(key, &bytes);
+                assert_eq!(late.expect_err("it has been detached").errno, Errno::BADF);
+            }
+
+            #[test]
             fn rule_3_a_key_that_is_not_attached_receives_nothing_and_cannot_send() {
                 let mut event_loop = new_loop();
                 let (near, far) = event_loop.rig.open();

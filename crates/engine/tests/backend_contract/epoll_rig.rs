@@ -13,7 +13,7 @@ use ferrio_engine::sys::clock;
 use ferrio_engine::sys::error::Result;
 use ferrio_engine::time::Nanos;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::{Errno, dup2, read, write};
+use rustix::io::{Errno, dup2, ioctl_fionbio, read, write};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -174,6 +174,10 @@ impl<K: Stream> Connected for EpollRig<K> {
     fn far_breaks(&mut self, far: OwnedFd) {
         // With unread bytes in it, a socket that is closed resets its peer.
         drop(far);
+    }
+
+    fn let_block(&mut self, near: &OwnedFd) {
+        ioctl_fionbio(near, false).expect("a socket");
     }
 
     fn narrow(&mut self, near: &OwnedFd, _far: &OwnedFd) {

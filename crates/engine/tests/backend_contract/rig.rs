@@ -45,6 +45,8 @@ pub(crate) trait Connected: Rig {
     fn far_ends(&mut self, far: &Self::Far);
     /// Breaks the connection, on which the near end has sent something that the far end has not taken.
     fn far_breaks(&mut self, far: Self::Far);
+    /// Makes the near end's open file a blocking one, as others who share it may.
+    fn let_block(&mut self, near: &Self::Near);
     /// From now on the kernel takes less at once than [`MANY_BYTES`].
     fn narrow(&mut self, near: &Self::Near, far: &Self::Far);
     /// All that has arrived and was not returned before; makes room.

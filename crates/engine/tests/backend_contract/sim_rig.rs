@@ -97,6 +97,10 @@ impl Connected for SimRig {
         far.peer.takes(Take::Error(Errno::PIPE));
     }
 
+    fn let_block(&mut self, _near: &Socket) {
+        // A scripted socket has no mode.
+    }
+
     fn narrow(&mut self, _near: &Socket, far: &Far) {
         for limit in [70_000, 0, 1, 99_999] {
             far.peer.takes(Take::AtMost(limit));

@@ -4,6 +4,7 @@
 macro_rules! rules {
     ($name:ident, $rig:ty) => {
         mod $name {
+            use std::os::fd::{AsFd, BorrowedFd};
             use std::thread;
 
             use ferrio_engine::backend::{Backend, Interest, Poller};
@@ -31,6 +32,20 @@ macro_rules! rules {
                 assert_ne!(key, former);
                 assert_eq!(event_loop.end_wait(poller), []);
                 event_loop.assert_sleeps();
+            }
+
+            #[test]
+            fn rule_2_a_number_that_nobody_has_opened_is_refused() {
+                let mut event_loop = new_loop();
+                let key = event_loop.keys.insert(());
+                // SAFETY: no process has so many descriptors open, and nothing is done with one but asking.
+                let nobodys = unsafe { BorrowedFd::borrow_raw(i32::MAX) };
+                let usage = <$rig as Rig>::USAGE;
+                let error = event_loop.rig.backend().attach(key, nobodys, usage).expect_err("it is not open");
+                assert_eq!(error.errno, Errno::BADF);
+                let (near, _far) = event_loop.rig.open();
+                event_loop.rig.backend().attach(key, near.as_fd(), usage).expect("the key is as it was");
+                assert!(event_loop.detach(key).is_empty());
             }
 
             #[test]

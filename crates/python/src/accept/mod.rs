@@ -88,15 +88,19 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
         return Err(os_error(py, Error::new("accept", Errno::BADF)));
     }
     let (server, context) = (given(&server), given(&context));
+    // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers with an error.
+    let listener = unsafe { BorrowedFd::borrow_raw(number) };
+    // Somebody who shares the listener may have made it so. What waits is then looked at before it is accepted, and the
+    // interpreter is detached all the same: another process may accept it in between.
+    let is_blocking = stream_socket::is_blocking(listener);
     for count in 0..limit {
-        // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers with
-        // an error.
-        let listener = unsafe { BorrowedFd::borrow_raw(number) };
         // Mostly one connection waits, and a look costs less than an accept that finds nothing.
-        if count == 1 && !stream_socket::is_readable(listener) {
+        if (count == 1 || is_blocking) && !stream_socket::is_readable(listener) {
             break;
         }
-        let (descriptor, peer) = match stream_socket::accept(listener) {
+        let accepted =
+            if is_blocking { py.detach(|| stream_socket::accept(listener)) } else { stream_socket::accept(listener) };
+        let (descriptor, peer) = match accepted {
             Ok(Some(accepted)) => accepted,
             Ok(None) => break,
             // The peer has given up; others may be waiting.

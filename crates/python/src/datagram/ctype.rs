@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Usage};
+use ferrio_engine::backend::Usage;
 use ferrio_engine::flow::{GateSignal, Interest as ReadChange};
 use ferrio_engine::reactor::Datagrams;
 use ferrio_engine::sys::address::Family;
@@ -149,13 +149,9 @@ fast!(open, |py, object, arguments| {
     let state = unsafe { State::of(object) };
     // From here to the end no Python runs, so nothing opens it in between.
     state.start_over(py)?;
-    let key = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Datagram(None));
-        // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        reactor.backend.attach(key, borrowed, Usage::Watched).map(|()| key)
-    });
-    let key = key.map_err(|error| os_error(py, error))?;
+    // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let key = core.attach(py, Source::Datagram(None), borrowed, Usage::Watched)?;
     let (event_loop, socket, protocol) =
         (Object::new(event_loop), Object::new(socket), Object::new(argument(protocol)));
     let before = state.with(py, |inner| {

@@ -235,8 +235,7 @@ impl State {
     /// Detaches the descriptor: nothing is watched or announced any more.
     pub(super) fn detach(&self, py: Python<'_>, core: &LoopCore) {
         let Some(key) = self.with(py, |inner| inner.key.take()) else { return };
-        let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
-        drop(released);
+        core.detach(py, key);
     }
 
     /// Takes everything out but the socket and the address of the endpoint, to be dropped by the caller.

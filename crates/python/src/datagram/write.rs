@@ -8,7 +8,6 @@
 
 use core::ffi::{CStr, c_char, c_int};
 
-use ferrio_engine::buf::Chunk;
 use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
 use ferrio_engine::reactor::{Datagram, Destination, Progress};
 use ferrio_engine::sys::Error;
@@ -25,7 +24,7 @@ use crate::convert::errors::{made, os_error};
 use crate::event_loop::LoopCore;
 use crate::handle::context;
 use crate::object::Object;
-use crate::transport::{is_exact_bytes, share_bytes};
+use crate::transport::{chunk_of, is_exact_bytes};
 
 const WRITE_FAILED: &str = "Fatal write error on datagram transport";
 
@@ -80,15 +79,6 @@ impl Data {
         }
         // SAFETY: so many bytes, which the `bytes` or the exported buffer keep in place.
         unsafe { core::slice::from_raw_parts(start, length.unsigned_abs()) }
-    }
-
-    /// What can be queued: exact `bytes` are shared, anything else is copied.
-    fn into_chunk(self) -> Chunk {
-        match self {
-            // SAFETY: exact `bytes`, alive during the call of `sendto`.
-            Self::Shared(bytes) => unsafe { share_bytes(bytes) },
-            Self::Buffer(_) => Chunk::from_vec(self.as_slice().to_vec()),
-        }
     }
 }
 
@@ -159,15 +149,13 @@ pub(super) fn sendto(
     } else {
         Data::of(py, data)
     };
-    // A view that is not contiguous can wait, as its copy, though it cannot be sent at once.
-    let data = match outcome {
-        Ok(data) => data.into_chunk(),
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyBufferError>(py) => {
-            let copy = py.get_type::<PyBytes>().call1((given,))?;
-            Chunk::from_vec(copy.extract::<Vec<u8>>()?)
-        }
+    match outcome {
+        Ok(data) => drop(data),
+        // A view that is not contiguous can wait, as its copy, though it cannot be sent at once.
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyBufferError>(py) => {}
         Err(error) => return Err(error),
-    };
+    }
+    let data = chunk_of(py, &given)?;
     let to = queued_destination(py, state, destination);
     match state.with(py, |inner| inner.outgoing.push(Datagram { data, to })) {
         GateSignal::Pause => transport.call_method0("_pause_writing").map(drop),

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -232,6 +232,28 @@ impl LoopCore {
     #[inline]
     pub(crate) fn with_reactor<R>(&self, py: Python<'_>, section: impl FnOnce(&mut PythonReactor) -> R) -> R {
         self.reactor.with(py, section)
+    }
+
+    /// Gives a descriptor a key, under which `source` hears of it.
+    ///
+    /// # Errors
+    /// The `OSError` of a number that is not open, or of memory that has run out.
+    pub(crate) fn attach(&self, py: Python<'_>, source: Source, fd: BorrowedFd<'_>, usage: Usage) -> PyResult<Key> {
+        let attached = self.with_reactor(py, |reactor| {
+            let key = reactor.sources.insert(source);
+            let outcome = reactor.backend.attach(key, fd, usage);
+            outcome.map(|()| key).map_err(|error| (error, reactor.sources.remove(key)))
+        });
+        attached.map_err(|(error, source)| {
+            drop(source);
+            os_error(py, error)
+        })
+    }
+
+    /// Ends a key, and lets go of what heard of it.
+    pub(crate) fn detach(&self, py: Python<'_>, key: Key) {
+        let released = self.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
+        drop(released);
     }
 
     /// Adds an entry behind all that are ready, those from other threads included.

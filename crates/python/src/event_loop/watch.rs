@@ -52,6 +52,9 @@ impl Direction {
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
 fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     let number = if file.is_instance_of::<PyInt>() {
+        if file.lt(0)? {
+            return Err(PyValueError::new_err(format!("Invalid file descriptor: {}", file.str()?)));
+        }
         file.extract::<i64>()
             .ok()
             .and_then(|number| RawFd::try_from(number).ok())
@@ -157,21 +160,16 @@ fn install(
 }
 
 fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<Key> {
-    let attached = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Watch { file, reader: None, writer: None });
-        // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        reactor.backend.attach(key, borrowed, Usage::Watched).map(|()| key)
-    });
-    let key = attached.map_err(|error| os_error(py, error))?;
+    // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let key = core.attach(py, Source::Watch { file, reader: None, writer: None }, borrowed, Usage::Watched)?;
     core.watches.with(py, |watches| watches.insert(fd, key));
     Ok(key)
 }
 
 fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
-    let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
     core.watches.with(py, |watches| watches.remove(&fd));
-    drop(released);
+    core.detach(py, key);
 }
 
 /// Ends one direction of a descriptor; whether there was a callback.

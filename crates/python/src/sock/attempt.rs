@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::Error;
-use ferrio_engine::sys::socket::{receive_nowait, send_nowait};
+use ferrio_engine::sys::socket;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -117,7 +117,7 @@ impl Call {
                 } else if is_emptied {
                     None
                 } else {
-                    receive_nowait(borrow(fd), view.uninit()).map_err(|error| os_error(py, error))?
+                    socket::receive(borrow(fd), view.uninit()).map_err(|error| os_error(py, error))?
                 };
                 let room = view.len();
                 drop(view);
@@ -222,7 +222,7 @@ type Bytes = Option<(Object, usize)>;
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
 fn receive_small(py: Python<'_>, core: &LoopCore, fd: RawFd, size: usize) -> Result<Bytes, Error> {
     let mut scratch = core.take_scratch(py);
-    let received = receive_nowait(borrow(fd), &mut scratch[..size]).map(|count| {
+    let received = socket::receive(borrow(fd), &mut scratch[..size]).map(|count| {
         count.map(|count| {
             let filled = &scratch[..count];
             // SAFETY: the kernel has filled the first `count` bytes.
@@ -244,7 +244,7 @@ fn receive_large(py: Python<'_>, fd: RawFd, size: usize) -> PyResult<Result<Byte
     let data: *mut MaybeUninit<u8> = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast();
     // SAFETY: `size` bytes that nobody else has seen.
     let buffer = unsafe { core::slice::from_raw_parts_mut(data, size) };
-    Ok(match receive_nowait(borrow(fd), buffer) {
+    Ok(match socket::receive(borrow(fd), buffer) {
         Ok(Some(count)) => {
             let mut object = object.into_ptr();
             // SAFETY: the only reference to a `bytes` that nobody has hashed; on failure it is gone and null is left.
@@ -288,7 +288,7 @@ fn send(
         None => view.insert(Buffer::readable(data.bind(py))?),
     };
     // An empty message is sent too; over a stream that asks whether the connection lives.
-    let taken = send_nowait(borrow(fd), &view.bytes()[*sent..]).map_err(|error| os_error(py, error))?;
+    let taken = socket::send(borrow(fd), &view.bytes()[*sent..]).map_err(|error| os_error(py, error))?;
     *sent += taken.unwrap_or(0);
     let mut is_taken = taken.is_some();
     if (!is_taken || *sent < view.len()) && is_blocking(socket)? {

@@ -68,7 +68,7 @@ pub(super) fn is_blocking(socket: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Finds out whether the interpreter's sockets have this layout.
 pub(super) fn check(py: Python<'_>) -> PyResult<()> {
     let module = py.import("socket")?;
-    let socket = module.getattr("socket")?;
+    let socket = super::class::socket_class(py)?;
     let (family, kind) = (module.getattr("AF_UNIX")?, module.getattr("SOCK_DGRAM")?);
     let class = socket.clone().cast_into::<PyType>()?;
     // SAFETY: a live type.

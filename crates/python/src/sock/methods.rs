@@ -1,6 +1,6 @@
 //! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`, `sock_sendto`.
 //!
-//! Native for an exact `socket.socket` and positional arguments. Everything else is asyncio's own coroutine, over
+//! Native for an exact `socket.socket` (see `class.rs`) and positional arguments. Everything else is asyncio's own coroutine, over
 //! `_add_reader` and `_add_writer`: it has the right words for a wrong argument and an `SSLSocket`, and calls the methods that
 //! a subclass overrides.
 
@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::attempt::{Call, Method};
+use super::class::is_plain_socket;
 use super::{operation, registration, waiter};
 use crate::convert::arguments::Arguments;
 use crate::event_loop::{Direction, LoopCore};
@@ -18,20 +19,14 @@ use crate::nesting::Held;
 use crate::object::Object;
 use crate::trampoline::none;
 
-/// `socket.socket`, and the class whose methods serve everything unusual.
-struct Classes {
-    socket: Py<PyAny>,
-    base: Py<PyAny>,
-}
+/// The class whose methods serve everything unusual.
+static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
-
-fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    CLASSES.get_or_try_init(py, || {
-        let socket = py.import("socket")?.getattr("socket")?.unbind();
-        let base = py.import("asyncio.selector_events")?.getattr("BaseSelectorEventLoop")?.unbind();
-        Ok(Classes { socket, base })
-    })
+fn base(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    let base = BASE.get_or_try_init(py, || {
+        py.import("asyncio.selector_events")?.getattr("BaseSelectorEventLoop").map(Bound::unbind)
+    })?;
+    Ok(base.bind(py))
 }
 
 /// The operation, or asyncio's coroutine for an unusual call. `count` is how many arguments a usual one has.
@@ -46,10 +41,7 @@ fn begin(
 ) -> PyResult<Object> {
     let given = arguments.positional();
     if let [socket, rest @ ..] = given {
-        // SAFETY: an argument of the call.
-        let class = unsafe { ffi::Py_TYPE(*socket) };
-        let is_usual = core::ptr::eq(class.cast(), classes(py)?.socket.as_ptr());
-        if is_usual && arguments.has_no_keywords() && count.contains(&given.len()) {
+        if is_plain_socket(py, *socket)? && arguments.has_no_keywords() && count.contains(&given.len()) {
             // SAFETY: the loop whose method is running.
             let event_loop = unsafe { Object::from_borrowed(event_loop) };
             // SAFETY: an argument of the call.
@@ -71,7 +63,7 @@ fn inherited(py: Python<'_>, name: &str, event_loop: *mut ffi::PyObject, argumen
         // SAFETY: an argument of the call.
         keywords.set_item(keyword, unsafe { Bound::from_borrowed_ptr(py, value) })?;
     }
-    let method = classes(py)?.base.bind(py).getattr(name)?;
+    let method = base(py)?.getattr(name)?;
     method.call(positional, Some(&keywords)).map(Object::new)
 }
 

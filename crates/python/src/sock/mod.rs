@@ -8,6 +8,7 @@
 //! | `waiter.rs` | the future that a waiting operation yields |
 //! | `registration.rs` | which sockets wait, by number; who a number belongs to |
 //! | `native.rs` | types with Rust state |
+//! | `class.rs` | the genuine class of sockets |
 //! | `layout.rs` | a socket's number and timeout |
 //!
 //! What has to do with connections (`sock_accept`, `sock_connect`, `sock_sendfile`) is Python, in `ferrio._sockets`, and waits
@@ -15,6 +16,7 @@
 
 mod attempt;
 mod buffer;
+mod class;
 mod layout;
 mod methods;
 mod native;
@@ -22,6 +24,7 @@ mod operation;
 mod registration;
 mod waiter;
 
+pub(crate) use class::socket_class;
 pub(crate) use registration::{Registration, Sockets, behind_handle, confirm_waits, on_ready, orphan, release};
 
 use pyo3::prelude::*;
@@ -31,6 +34,7 @@ use crate::event_loop::LoopCore;
 
 /// Adds the types to the module, and the methods to the loop's core.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    class::register(module)?;
     layout::check(module.py())?;
     operation::register(module)?;
     methods::add(&module.py().get_type::<LoopCore>())

@@ -40,7 +40,7 @@
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Interest, Key, Usage};
+use ferrio_engine::backend::{Backend, ByNumber, Interest, Key, Usage};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket::identity;
 use pyo3::exceptions::PyValueError;
@@ -99,7 +99,7 @@ enum Owner {
 /// The loop's table of sockets.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    by_number: Vec<Option<Key>>,
+    by_number: ByNumber<Key>,
     by_weak: HashMap<usize, Owner>,
     /// Sockets that believe to have a number which another file has got, by address: their weak reference, and what the
     /// kernel called them.
@@ -112,16 +112,16 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     fn key(&self, fd: RawFd) -> Option<Key> {
-        self.by_number.get(usize::try_from(fd).ok()?).copied().flatten()
+        self.by_number.get(fd).copied()
     }
 
     fn take_key(&mut self, fd: RawFd) -> Option<Key> {
-        self.by_number.get_mut(usize::try_from(fd).ok()?)?.take()
+        self.by_number.take(fd)
     }
 
     /// The numbers for which something waits or has waited.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (RawFd, Key)> {
-        (0..).zip(&self.by_number).filter_map(|(fd, key)| key.map(|key| (fd, key)))
+        self.by_number.iter().map(|(fd, &key)| (fd, key))
     }
 
     /// Shows what it holds to the collector.
@@ -371,33 +371,25 @@ fn register(
         reader: None,
         writer: None,
     };
-    let attached = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Socket(registration));
-        // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        match reactor.backend.attach(key, borrowed, Usage::Attempts) {
-            Ok(()) => Ok(key),
-            Err(error) => Err((error, reactor.sources.remove(key))),
-        }
-    });
-    let key = attached.map_err(|(error, registration)| {
-        drop(registration);
-        os_error(py, error)
-    })?;
-    let stale = core.sockets.with(py, |sockets| {
-        let index = usize::try_from(fd).unwrap_or_default();
-        if sockets.by_number.len() <= index {
-            sockets.by_number.resize(index + 1, None);
-        }
-        sockets.by_number[index] = Some(key);
+    // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let key = core.attach(py, Source::Socket(registration), borrowed, Usage::Attempts)?;
+    let entered = core.sockets.with(py, |sockets| {
+        sockets.by_number.put(borrowed, key)?;
         sockets.by_weak.insert(weak_address, Owner::Number(fd));
         let stale = sockets.stale.remove(&address(socket));
         if let Some((weak, _)) = &stale {
             sockets.by_weak.remove(&weak.as_ptr().addr());
         }
-        stale
+        Ok(stale)
     });
-    drop(stale);
+    match entered {
+        Ok(stale) => drop(stale),
+        Err(error) => {
+            core.detach(py, key);
+            return Err(os_error(py, error));
+        }
+    }
     for (direction, waiter) in former {
         enter(py, core, key, direction, &waiter).map_err(|error| os_error(py, error))?;
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use ferrio_engine::backend::{Backend, Usage};
+use ferrio_engine::backend::Usage;
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use ferrio_engine::sys::stream_socket;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -104,14 +104,13 @@ pub(super) fn take(
     let state = unsafe { State::of(transport.as_ptr()) };
     // From here to the end no Python runs, so nothing opens it in between.
     state.start_over(py, transport.as_ptr())?;
-    let key = core.with_reactor(py, |reactor| {
-        let key = reactor.sources.insert(Source::Transport(None));
-        // SAFETY: its owner is stored below, and keeps it open until the key is detached.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-        reactor.backend.attach(key, borrowed, usage).map(|()| key)
-    });
-    let key = key.map_err(|error| os_error(py, error))?;
-    core.holders.with(py, |holders| holders.give(number, transport.as_ptr()));
+    // SAFETY: its owner is stored below, and keeps it open until the key is detached.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let key = core.attach(py, Source::Transport(None), borrowed, usage)?;
+    if let Err(error) = core.holders.with(py, |holders| holders.give(borrowed, transport)) {
+        core.detach(py, key);
+        return Err(os_error(py, error));
+    }
     state.with(py, |inner| {
         inner.event_loop = Some(event_loop.clone());
         inner.descriptor = descriptor;

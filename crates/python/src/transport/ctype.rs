@@ -15,7 +15,7 @@ use pyo3::types::{PyBool, PyInt, PyType};
 
 use super::descriptor::Descriptor;
 use super::limits::Limits;
-use super::state::State;
+use super::state::{Corking, State};
 use super::{begin, close, details, write};
 use crate::convert::arguments::Arguments;
 use crate::convert::errors::os_error;
@@ -443,9 +443,33 @@ attributes! {
     get_buffer_size => |py, inner| inner.stream.pending_bytes();
 }
 
+/// Somebody else may use the socket from now on.
+fn share(py: Python<'_>, object: *mut ffi::PyObject, state: &State) -> PyResult<()> {
+    // While the loop's own `sendfile` uses the socket, nothing can be written.
+    state.with(py, |inner| {
+        if inner.empty_waiter.is_none() {
+            inner.corking = Corking::Never;
+        }
+    });
+    close::flush_now(py, object, state)
+}
+
+no_arguments!(flush, |py, object| {
+    // SAFETY: a method of the type.
+    close::flush_now(py, object, unsafe { State::of(object) })?;
+    Ok(none(py))
+});
+
+no_arguments!(share_method, |py, object| {
+    // SAFETY: a method of the type.
+    share(py, object, unsafe { State::of(object) })?;
+    Ok(none(py))
+});
+
 getter!(get_socket, |py, object| {
     // SAFETY: an attribute of the type.
     let state = unsafe { State::of(object) };
+    share(py, object, state)?;
     Ok(or_none(py, details::socket(py, state)?))
 });
 
@@ -497,6 +521,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(fast_def(c"_open", open, c"Take the socket: _open(loop, sock, protocol, server, context)."))
         .method(one_argument_def(c"_read_names", read_names, c"Ask the kernel for both names; whether it has them."))
         .method(one_argument_def(c"_begin", begin_method, c"Schedule connection_made(), then reading, then the waiter."))
+        .method(no_arguments_def(c"_flush", flush, c"Send what the callback under way has written."))
+        .method(no_arguments_def(c"_share", share_method, c"Somebody else may use the socket: send each write at once."))
         .method(no_arguments_def(c"_end_reading", end_reading, c"Read no more: the peer has ended its side."))
         .method(one_argument_def(
             c"_call_connection_lost",

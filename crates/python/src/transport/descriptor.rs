@@ -11,9 +11,11 @@
 //! 1. The table of holders has a transport only from its opening to its release, which its deallocation includes. So what
 //!    it shows is alive, or is being deallocated at this moment and counts no references.
 
-use core::ptr;
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use core::ptr::NonNull;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
+use ferrio_engine::backend::ByNumber;
+use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -53,10 +55,12 @@ impl Descriptor {
         match self {
             Self::None | Self::Gone => None,
             Self::Native(descriptor) => {
-                if is_own {
-                    drop(descriptor);
-                } else {
+                if !is_own {
                     let _: RawFd = descriptor.into_raw_fd();
+                } else if stream_socket::lingers(descriptor.as_fd()) {
+                    py.detach(|| drop(descriptor));
+                } else {
+                    drop(descriptor);
                 }
                 None
             }
@@ -74,41 +78,33 @@ impl Descriptor {
 /// Which transport holds a number.
 ///
 /// # Cost
-/// Eight bytes for each number up to the highest held; all O(1).
+/// Eight bytes for each place of the table; all O(1).
 #[derive(Default)]
 pub(crate) struct Holders {
     /// Not counted: invariant 1.
-    table: Vec<*mut ffi::PyObject>,
+    table: ByNumber<NonNull<ffi::PyObject>>,
 }
 
 impl Holders {
-    /// Gives `number` to `transport`, whoever held it.
-    pub(super) fn give(&mut self, number: RawFd, transport: *mut ffi::PyObject) {
-        let index = index(number);
-        if self.table.len() <= index {
-            self.table.resize(index + 1, ptr::null_mut());
-        }
-        self.table[index] = transport;
+    /// Gives the number of `descriptor` to `transport`, whoever held it.
+    ///
+    /// # Errors
+    /// `ENOMEM`: nothing has changed.
+    pub(super) fn give(&mut self, descriptor: BorrowedFd<'_>, transport: &Object) -> Result<(), Error> {
+        // SAFETY: a reference is never null.
+        let transport = unsafe { NonNull::new_unchecked(transport.as_ptr()) };
+        self.table.put(descriptor, transport).map(drop)
     }
 
     /// `transport` lets go of `number`; false if it belongs to another by now.
     pub(super) fn release(&mut self, number: RawFd, transport: *mut ffi::PyObject) -> bool {
-        match self.table.get_mut(index(number)) {
-            Some(holder) if ptr::eq(*holder, transport) => {
-                *holder = ptr::null_mut();
-                true
-            }
-            Some(holder) => holder.is_null(),
-            None => true,
-        }
+        let is_holder = |holder: &NonNull<ffi::PyObject>| holder.as_ptr() == transport;
+        self.table.take_if(number, is_holder).is_some() || self.table.get(number).is_none()
     }
 
     /// The transport that holds `number`.
     pub(crate) fn holder(&self, number: RawFd) -> Option<Object> {
-        let holder = usize::try_from(number).ok().and_then(|index| self.table.get(index).copied())?;
-        if holder.is_null() {
-            return None;
-        }
+        let holder = self.table.get(number)?.as_ptr();
         // SAFETY: invariant 1: the memory of an object that has not been freed.
         let references = unsafe { ffi::Py_REFCNT(holder) };
         // SAFETY: it has references, so it is alive.
@@ -117,11 +113,6 @@ impl Holders {
 
     /// The numbers that are held.
     pub(crate) fn numbers(&self) -> Vec<RawFd> {
-        (0..).zip(&self.table).filter(|(_, holder)| !holder.is_null()).map(|(number, _)| number).collect()
+        self.table.iter().map(|(number, _)| number).collect()
     }
-}
-
-/// An open descriptor's number is never negative.
-fn index(number: RawFd) -> usize {
-    usize::try_from(number).unwrap_or(0)
 }

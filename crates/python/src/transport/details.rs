@@ -20,22 +20,16 @@ use super::state::State;
 use crate::convert::arguments::{Arguments, unexpected_keyword};
 use crate::convert::socket_name;
 use crate::object::Object;
+use crate::sock::socket_class;
 use crate::trampoline::{self, none};
 
-struct Classes {
-    socket: Object,
-    transport_socket: Object,
-}
+/// `ferrio._transport.TransportSocket`.
+static SHOWN_SOCKET: PyOnceLock<Object> = PyOnceLock::new();
 
-static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
-
-fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    CLASSES.get_or_try_init(py, || {
-        Ok(Classes {
-            socket: Object::new(py.import("socket")?.getattr("socket")?),
-            transport_socket: Object::new(py.import("asyncio.trsock")?.getattr("TransportSocket")?),
-        })
-    })
+fn shown_socket(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    let class = SHOWN_SOCKET
+        .get_or_try_init(py, || py.import("ferrio._transport")?.getattr("TransportSocket").map(Object::new))?;
+    Ok(class.bind(py))
 }
 
 /// The transport's Python socket, made when there is none yet; `None` when the descriptor has been released.
@@ -83,7 +77,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
 fn make_socket(py: Python<'_>, family: &str, proto: u16, number: Option<i32>) -> PyResult<Object> {
     let module = py.import("socket")?;
     let arguments = (module.getattr(family)?, module.getattr("SOCK_STREAM")?, proto, number);
-    classes(py)?.socket.bind(py).call1(arguments).map(Object::new)
+    socket_class(py)?.call1(arguments).map(Object::new)
 }
 
 /// Lets go of a connection that has come to nothing, as asyncio does: the Python socket that is made around it closes it,
@@ -122,7 +116,9 @@ fn dictionary(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
             Some(socket) => socket,
             None => closed_socket(py, state)?,
         };
-        let wrapped = classes(py)?.transport_socket.bind(py).call1((socket.bind(py),))?;
+        // SAFETY: an instance of the type, alive during the call.
+        let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
+        let wrapped = shown_socket(py)?.call1((socket.bind(py), transport))?;
         details.set_item("socket", wrapped)?;
         let (local, peer) = state.with(py, |inner| (inner.local.clone(), inner.peer.clone()));
         details.set_item("sockname", socket_name::address(py, &local)?.bind(py))?;

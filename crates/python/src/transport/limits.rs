@@ -1,7 +1,7 @@
 //! The arguments of `set_write_buffer_limits`.
 
 use ferrio_engine::flow::WriteGate;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::convert::arguments::{Arguments, unexpected_keyword};
@@ -10,6 +10,16 @@ use crate::convert::arguments::{Arguments, unexpected_keyword};
 pub(crate) struct Limits {
     high: Option<i64>,
     low: Option<i64>,
+}
+
+/// A mark; what is beyond all memory stands for the most that there can be.
+fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    match value.extract::<Option<i64>>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            Ok(Some(if value.lt(0)? { i64::MIN } else { i64::MAX }))
+        }
+        outcome => outcome,
+    }
 }
 
 impl Limits {
@@ -33,7 +43,7 @@ impl Limits {
         let [high, low] = limits.map(|value| {
             // SAFETY: arguments of the call.
             let value = value.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
-            value.map_or(Ok(None), |value| value.extract::<Option<i64>>())
+            value.map_or(Ok(None), |value| bytes(&value))
         });
         Ok(Self { high: high?, low: low? })
     }

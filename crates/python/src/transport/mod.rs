@@ -22,7 +22,7 @@ pub(crate) use details::abandon;
 pub(crate) use limits::Limits;
 pub(crate) use read::received_bytes;
 pub(crate) use recycled::{Recycled, bytes as recycled_bytes};
-pub(crate) use write::{flush_corked, forget_queued, is_exact_bytes, share_bytes};
+pub(crate) use write::{chunk_of, flush_corked, forget_queued, is_exact_bytes};
 
 use ferrio_engine::backend::{Interest, Key};
 use pyo3::prelude::*;

@@ -29,6 +29,18 @@ pub(super) enum Delivery {
     Buffer,
 }
 
+/// Whether what is written waits for the end of the callback.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Corking {
+    /// It does, and the transport is to be put into the loop's list for that.
+    #[default]
+    Possible,
+    /// It does, and the transport is in the loop's list.
+    Listed,
+    /// It does not: the connection is shared.
+    Never,
+}
+
 /// What the state guards.
 #[derive(Default)]
 pub(super) struct Inner {
@@ -54,8 +66,7 @@ pub(super) struct Inner {
     pub(super) life: Lifecycle,
     /// `write_eof()` was called.
     pub(super) is_eof_written: bool,
-    /// In the loop's list of transports to flush.
-    pub(super) is_corked: bool,
+    pub(super) corking: Corking,
     /// The future of a `sendfile` that waits for the queue to drain; while it is set nothing may be written.
     pub(super) empty_waiter: Option<Object>,
     /// The last receive was a large one: the next goes straight into the final object.
@@ -74,6 +85,13 @@ impl Inner {
     /// Whether it has never been opened.
     pub(super) const fn is_new(&self) -> bool {
         matches!(self.descriptor, Descriptor::None)
+    }
+
+    /// The loop's list has the transport no longer.
+    pub(super) fn uncork(&mut self) {
+        if self.corking == Corking::Listed {
+            self.corking = Corking::Possible;
+        }
     }
 
     /// What the kernel is to be watched for.
@@ -149,8 +167,9 @@ impl State {
         }
         let socket = self.let_go(py, transport);
         let before = self.with(py, |inner| {
-            // It may be in the loop's list still.
-            let fresh = Inner { is_corked: inner.is_corked, ..Inner::default() };
+            // It may be in the loop's list still; the next connection is not shared because this one was.
+            let corking = if inner.corking == Corking::Listed { Corking::Listed } else { Corking::Possible };
+            let fresh = Inner { corking, ..Inner::default() };
             inner.descriptor.is_gone().then(|| core::mem::replace(inner, fresh))
         });
         drop((socket, before));
@@ -216,7 +235,6 @@ impl State {
         }) else {
             return;
         };
-        let released = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
-        drop(released);
+        core.detach(py, key);
     }
 }

@@ -4,12 +4,17 @@
 //! ("corking"). They leave earlier when there are many, when somebody asks how many are waiting, and when the transport
 //! closes; outside a callback of the loop they leave at once. What a callback can tell: bytes it has written reach a peer, and
 //! a failing connection shows, only after it has returned.
+//!
+//! Somebody else may use the socket: whoever gave it to the transport, or was given its number or a duplicate by it. What is
+//! written to such a *shared* connection leaves at once, so that it is before whatever they do next, as in asyncio.
 
 use core::ptr::NonNull;
 
 use ferrio_engine::backend::Key;
 use ferrio_engine::buf::Chunk;
 use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
+use ferrio_engine::sys::Error;
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,29 +22,87 @@ use pyo3::types::{PyBytes, PyMemoryView};
 
 use super::close::finally;
 use super::read::fatal;
-use super::state::{Inner, NOT_OPENED, State};
+use super::state::{Corking, Inner, NOT_OPENED, State};
 use super::{Callback, report_failed_callback};
 use crate::convert::errors::{os_error, while_handling};
 use crate::event_loop::{Exit, LoopCore, settle};
 use crate::object::Object;
+
+unsafe extern "C" {
+    // Public in `bytesobject.h`; pyo3-ffi keeps it to itself.
+    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> core::ffi::c_int;
+}
 
 const WRITE_FAILED: &str = "Fatal write error on socket transport";
 
 /// Bytes that are worth a system call of their own, however many more the callback may write.
 const CORK_BYTES: usize = 64 * 1024;
 
-/// A chunk that shares the memory of exact `bytes`, and copies anything else.
-fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
+/// A chunk that shares the memory of exact `bytes`, and copies the bytes of any other buffer.
+///
+/// The copy is a `bytes` object: memory of a size that a program decides is Python's to refuse.
+///
+/// # Errors
+/// `MemoryError`, or that of an object that exports no buffer.
+pub(crate) fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chunk> {
     if is_exact_bytes(data.as_ptr()) {
         // SAFETY: exact `bytes`, alive during the call.
         return Ok(unsafe { share_bytes(data.as_ptr()) });
     }
-    if let Ok(buffer) = pyo3::buffer::PyBuffer::<u8>::get(data) {
-        return Ok(Chunk::from_vec(buffer.to_vec(py)?));
+    // SAFETY: a live object; null is an exception.
+    let bytes = unsafe { ffi::PyBytes_FromObject(data.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    let bytes = unsafe { Object::from_owned(bytes) }.ok_or_else(|| PyErr::fetch(py))?;
+    // SAFETY: exact `bytes`, which is all that this function makes.
+    Ok(unsafe { share_bytes(bytes.as_ptr()) })
+}
+
+/// A large contiguous buffer that is about to be written, and the memory for what the kernel will not take of it at once.
+///
+/// The memory is asked for before the first byte leaves: a write that fails for the lack of it has sent nothing.
+struct Large {
+    lent: PyBuffer<u8>,
+    spare: Object,
+}
+
+impl Large {
+    /// `None` for what is better copied as a whole: it is small, or not contiguous.
+    fn of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let Ok(lent) = PyBuffer::<u8>::get(data) else { return Ok(None) };
+        if lent.len_bytes() < CORK_BYTES || !lent.is_c_contiguous() {
+            return Ok(None);
+        }
+        let length = ffi::Py_ssize_t::try_from(lent.len_bytes())?;
+        // SAFETY: a positive size; null is an exception.
+        let spare = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), length) };
+        // SAFETY: a new reference, or null with an exception.
+        let spare = unsafe { Object::from_owned(spare) }.ok_or_else(|| PyErr::fetch(py))?;
+        Ok(Some(Self { lent, spare }))
     }
-    // A memoryview of another item type: its bytes are what counts.
-    let copy = py.get_type::<pyo3::types::PyBytes>().call1((data,))?;
-    Ok(Chunk::from_vec(copy.extract::<Vec<u8>>()?))
+
+    /// The bytes, for one system call or one copy, in which no Python code runs.
+    fn as_slice(&self) -> &[u8] {
+        let (start, length) = (self.lent.buf_ptr().cast::<u8>(), self.lent.len_bytes());
+        // SAFETY: a contiguous buffer of that length, exported for as long as `lent` lives.
+        unsafe { core::slice::from_raw_parts(start, length) }
+    }
+
+    /// A copy of the bytes from `start` on, which are not all.
+    fn into_rest(self, py: Python<'_>, start: usize) -> PyResult<Chunk> {
+        let rest = &self.as_slice()[start..];
+        let length = ffi::Py_ssize_t::try_from(rest.len())?;
+        // SAFETY: a new `bytes`.
+        let place = unsafe { ffi::PyBytes_AsString(self.spare.as_ptr()) }.cast::<u8>();
+        // SAFETY: the new object is as long as the whole buffer, and nobody else has seen it.
+        unsafe { place.copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+        let mut bytes = self.spare.into_ptr();
+        // SAFETY: the only reference to a `bytes` that nobody has hashed; on failure it is gone and null is left.
+        unsafe { _PyBytes_Resize(&raw mut bytes, length) };
+        // SAFETY: the resized object's reference, or null with an exception.
+        let bytes = unsafe { Object::from_owned(bytes) }.ok_or_else(|| PyErr::fetch(py))?;
+        // SAFETY: exact `bytes`.
+        Ok(unsafe { share_bytes(bytes.as_ptr()) })
+    }
 }
 
 /// Whether these are `bytes` and nothing derived.
@@ -54,7 +117,7 @@ pub(crate) fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
 /// # Safety
 /// `data` is exact `bytes`, and the thread is attached.
 #[inline]
-pub(crate) unsafe fn share_bytes(data: *mut ffi::PyObject) -> Chunk {
+unsafe fn share_bytes(data: *mut ffi::PyObject) -> Chunk {
     // SAFETY: passed on to the caller.
     let object = unsafe { Object::from_borrowed(data) };
     // SAFETY: passed on to the caller.
@@ -109,9 +172,11 @@ fn refusal(inner: &Inner, eof: &'static str, sendfile: &'static str) -> Option<&
 fn after_queueing(inner: &Inner) -> Verdict {
     // Whether the protocol must pause is decided by what the kernel leaves, so it is asked first.
     let (_, high) = inner.stream.gate.limits();
-    let may_wait = inner.stream.queued_bytes() < CORK_BYTES && inner.stream.pending_bytes() <= high;
+    let may_wait = inner.corking != Corking::Never
+        && inner.stream.queued_bytes() < CORK_BYTES
+        && inner.stream.pending_bytes() <= high;
     match &inner.event_loop {
-        _ if may_wait && inner.is_corked => Verdict::Corked,
+        _ if may_wait && inner.corking == Corking::Listed => Verdict::Corked,
         Some(event_loop) => Verdict::Queued { event_loop: event_loop.as_ptr(), may_wait },
         // One that has ended takes no bytes: this one was never opened.
         None => Verdict::Refused(NOT_OPENED),
@@ -162,14 +227,44 @@ pub(super) fn write(py: Python<'_>, object: *mut ffi::PyObject, data: *mut ffi::
     if !data.is_truthy()? {
         return Ok(());
     }
-    let chunk = chunk_of(py, &data)?;
-    let verdict = state.with(py, |inner| {
-        if let Err(lost) = accept(inner) {
-            return lost;
+    if state.with(py, |inner| inner.key.is_some() && inner.stream.pending_bytes() == 0) {
+        if let Some(large) = Large::of(py, &data)? {
+            return write_large(py, object, state, large);
         }
-        let _ = inner.stream.queue(chunk);
-        after_queueing(inner)
+    }
+    let chunk = chunk_of(py, &data)?;
+    let verdict = state.with(py, |inner| accept(inner).map_or_else(|lost| lost, |()| queue(inner, chunk)));
+    follow(py, object, state, &verdict)
+}
+
+fn queue(inner: &mut Inner, chunk: Chunk) -> Verdict {
+    // What comes back is empty; releasing a `bytes` runs nothing.
+    let _ = inner.stream.queue(chunk);
+    after_queueing(inner)
+}
+
+/// Sends what the kernel takes of a large buffer from where it lies, and queues a copy of the rest.
+fn write_large(py: Python<'_>, object: *mut ffi::PyObject, state: &State, large: Large) -> PyResult<()> {
+    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // SAFETY: the state holds the loop, whose type was checked when it was stored.
+    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    let sent = state.with(py, |inner| {
+        accept(inner)?;
+        let Some(key) = inner.key else { return Ok(Ok(0)) };
+        let bytes = large.as_slice();
+        Ok(core.with_reactor(py, |reactor| inner.stream.send_now(&mut reactor.backend, key, bytes)))
     });
+    let taken = match sent {
+        Err(lost) => return follow(py, object, state, &lost),
+        Ok(Ok(taken)) => taken,
+        Ok(Err(error)) => return fail(py, object, state, error),
+    };
+    core.counters.sent.add(taken);
+    if taken == large.as_slice().len() {
+        return Ok(());
+    }
+    let chunk = large.into_rest(py, taken)?;
+    let verdict = state.with(py, |inner| queue(inner, chunk));
     follow(py, object, state, &verdict)
 }
 
@@ -246,7 +341,7 @@ fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, verdict: &V
             // SAFETY: the state holds the loop, whose type was checked when it was stored.
             let core = unsafe { LoopCore::of(py, event_loop) };
             if may_wait && core.is_in_entry() {
-                state.with(py, |inner| inner.is_corked = true);
+                state.with(py, |inner| inner.corking = Corking::Listed);
                 // SAFETY: the object of the method call.
                 core.cork(py, unsafe { Object::from_borrowed(object) });
                 return Ok(());
@@ -289,13 +384,17 @@ pub(super) fn flush(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject,
             }
             Ok(())
         }
-        Some(Err(error)) => {
-            state.with(py, |inner| inner.stream.discard());
-            // SAFETY: the transport, kept alive by the caller.
-            let transport = unsafe { Object::from_borrowed(object) };
-            fatal(py, &transport, os_error(py, error), WRITE_FAILED)
-        }
+        Some(Err(error)) => fail(py, object, state, error),
     }
+}
+
+/// Ends the transport for an error of a send.
+#[cold]
+fn fail(py: Python<'_>, object: *mut ffi::PyObject, state: &State, error: Error) -> PyResult<()> {
+    state.with(py, |inner| inner.stream.discard());
+    // SAFETY: the transport, kept alive by the caller.
+    let transport = unsafe { Object::from_borrowed(object) };
+    fatal(py, &transport, os_error(py, error), WRITE_FAILED)
 }
 
 fn hold(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject, state: &State) -> PyResult<()> {
@@ -310,7 +409,7 @@ fn hold(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject, state: &Sta
 pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, transport: &Object) -> Result<(), Exit> {
     // SAFETY: the corked list holds transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
-    state.with(py, |inner| inner.is_corked = false);
+    state.with(py, Inner::uncork);
     match flush(py, core, transport.as_ptr(), state) {
         Ok(()) => Ok(()),
         Err(error) => fail_flush(py, transport, state, error),
@@ -333,7 +432,7 @@ pub(crate) fn forget_queued(py: Python<'_>, transport: &Object) {
     // SAFETY: the corked list holds transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     state.with(py, |inner| {
-        inner.is_corked = false;
+        inner.uncork();
         inner.stream.discard();
     });
 }

@@ -56,7 +56,7 @@ use super::{Announcement, Backend, Interest, Key, Received, Sent, Usage};
 use crate::buf::{Chain, Chunk};
 use crate::sys::epoll::{Epoll, EventFlags};
 use crate::sys::error::{Error, Result};
-use crate::sys::socket;
+use crate::sys::{number, socket};
 
 use self::attached::{Attached, Registration};
 
@@ -162,8 +162,7 @@ impl EpollBackend {
         }
         attached.set_registered(next);
         self.registrations += usize::from(!had_one);
-        let displaced = self.numbers.give(attached.fd, key);
-        debug_assert_eq!(displaced, None, "checked above");
+        self.numbers.give_again(attached.fd, key);
         Ok(())
     }
 
@@ -182,7 +181,7 @@ impl EpollBackend {
         let (number, numbers) = (attached.fd, &self.numbers);
         write_chain(&mut attached.outgoing, &mut self.released, |slices| {
             numbers.check(number, key, "sendmsg")?;
-            socket::send(borrow(number), slices)
+            socket::send_slices(borrow(number), slices)
         })
     }
 
@@ -243,10 +242,11 @@ impl Backend for EpollBackend {
     type Poller = EpollPoller;
 
     fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, usage: Usage) -> Result<()> {
+        let displaced = self.numbers.give(fd.as_raw_fd(), key, || number::check_open(fd))?;
         if self.places.len() <= key.slot() {
             self.places.resize_with(key.slot() + 1, Place::default);
         }
-        if let Some(displaced) = self.numbers.give(fd.as_raw_fd(), key) {
+        if let Some(displaced) = displaced {
             self.unregister(displaced);
             if let Some(attached) = find(&mut self.places, displaced) {
                 attached.wanted = Interest::NONE;
@@ -336,7 +336,7 @@ impl Backend for EpollBackend {
         let (number, numbers) = (attached.fd, &self.numbers);
         let sent = write_chain(&mut chain, &mut self.released, |slices| {
             numbers.check(number, key, "sendmsg")?;
-            socket::send(borrow(number), slices)
+            socket::send_slices(borrow(number), slices)
         })?;
         if let Sent::Some { .. } = sent {
             if let Some(attached) = find(&mut self.places, key) {
@@ -350,6 +350,13 @@ impl Backend for EpollBackend {
             }
         }
         Ok(sent)
+    }
+
+    fn send_now(&mut self, key: Key, bytes: &[u8]) -> Result<Option<usize>> {
+        let Some(attached) = self.get(key) else { return Err(Error::new("send", Errno::BADF)) };
+        debug_assert!(attached.outgoing.is_empty(), "one send at a time");
+        self.numbers.check(attached.fd, key, "send")?;
+        socket::send(borrow(attached.fd), bytes)
     }
 
     fn sent(&mut self, key: Key) -> Result<Sent> {

@@ -48,6 +48,7 @@ mod kernel;
 mod script;
 
 use core::mem::{self, MaybeUninit};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -123,8 +124,7 @@ impl SimBackend {
         let number = attached.number;
         self.numbers.check(number, key, "epoll_ctl")?;
         lock(&self.kernel).register(key, number, next)?;
-        let displaced = self.numbers.give(number, key);
-        debug_assert_eq!(displaced, None, "checked above");
+        self.numbers.give_again(number, key);
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Backend for SimBackend {
     fn attach(&mut self, key: Key, fd: BorrowedFd<'_>, _usage: Usage) -> Result<()> {
         let number = fd.as_raw_fd();
         lock(&self.kernel).check_open(number, "attach")?;
-        if let Some(displaced) = self.numbers.give(number, key) {
+        if let Some(displaced) = self.numbers.give(number, key, || Ok(()))? {
             lock(&self.kernel).unregister(displaced);
             if let Some(attached) = find(&mut self.attached, displaced) {
                 attached.wanted = Interest::NONE;
@@ -227,6 +227,15 @@ impl Backend for SimBackend {
             }
         }
         Ok(sent)
+    }
+
+    /// # Panics
+    /// If a send is under way.
+    fn send_now(&mut self, key: Key, bytes: &[u8]) -> Result<Option<usize>> {
+        let Some(attached) = self.get(key) else { return Err(Error::new("send", Errno::BADF)) };
+        assert!(attached.outgoing.is_empty(), "one send at a time");
+        self.numbers.check(attached.number, key, "send")?;
+        lock(&self.kernel).send(attached.number, &[IoSlice::new(bytes)])
     }
 
     fn sent(&mut self, key: Key) -> Result<Sent> {
