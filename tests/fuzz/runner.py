@@ -1,0 +1,154 @@
+"""Runs seeds in forked children, some at a time, and looks into each that ends badly."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fuzz import values
+from fuzz.child import Child, Ending, Record
+from fuzz.script import script
+from fuzz.seed import run_seed
+from fuzz.shrink import fails, shrink
+from fuzz.verdict import verdict
+
+SEEDS_IN_CHILD = 25
+SEEDS_OF_GROWTH = 6
+#: One child in this many runs its seeds again and again, to see what they leave.
+GROWTH_SHARE = 12
+#: Programs of one fault that are looked into; more are only counted.
+PROGRAMS_OF_FAULT = 2
+
+
+@dataclass
+class Plan:
+    """What to run."""
+
+    operations: int
+    seconds: float
+    seed: int
+    jobs: int
+    calls: int
+    only: str
+    folder: Path
+    shrink_s: float
+    growth: bool = True
+
+
+@dataclass
+class Totals:
+    """What has been done."""
+
+    operations: int = 0
+    seeds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    programs: list[Path] = field(default_factory=list)
+
+
+class Batch:
+    """The seeds of one child."""
+
+    def __init__(self, seeds: range, plan: Plan, growing: bool) -> None:
+        self.seeds = seeds
+        self.growing = growing
+
+        def body(record: Record) -> None:
+            def note(text: str) -> None:
+                record.note(text)
+
+            def program() -> None:
+                for seed in seeds:
+                    note(f"# seed {seed}\n")
+                    record.add_calls(run_seed(seed, plan.calls, note, plan.only))
+
+            if growing:
+                values.grows(program)
+            else:
+                program()
+
+        self.child = Child(body)
+
+
+class Runner:
+    """Runs a plan; *show* is told of the totals now and then, *tell* of each new program."""
+
+    def __init__(self, plan: Plan, show: Callable[[Totals], None], tell: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.show = show
+        self.tell = tell
+        self.totals = Totals()
+        self._seed = plan.seed
+        self._batches = 0
+
+    def run(self) -> Totals:
+        deadline = time.monotonic() + self.plan.seconds
+        under_way: list[Batch] = []
+        while True:
+            wanted = self.totals.operations < self.plan.operations and time.monotonic() < deadline
+            while wanted and len(under_way) < self.plan.jobs:
+                under_way.append(self._next_batch())
+            if not under_way:
+                return self.totals
+            for batch in under_way[:]:
+                ending = batch.child.poll(0.01)
+                if ending is not None:
+                    under_way.remove(batch)
+                    self._ended(batch, ending)
+            self.show(self.totals)
+
+    def _next_batch(self) -> Batch:
+        self._batches += 1
+        growing = self.plan.growth and self._batches % GROWTH_SHARE == 0
+        count = SEEDS_OF_GROWTH if growing else SEEDS_IN_CHILD
+        seeds = range(self._seed, self._seed + count)
+        self._seed += count
+        return Batch(seeds, self.plan, growing)
+
+    def _ended(self, batch: Batch, ending: Ending) -> None:
+        lines = ending.record.lines()
+        programs: list[list[str]] = []
+        for line in lines:
+            if line.startswith("# seed"):
+                programs.append([line])
+            else:
+                programs[-1].append(line)
+        self.totals.seeds += len(programs)
+        self.totals.operations += sum(line.startswith("call(") for line in lines)
+        ending.record.close()
+        fault = verdict(ending)
+        if fault is not None:
+            self._look_into(batch, programs, fault, ending.said)
+
+    def _look_into(self, batch: Batch, programs: list[list[str]], fault: str, said: str) -> None:
+        """Find the seed that failed, shorten its program and write it down."""
+        last = programs[-1][-1] if programs else ""
+        key = fault
+        self.totals.faults[key] += 1
+        if self.totals.faults[key] > PROGRAMS_OF_FAULT:
+            return
+        programs = programs[-len(batch.seeds) :]
+        suspects = programs if batch.growing or not fault.startswith(("killed", "hang")) else programs[-1:]
+        chosen, seen = None, False
+        for suspect in reversed(suspects):
+            found = fails(suspect[1:], batch.growing)
+            if found is not None:
+                chosen, fault, seen = suspect, found, True
+                break
+        if chosen is None:
+            together = [line for program in programs for line in program[1:]]
+            chosen = [f"{programs[0][0]} - {batch.seeds.stop - 1}", *together]
+            found = fails(together, batch.growing)
+            seen = found is not None
+            fault = found or fault
+        statements = shrink(chosen[1:], fault, self.plan.shrink_s) if seen else chosen[1:]
+        doubt = "" if seen else " (not seen again when the program was run by itself)"
+        origin = f"From {chosen[0].lstrip('# ')} with {self.plan.calls} calls.{doubt} The last call was:\n    {last}"
+        text = script(statements, fault.replace("\\", "/").replace('"', "'"), origin.replace("\\", "\\\\").replace('"""', "'''"))
+        self.plan.folder.mkdir(parents=True, exist_ok=True)
+        name = "".join(character if character.isalnum() else "-" for character in fault)[:60].strip("-")
+        path = self.plan.folder / f"{name}-{chosen[0].split()[2]}.py"
+        path.write_text(text, errors="backslashreplace")
+        path.with_suffix(".txt").write_text(said, errors="backslashreplace")
+        self.totals.programs.append(path)
+        self.tell(f"{fault}{doubt}\n  {path}, {len(statements)} statements:\n" + "\n".join(f"    {s}" for s in statements[-12:]))
