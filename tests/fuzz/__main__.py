@@ -23,7 +23,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--operations", type=int, default=0, help="stop after so many calls")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long (120 s when neither is given)")
     parser.add_argument("--seed", type=int, default=None, help="the first seed; drawn when not given")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--jobs", type=int, default=2 * len(os.sched_getaffinity(0)), help="children at a time; some wait")
     parser.add_argument("--calls", type=int, default=60, help="calls in a seed's program")
     parser.add_argument("--only", default="", help="types whose name has this are constructed and called unbound")
     parser.add_argument("--without", action="append", default=[], metavar="TEXT", help="draw no call or value with TEXT")
@@ -82,6 +82,8 @@ def main(options: argparse.Namespace) -> int:
     print(f"\n{'FAILED' if totals.faults else 'ok'}: {line(totals)}, {time.monotonic() - started:.0f} s")
     for fault, count in totals.faults.most_common():
         print(f"  {count:6}  {fault}")
+    for fault, count in totals.own.most_common():
+        print(f"  {count:6}  {fault}: so with asyncio's loop and types too, no fault of Ferrio's")
     return int(bool(totals.faults))
 
 

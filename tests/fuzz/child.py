@@ -99,7 +99,7 @@ class Ending:
 class Child:
     """A child under way."""
 
-    def __init__(self, body: Callable[[Record], None]) -> None:
+    def __init__(self, body: Callable[[Record], None], *, guarded: bool = True) -> None:
         self.record = Record()
         self._said = tempfile.TemporaryFile()
         self._length = -1
@@ -109,13 +109,12 @@ class Child:
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            self._be_the_child(body)
+            self._be_the_child(body, guarded)
         self._pidfd = os.pidfd_open(self.pid)
 
-    def _be_the_child(self, body: Callable[[Record], None]) -> None:
+    def _be_the_child(self, body: Callable[[Record], None], guarded: bool) -> None:
         code = 70
         try:
-            os.setsid()
             with open(os.devnull, "r+b") as null:
                 os.dup2(null.fileno(), 0)
                 os.dup2(null.fileno(), 1)
@@ -126,9 +125,13 @@ class Child:
             resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            values.prepare()
-            sys.addaudithook(guard)
+            if guarded:
+                values.prepare()
+                sys.addaudithook(guard)
             body(self.record)
+            code = 0
+        except KeyboardInterrupt:
+            # An interrupt between two calls: the rest of this child's seeds is not run.
             code = 0
         except BaseException as error:
             import traceback
@@ -144,16 +147,20 @@ class Child:
             now = time.monotonic()
             if self.record.length != self._length:
                 self._length, self._changed = self.record.length, now
-            elif now - self._changed > SILENCE_LIMIT_S:
-                self._end()
-            else:
+            if now - self._changed <= SILENCE_LIMIT_S:
                 return None
+            self._end()
         _, status = os.waitpid(self.pid, 0)
         os.close(self._pidfd)
         self._said.seek(0)
         said = self._said.read().decode(errors="replace")
         self._said.close()
         return Ending(os.waitstatus_to_exitcode(status), said, self._hung, self.record)
+
+    def stop(self) -> None:
+        """End the child at once; nothing is asked of it."""
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def _end(self) -> None:
         """End a child that hangs; the first signal makes it say where each of its threads is."""

@@ -1,5 +1,7 @@
 """Runs seeds in forked children, some at a time, and looks into each that ends badly."""
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from fuzz.child import Child, Ending, Record
 from fuzz.script import script
 from fuzz.seed import run_seed
 from fuzz.shrink import fails, shrink
-from fuzz.verdict import verdict
+from fuzz.verdict import place, verdict
 
 SEEDS_IN_CHILD = 25
 SEEDS_OF_GROWTH = 6
@@ -43,7 +45,23 @@ class Totals:
     operations: int = 0
     seeds: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    #: What the standard library's types do as well.
+    own: Counter[str] = field(default_factory=Counter)
     programs: list[Path] = field(default_factory=list)
+
+
+def is_asyncios_own(path: Path, fault: str) -> bool:
+    """Whether the program fails in the same way with the standard library's loop and types in place of Ferrio's."""
+
+    def body(_: Record) -> None:
+        os.execve(sys.executable, [sys.executable, str(path)], {**os.environ, "FERRIO_TEST_LOOP": "asyncio"})
+
+    child = Child(body, guarded=False)
+    while (ending := child.poll(1.0)) is None:
+        pass
+    ending.record.close()
+    found = verdict(ending)
+    return found is not None and found.partition(":")[0] == fault.partition(":")[0]
 
 
 class Batch:
@@ -80,10 +98,20 @@ class Runner:
         self.totals = Totals()
         self._seed = plan.seed
         self._batches = 0
+        self._looked_into: Counter[str] = Counter()
+        #: Where in `_asyncio` the standard library's own types were killed.
+        self._own_places: set[str] = set()
 
     def run(self) -> Totals:
         deadline = time.monotonic() + self.plan.seconds
         under_way: list[Batch] = []
+        try:
+            return self._work(under_way, deadline)
+        finally:
+            for batch in under_way:
+                batch.child.stop()
+
+    def _work(self, under_way: list[Batch], deadline: float) -> Totals:
         while True:
             wanted = self.totals.operations < self.plan.operations and time.monotonic() < deadline
             while wanted and len(under_way) < self.plan.jobs:
@@ -91,7 +119,7 @@ class Runner:
             if not under_way:
                 return self.totals
             for batch in under_way[:]:
-                ending = batch.child.poll(0.01)
+                ending = batch.child.poll(0.003)
                 if ending is not None:
                     under_way.remove(batch)
                     self._ended(batch, ending)
@@ -118,29 +146,30 @@ class Runner:
         ending.record.close()
         fault = verdict(ending)
         if fault is not None:
-            self._look_into(batch, programs, fault, ending.said)
+            self._look_into(batch, programs, fault, ending)
 
-    def _look_into(self, batch: Batch, programs: list[list[str]], fault: str, said: str) -> None:
+    def _look_into(self, batch: Batch, programs: list[list[str]], fault: str, ending: Ending) -> None:
         """Find the seed that failed, shorten its program and write it down."""
         last = programs[-1][-1] if programs else ""
-        key = fault
-        self.totals.faults[key] += 1
-        if self.totals.faults[key] > PROGRAMS_OF_FAULT:
+        where = place(ending)
+        key = f"{fault} {where}"
+        if self._looked_into[key] >= PROGRAMS_OF_FAULT or (where and where.split()[0] in self._own_places):
+            (self.totals.own if where and where.split()[0] in self._own_places else self.totals.faults)[key] += 1
             return
+        self._looked_into[key] += 1
         programs = programs[-len(batch.seeds) :]
         suspects = programs if batch.growing or not fault.startswith(("killed", "hang")) else programs[-1:]
-        chosen, seen = None, False
-        for suspect in reversed(suspects):
-            found = fails(suspect[1:], batch.growing)
-            if found is not None:
-                chosen, fault, seen = suspect, found, True
+        together = [f"{programs[0][0]} - {batch.seeds.stop - 1}", *(line for program in programs for line in program[1:])]
+        chosen, seen = together, False
+        for suspect in [*reversed(suspects), together]:
+            # Collections in other places show what one in its usual place does not.
+            for often in ([], ["gc.set_threshold(3)"]):
+                found = fails(often + suspect[1:], batch.growing)
+                if found is not None:
+                    chosen, fault, seen = [suspect[0], *often, *suspect[1:]], found, True
+                    break
+            if seen:
                 break
-        if chosen is None:
-            together = [line for program in programs for line in program[1:]]
-            chosen = [f"{programs[0][0]} - {batch.seeds.stop - 1}", *together]
-            found = fails(together, batch.growing)
-            seen = found is not None
-            fault = found or fault
         statements = shrink(chosen[1:], fault, self.plan.shrink_s) if seen else chosen[1:]
         doubt = "" if seen else " (not seen again when the program was run by itself)"
         origin = f"From {chosen[0].lstrip('# ')} with {self.plan.calls} calls.{doubt} The last call was:\n    {last}"
@@ -149,6 +178,14 @@ class Runner:
         name = "".join(character if character.isalnum() else "-" for character in fault)[:60].strip("-")
         path = self.plan.folder / f"{name}-{chosen[0].split()[2]}.py"
         path.write_text(text, errors="backslashreplace")
-        path.with_suffix(".txt").write_text(said, errors="backslashreplace")
+        path.with_suffix(".txt").write_text(ending.said, errors="backslashreplace")
+        if seen and values.LOOP == "ferrio" and is_asyncios_own(path, fault):
+            self.totals.own[key] += 1
+            if where.startswith("_asyncio"):
+                self._own_places.add(where.split()[0])
+            path.rename(path.with_name(f"own-{path.name}"))
+            path.with_suffix(".txt").rename(path.with_name(f"own-{path.stem}.txt"))
+            return
+        self.totals.faults[key] += 1
         self.totals.programs.append(path)
         self.tell(f"{fault}{doubt}\n  {path}, {len(statements)} statements:\n" + "\n".join(f"    {s}" for s in statements[-12:]))

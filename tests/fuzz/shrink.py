@@ -1,8 +1,10 @@
 """Makes a failing program short: takes away calls, then arguments, while it fails in the same way."""
 
 import ast
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import CodeType
 
 from fuzz import values
 from fuzz.child import Child, Record
@@ -14,14 +16,15 @@ def fails(statements: list[str], growing: bool) -> str | None:
 
     def body(record: Record) -> None:
         names = vars(values)
-        code = [compile(statement, "<program>", "exec") for statement in statements]
+        code: list[CodeType] = []
+        while len(code) < len(statements):
+            with contextlib.suppress(KeyboardInterrupt):
+                code.append(compile(statements[len(code)], "<program>", "exec"))
 
         def program() -> None:
             for part in code:
-                try:
+                with contextlib.suppress(KeyboardInterrupt):
                     exec(part, names)
-                except KeyboardInterrupt:
-                    continue
             record.note("-")
 
         if growing:

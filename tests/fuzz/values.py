@@ -95,7 +95,11 @@ def on_alarm(number, frame):
     raise Interrupted
 
 
-def prepare(patience_s=0.25):
+#: A wait is interrupted after this time, again and again.
+PATIENCE_S = 0.06
+
+
+def prepare():
     """Make ready for a program's calls: no output but findings, and a signal that ends waits."""
     sys.unraisablehook = on_unraisable
     threading.excepthook = lambda arguments: say_what_must_not_be(arguments.exc_value)
@@ -104,7 +108,7 @@ def prepare(patience_s=0.25):
     logger.propagate = False
     logger.handlers[:] = [Quiet()]
     signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, patience_s, patience_s)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
 
 
 def is_a(thing, kind):
@@ -197,8 +201,7 @@ def keeping(*args):
 
 
 def closing(*args):
-    for loop in every(asyncio.AbstractEventLoop):
-        call(0, loop.close)
+    act("close")
 
 
 def stopping(*args):
@@ -479,11 +482,11 @@ def beside(loop, *functions):
 
 def interrupted(delay_s, function):
     """Call *function* and interrupt it *delay_s* later."""
-    signal.setitimer(signal.ITIMER_REAL, delay_s, 0.25)
+    signal.setitimer(signal.ITIMER_REAL, delay_s, PATIENCE_S)
     try:
         return function()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.25, 0.25)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
 
 
 # Objects that lie or come back
@@ -543,7 +546,8 @@ def send_all():
 
 def init_all():
     for thing in v[:]:
-        if type(thing).__module__.partition(".")[0] in ("ferrio", "_asyncio") or is_a(thing, asyncio.Future):
+        # `_asyncio` crashes when a task's second __init__ fails.
+        if type(thing).__module__.partition(".")[0] in ("ferrio", "_asyncio") and not is_a(thing, asyncio.Task):
             call(0, lambda: thing.__init__())
 
 

@@ -12,6 +12,8 @@ PATTERNS = [
     ("error", re.compile(r"MUST NOT BE: ([^\n]*)")),
     ("fatal", re.compile(r"Fatal Python error: (?!Segmentation|Aborted|Bus|Illegal|Floating)([^\n]*)")),
     ("assertion", re.compile(r"([\w.]+:\d+: [^\n]*Assertion `[^\n]*)")),
+    ("runtime", re.compile(r"fatal runtime error: ([^\n]*)")),
+    ("memory", re.compile(r"memory allocation of \d+ (bytes failed)")),
     ("growth", re.compile(r"GROWS: (\w+)")),
 ]
 
@@ -31,3 +33,15 @@ def verdict(ending: Ending) -> str | None:
     elif ending.code:
         found.append(f"the fuzzer failed with {ending.code}")
     return ", ".join(found) or None
+
+
+#: A frame of an extension module in the trace that CPython 3.14 writes when it is killed.
+FRAME = re.compile(r'Binary file "[^"]*/(_ferrio|_asyncio)[^"]*", at (\S*)')
+
+
+def place(ending: Ending) -> str:
+    """Where the child was when it was killed, as far as that can be said: the same for the same fault."""
+    frames = [f"{name}{at}" for name, at in FRAME.findall(ending.said)[:2]]
+    if frames:
+        return " ".join(frames)
+    return "".join(re.findall(r"File \"[^\"]*\", line \d+ in \S+", ending.said)[:1])
