@@ -48,7 +48,7 @@ LITERALS = {
         True | 10**400 | -2**63 | 1e18 | Hostile('drop', 1) | Hostile('close', 0.01) | Hostile('raise') | 'x' | 1 << 31 | 2**31 - 1
     """,
     "delay": "0 | 0 | 0.001 | 0.0005 | -1 | None | 10 | float('nan') | 1e300 | OddFloat(0.001) | OddInt(0)",
-    "count": "0 | 1 | 2 | 3 | 100 | 65536 | 300000 | -1 | 2**31 | OddInt(1) | Hostile('drop', 10)",
+    "count": "0 | 1 | 2 | 3 | 100 | 65536 | 300000 | -1 | 2**24 | OddInt(1) | Hostile('drop', 10)",
     "callback": """
         nothing | raising | keeping | closing | stopping | interrupting | exiting | acting('drop') | acting('cancel') | acting('turn')
         acting('abort') | acting('write') | acting('throw') | acting('send') | acting('init') | acting('resolve') | acting('collect')

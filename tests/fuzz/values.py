@@ -91,8 +91,13 @@ class Interrupted(KeyboardInterrupt):
     """Ends a wait that nothing else would end."""
 
 
+#: Code in which no interrupt is raised.
+uninterrupted = set()
+
+
 def on_alarm(number, frame):
-    raise Interrupted
+    if frame is None or frame.f_code not in uninterrupted:
+        raise Interrupted
 
 
 #: A wait is interrupted after this time, again and again.
