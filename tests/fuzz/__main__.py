@@ -28,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="types whose name has this are constructed and called unbound")
     parser.add_argument("--without", action="append", default=[], metavar="TEXT", help="draw no call or value with TEXT")
     parser.add_argument("--loop", choices=["ferrio", "asyncio"], default=os.environ.get("FERRIO_TEST_LOOP") or "ferrio")
-    parser.add_argument("--no-growth", action="store_true", help="do not look for what programs leave behind")
+    parser.add_argument("--growth", type=int, default=12, metavar="N", help="look for what is left in each Nth child; 0: never")
     parser.add_argument("--shrink", type=float, default=40.0, metavar="SECONDS", help="how long to shorten a program")
     parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "build" / "fuzz")
     return parser.parse_args(arguments)
@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
         only=options.only,
         folder=options.folder,
         shrink_s=options.shrink,
-        growth=not options.no_growth,
+        growth_share=options.growth,
     )
     build = "debug build" if hasattr(sys, "gettotalrefcount") else "optimised build"
     version = ".".join(map(str, sys.version_info[:3]))

@@ -561,7 +561,11 @@ def members(kind: type) -> list[str]:
     """The attributes of a type's objects that are called, read and set."""
     found = _members.get(kind)
     if found is None:
-        found = _members[kind] = [name for name in dir(kind) if not hasattr(object, name) and name not in EXCLUDED | _left_out]
+        found = _members[kind] = [
+            name
+            for name in dir(kind)
+            if not hasattr(object, name) and name not in EXCLUDED and not any(piece in name for piece in _left_out)
+        ]
     return found
 
 

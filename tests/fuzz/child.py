@@ -41,8 +41,10 @@ def guard(event: str, arguments: tuple) -> None:
     if event in FORBIDDEN:
         raise Forbidden(event)
     if event == "open":
-        mode, flags = arguments[1:3]
-        if (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        path, mode, flags = arguments
+        writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (os.O_RDWR | os.O_WRONLY | os.O_CREAT)
+        # Opening a descriptor opens no file.
+        if writes and not isinstance(path, int):
             raise Forbidden(event)
     elif event in ("socket.connect", "socket.sendto", "socket.bind", "socket.sendmsg", "socket.getaddrinfo"):
         address = arguments[0] if event == "socket.getaddrinfo" else arguments[1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz import values
+from fuzz.calls import leave_out
 from fuzz.child import Child, Ending, Record
 from fuzz.script import script
 from fuzz.seed import run_seed
@@ -17,10 +18,10 @@ from fuzz.verdict import place, verdict
 
 SEEDS_IN_CHILD = 25
 SEEDS_OF_GROWTH = 6
-#: One child in this many runs its seeds again and again, to see what they leave.
-GROWTH_SHARE = 12
 #: Programs of one fault that are looked into; more are only counted.
 PROGRAMS_OF_FAULT = 2
+#: The same for what programs leave behind, which does not say where.
+PROGRAMS_OF_GROWTH = 8
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Plan:
     only: str
     folder: Path
     shrink_s: float
-    growth: bool = True
+    #: One child in this many runs its seeds again and again, to see what they leave; none when it is 0.
+    growth_share: int = 12
 
 
 @dataclass
@@ -81,7 +83,9 @@ class Batch:
                     record.add_calls(run_seed(seed, plan.calls, note, plan.only))
 
             if growing:
-                values.grows(program)
+                # What is interrupted between opening and owning is left open, by the interpreter's own library too.
+                leave_out(["interrupted(", "signalling", "interrupting", "'interrupt'", "'signal'"])
+                values.grows(program, blocks_allowed=60)
             else:
                 program()
 
@@ -127,7 +131,7 @@ class Runner:
 
     def _next_batch(self) -> Batch:
         self._batches += 1
-        growing = self.plan.growth and self._batches % GROWTH_SHARE == 0
+        growing = bool(self.plan.growth_share) and self._batches % self.plan.growth_share == 0
         count = SEEDS_OF_GROWTH if growing else SEEDS_IN_CHILD
         seeds = range(self._seed, self._seed + count)
         self._seed += count
@@ -153,8 +157,11 @@ class Runner:
         last = programs[-1][-1] if programs else ""
         where = place(ending)
         key = f"{fault} {where}"
-        if self._looked_into[key] >= PROGRAMS_OF_FAULT or (where and where.split()[0] in self._own_places):
-            (self.totals.own if where and where.split()[0] in self._own_places else self.totals.faults)[key] += 1
+        if where and where.split()[0] in self._own_places:
+            self.totals.own[key] += 1
+            return
+        if self._looked_into[key] >= (PROGRAMS_OF_GROWTH if batch.growing else PROGRAMS_OF_FAULT):
+            self.totals.faults[key] += 1
             return
         self._looked_into[key] += 1
         programs = programs[-len(batch.seeds) :]

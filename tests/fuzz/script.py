@@ -49,6 +49,8 @@ def definitions(text: str) -> str:
 
 def script(statements: list[str], what: str, origin: str) -> str:
     """A program of *statements*; *what* says what it shows, *origin* which seed it comes from."""
+    if what.startswith("growth"):
+        statements = [*statements, "finish()"]
     body = "\n    ".join(statements)
     head = f'"""{what}\n\n{origin}\n"""\n\nimport faulthandler\n'
     start = "grows(program)" if what.startswith("growth") else "program()"

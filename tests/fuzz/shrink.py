@@ -25,7 +25,8 @@ def fails(statements: list[str], growing: bool) -> str | None:
             for part in code:
                 with contextlib.suppress(KeyboardInterrupt):
                     exec(part, names)
-            record.note("-")
+            if growing:
+                values.finish()
 
         if growing:
             values.grows(program)
@@ -39,15 +40,23 @@ def fails(statements: list[str], growing: bool) -> str | None:
     return verdict(ending)
 
 
+def kind_of(fault: str) -> str:
+    """What a shorter program must have in common with the longer one."""
+    return fault if fault.startswith("growth") else fault.split(":")[0].split(",")[0]
+
+
 def shrink(statements: list[str], fault: str, limit_s: float = 60.0) -> list[str]:
     """The shortest program found within *limit_s* that still has *fault*; as it was when it is not seen again."""
     deadline = time.monotonic() + limit_s
     growing = fault.startswith("growth")
-    kind = fault.split(":")[0].split(",")[0]
+    kind = kind_of(fault)
+    if growing:
+        # Each pass ends so in any case.
+        statements = [statement for statement in statements if statement != "finish()"]
 
     def holds(candidate: list[str]) -> bool:
         found = fails(candidate, growing)
-        return found is not None and found.split(":")[0].split(",")[0] == kind
+        return found is not None and kind_of(found) == kind
 
     size = max(1, len(statements) // 2)
     while size and time.monotonic() < deadline:

@@ -4,6 +4,7 @@ A program that the fuzzer prints begins with those definitions of this file that
 fuzzer. `v` are the program's variables; its statements are calls of `call`.
 """
 
+import array
 import asyncio
 import contextvars
 import copy
@@ -456,7 +457,8 @@ def replace_number(sock):
 
 def pipe_ends(one, other):
     reading, writing = os.pipe()
-    v[one], v[other] = os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)
+    ends = os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)
+    v[one], v[other] = ends
 
 
 def address_of(server):
@@ -883,21 +885,47 @@ def counts():
     return sys.getallocatedblocks(), len(gc.get_objects()), len(os.listdir("/proc/self/fd"))
 
 
-#: Growth below these in each of three passes is the interpreter's own caches.
-ALLOWANCES = (2, 0, 0)
+def fill_free_lists(most=1100):
+    """Make and drop more objects than the lists of freed memory keep, so that these grow no more."""
+    loop = new_loop()
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    held = [[], [], [], [], [], [], []]
+    for _ in range(most):
+        held[0].append(loop.create_future())
+        held[1].append(aio.sleep(0))
+        held[2].append(loop.sock_recv(one, 1))
+        held[3].append(loop.create_task(work()))
+        held[4].append(loop.call_soon(nothing))
+        held[5].append(loop.call_later(0, nothing))
+        held[6].append(loop.call_soon_threadsafe(nothing))
+    turn(loop)
+    turn(loop)
+    for coroutine in held[2]:
+        coroutine.close()
+    loop.close()
+    one.close()
+    other.close()
 
 
-def grows(program, passes=6):
+def grows(program, blocks_allowed=3, passes=7):
     """Run *program* again and again, and tell if each of the last three passes leaves more behind."""
-    seen = []
-    for _ in range(passes):
+    # Of a fixed size, since what it grew by would be counted.
+    seen = array.array("q", bytes(8 * 3 * passes))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    fill_free_lists()
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
+    for number in range(passes):
         program()
-        seen.append(counts())
-    last = seen[-4:]
-    for index, name in enumerate(("blocks", "objects", "descriptors")):
-        steps = [after[index] - before[index] for before, after in itertools.pairwise(last)]
-        if min(steps) > ALLOWANCES[index]:
-            os.write(2, f"GROWS: {name} by {steps} in the last passes\n".encode())
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        seen[3 * number], seen[3 * number + 1], seen[3 * number + 2] = counts()
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
+    # Growth of so many blocks is the interpreter's own caches.
+    for index, name, allowed in ((2, "descriptors", 0), (1, "objects", 0), (0, "blocks", blocks_allowed)):
+        last = seen[index::3][-4:]
+        steps = [after - before for before, after in itertools.pairwise(last)]
+        if min(steps) > allowed:
+            os.write(2, f"GROWS: {name} by {steps} to {last[-1]} in the last passes\n".encode())
 
 
 def finish():
