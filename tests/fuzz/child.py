@@ -123,7 +123,8 @@ class Child:
             os.dup2(self._said.fileno(), 2)
             faulthandler.enable(2, all_threads=True)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            if "ASAN_OPTIONS" not in os.environ:  # whose own map of memory is larger
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
             signal.signal(signal.SIGINT, signal.default_int_handler)

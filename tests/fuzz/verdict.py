@@ -7,6 +7,7 @@ from fuzz.child import Ending
 
 #: What a child's output must not have, each with what names the fault.
 PATTERNS = [
+    ("sanitizer", re.compile(r"ERROR: AddressSanitizer: ([\w-]+)(?:.*\n)+?\s*#0 \S+ in (\S+)")),
     ("panic", re.compile(r"panicked at ([^\n]*)(?:\n([^\n]*))?")),
     ("bug", re.compile(r"(Ferrio has a bug[^\n]*)")),
     ("error", re.compile(r"MUST NOT BE: ([^\n]*)")),
