@@ -15,4 +15,6 @@ if not sys.platform.startswith("linux"):
     sys.exit(f"Ferrio runs on Linux for now; this is {sys.platform}.")
 
 threads = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t"
-print(f"cpython-{version[0]}.{version[1]}{threads}")
+# A debug build lays out objects as others do, but links to an interpreter of its own: the same letter as in its ABI flags.
+debug = "d" if hasattr(sys, "gettotalrefcount") else ""
+print(f"cpython-{version[0]}.{version[1]}{threads}{debug}")

@@ -1,0 +1,48 @@
+"""What an ending of a child says: nothing, or which fault was found."""
+
+import re
+import signal
+
+from fuzz.child import Ending
+
+#: What a child's output must not have, each with what names the fault.
+PATTERNS = [
+    ("sanitizer", re.compile(r"ERROR: AddressSanitizer: ([\w-]+)(?:.*\n)+?\s*#0 \S+ in (\S+)")),
+    ("panic", re.compile(r"panicked at ([^\n]*)(?:\n([^\n]*))?")),
+    ("bug", re.compile(r"(Ferrio has a bug[^\n]*)")),
+    ("error", re.compile(r"MUST NOT BE: ([^\n]*)")),
+    ("fatal", re.compile(r"Fatal Python error: (?!Segmentation|Aborted|Bus|Illegal|Floating)([^\n]*)")),
+    ("assertion", re.compile(r"([\w.]+:\d+: [^\n]*Assertion `[^\n]*)")),
+    ("runtime", re.compile(r"fatal runtime error: ([^\n]*)")),
+    ("memory", re.compile(r"memory allocation of \d+ (bytes failed)")),
+    ("growth", re.compile(r"GROWS: (\w+)")),
+]
+
+
+def verdict(ending: Ending) -> str | None:
+    """The name of the fault that ended the child, the same for the same fault; None when there was none."""
+    found = []
+    for name, pattern in PATTERNS:
+        match = pattern.search(ending.said)
+        if match is not None:
+            text = " ".join(piece.strip() for piece in match.groups() if piece)
+            found.append(f"{name}: {re.sub(r'0x[0-9a-f]+', '0x', text)[:160]}")
+    if ending.hung:
+        return "hang"
+    if ending.code < 0:
+        found.append(f"killed by {signal.Signals(-ending.code).name}")
+    elif ending.code:
+        found.append(f"the fuzzer failed with {ending.code}")
+    return ", ".join(found) or None
+
+
+#: A frame of an extension module in the trace that CPython 3.14 writes when it is killed.
+FRAME = re.compile(r'Binary file "[^"]*/(_ferrio|_asyncio)[^"]*", at (\S*)')
+
+
+def place(ending: Ending) -> str:
+    """Where the child was when it was killed, as far as that can be said: the same for the same fault."""
+    frames = [f"{name}{at}" for name, at in FRAME.findall(ending.said)[:2]]
+    if frames:
+        return " ".join(frames)
+    return "".join(re.findall(r"File \"[^\"]*\", line \d+ in \S+", ending.said)[:1])
