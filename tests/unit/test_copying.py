@@ -240,6 +240,41 @@ def test_every_method_of_a_primitive_is_one_to_weak_references(name: str, method
     assert reference() is None
 
 
+@pytest.mark.parametrize("is_run", [False, True])
+def test_a_coroutine_takes_weak_references_which_end_with_it(is_run: bool) -> None:
+    ended: list[object] = []
+    references = []
+    for _ in range(100):
+        coroutine = ferrio.asyncio.sleep(0)
+        reference = weakref.ref(coroutine, ended.append)
+        assert reference() is coroutine
+        if is_run:
+            assert list(coroutine.__await__()) == [None]
+        else:
+            coroutine.close()
+        del coroutine
+        assert reference() is None
+        references.append(reference)
+    # Their memory has been used again; the next has none of their references.
+    assert ended == references
+    coroutine = ferrio.asyncio.sleep(0)
+    assert weakref.getweakrefcount(coroutine) == 0
+    coroutine.close()
+
+
+def test_coroutines_of_one_moment_take_weak_references_each() -> None:
+    # More than are kept as whole objects.
+    coroutines = [ferrio.asyncio.sleep(0) for _ in range(3000)]
+    known = weakref.WeakSet(coroutines)
+    assert len(known) == 3000
+    for coroutine in coroutines:
+        coroutine.close()
+    del coroutine, coroutines[1000:]
+    assert len(known) == 1000
+    coroutines.clear()
+    assert not known
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_takes_attributes_and_gives_them_back(name: str) -> None:
     function, original = getattr(ferrio.asyncio, name), getattr(asyncio, name)

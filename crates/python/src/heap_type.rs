@@ -136,6 +136,17 @@ pub(crate) const fn fast_def(name: &'static CStr, call: Fast, doc: &'static CStr
     }
 }
 
+/// Definition of where instances of a type have what CPython keeps in them: `__weaklistoffset__` and its relatives.
+pub(crate) fn offset_member(name: &'static CStr, offset: usize) -> PyResult<ffi::PyMemberDef> {
+    Ok(ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: ffi::Py_ssize_t::try_from(offset)?,
+        flags: ffi::Py_READONLY,
+        doc: core::ptr::null(),
+    })
+}
+
 /// Adds a method to a finished type: for the hot methods of a `#[pyclass]`.
 pub(crate) fn add_method(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<()> {
     let py = class.py();

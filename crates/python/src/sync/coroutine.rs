@@ -15,7 +15,7 @@
 //! have ended; the others, up to [`KEPT`], on a [`FreeList`].
 
 use core::ffi::{c_int, c_void};
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -81,6 +81,8 @@ pub(crate) struct State {
     pub(crate) future: Slot,
     /// The iterator of that; none for a `ferrio.Future`, which is asked itself.
     iterator: Slot,
+    /// CPython's own, through the offset of the type.
+    weak_references: Plain<*mut ffi::PyObject>,
 }
 
 enum Input {
@@ -417,6 +419,7 @@ fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Obj
         item: Slot::default(),
         future: Slot::default(),
         iterator: Slot::default(),
+        weak_references: Plain::new(null_mut()),
     };
     state.owner.set(owner);
     if let Some(item) = item {
@@ -630,6 +633,10 @@ unsafe fn deallocate(object: *mut ffi::PyObject) {
         // Somebody has taken a reference.
         return;
     }
+    if !state.weak_references.get().is_null() {
+        // SAFETY: an object that nobody refers to any more, whole until below.
+        unsafe { ffi::PyObject_ClearWeakRefs(object) };
+    }
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
     // A finalized one must not look so to the interpreter when it is used again.
@@ -682,7 +689,11 @@ unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let base = py.get_type::<PyAny>();
-    OFFSET.store(heap_type::state_offset(&base), Ordering::Relaxed);
+    let offset = heap_type::state_offset(&base);
+    OFFSET.store(offset, Ordering::Relaxed);
+    let place = offset + offset_of!(State, weak_references);
+    let members =
+        Box::leak(Box::new([heap_type::offset_member(c"__weaklistoffset__", place)?, ffi::PyMemberDef::default()]));
     let doc = c"What a native coroutine function returns: a coroutine by its protocol, without a frame.";
     let mut builder = Builder::new(c"ferrio._ferrio.Coroutine", doc);
     if py.version_info() >= (3, 14, 10) {
@@ -706,6 +717,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             (ffi::Py_tp_iter, await_slot as *mut c_void),
             (ffi::Py_tp_iternext, next_slot as *mut c_void),
             (ffi::Py_tp_repr, repr as *mut c_void),
+            (ffi::Py_tp_members, members.as_mut_ptr().cast()),
             (ffi::Py_am_await, await_slot as *mut c_void),
             (ffi::Py_am_send, send_slot as *mut c_void),
         ])

@@ -9,7 +9,7 @@
 //!
 //! A `CoroutineFunction` is one to `inspect.iscoroutinefunction` and `asyncio.iscoroutinefunction`.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -463,19 +463,10 @@ fn build<'py>(py: Python<'py>, name: &'static CStr, doc: &'static CStr) -> PyRes
     let base = py.get_type::<PyAny>();
     let offset = heap_type::state_offset(&base);
     OFFSET.store(offset, Ordering::Relaxed);
-    let member = |name: &'static CStr, place: usize| -> PyResult<ffi::PyMemberDef> {
-        Ok(ffi::PyMemberDef {
-            name: name.as_ptr().cast::<c_char>(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: ffi::Py_ssize_t::try_from(offset + place)?,
-            flags: ffi::Py_READONLY,
-            doc: core::ptr::null(),
-        })
-    };
     let members = Box::leak(Box::new([
-        member(c"__vectorcalloffset__", offset_of!(State, vectorcall))?,
-        member(c"__dictoffset__", offset_of!(State, attributes))?,
-        member(c"__weaklistoffset__", offset_of!(State, weak_references))?,
+        heap_type::offset_member(c"__vectorcalloffset__", offset + offset_of!(State, vectorcall))?,
+        heap_type::offset_member(c"__dictoffset__", offset + offset_of!(State, attributes))?,
+        heap_type::offset_member(c"__weaklistoffset__", offset + offset_of!(State, weak_references))?,
         ffi::PyMemberDef::default(),
     ]));
     Builder::new(name, doc)
