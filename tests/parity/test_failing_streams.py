@@ -44,11 +44,11 @@ class Case:
         ours, self.ours = self.ours, None
         self.transport, _ = await self.loop.create_connection(lambda: self.protocol, sock=ours)
 
-    def fill(self) -> None:
+    def fill(self, size: int = 100_000) -> None:
         """Write until the kernel takes no more."""
         while not self.transport.is_closing() and not self.transport.get_write_buffer_size():
             try:
-                self.transport.write(b"x" * 100_000)
+                self.transport.write(b"x" * size)
             except (KeyboardInterrupt, SystemExit) as error:
                 self.diary("write", error)
 
@@ -151,6 +151,19 @@ async def end_with_bytes_queued_and_the_peer_leaves(case: Case) -> None:
     case.fill()
     case.transport.write_eof()
     await case.read_all()
+    case.peer.close()
+    await case.lost()
+
+
+async def end_with_bytes_queued_and_the_peer_is_gone_by_then(case: Case) -> None:
+    """The last bytes can be sent, and are answered with a reset before the direction is ended."""
+    case.transport.set_write_buffer_limits(high=1)
+    case.fill(1_000)
+    case.transport.write_eof()
+    case.peer.settimeout(0.02)
+    with contextlib.suppress(TimeoutError):
+        while case.peer.recv(1 << 20):
+            pass
     case.peer.close()
     await case.lost()
 
@@ -350,6 +363,7 @@ STORIES: dict[Story, list[str]] = {
     receive_with_bytes_queued: [*READING, *INTO_BUFFERS, *WRITING, *ALWAYS],
     end_with_bytes_queued: [*READING, *INTO_BUFFERS, *WRITING, *ALWAYS],
     end_with_bytes_queued_and_the_peer_leaves: [*WRITING, *ALWAYS],
+    end_with_bytes_queued_and_the_peer_is_gone_by_then: [*WRITING, *ALWAYS],
     end_with_bytes_queued_and_the_peer_resets: ["pause_writing", *ALWAYS],
     end_with_bytes_queued_and_close: [*WRITING, *ALWAYS],
     pause_reading_and_resume: [*READING, *INTO_BUFFERS, *ALWAYS],
