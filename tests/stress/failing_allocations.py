@@ -303,6 +303,7 @@ def loops_of_its_own(kind: str) -> None:
     """The scenario of a loop's making and closing, which has no loop around it."""
     loop = new_loop(kind)
     try:
+        loop.call_later(STALL_S, loop.stop)
         loop.run_until_complete(nothing())
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
