@@ -56,7 +56,9 @@ def build() -> Path:
 
 def runtime() -> str:
     """gcc's libasan: Rust links its own into programs only, and this is a module of a program without."""
-    path = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    path = subprocess.run(
+        ["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not os.path.isabs(path):
         sys.exit("asan: cc knows no libasan.so; Debian's package of it is libasan8, or comes with gcc")
     return os.path.realpath(path)

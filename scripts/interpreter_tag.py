@@ -15,6 +15,6 @@ if not sys.platform.startswith("linux"):
     sys.exit(f"Ferrio runs on Linux for now; this is {sys.platform}.")
 
 threads = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else "t"
-# A debug build lays out objects as others do, but links to an interpreter of its own: the same letter as in its ABI flags.
+# A debug build loads modules that were built for it alone; the letter is that of its ABI flags.
 debug = "d" if hasattr(sys, "gettotalrefcount") else ""
 print(f"cpython-{version[0]}.{version[1]}{threads}{debug}")

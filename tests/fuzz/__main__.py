@@ -23,12 +23,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--operations", type=int, default=0, help="stop after so many calls")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long (120 s when neither is given)")
     parser.add_argument("--seed", type=int, default=None, help="the first seed; drawn when not given")
-    parser.add_argument("--jobs", type=int, default=2 * len(os.sched_getaffinity(0)), help="children at a time; some wait")
+    parser.add_argument(
+        "--jobs", type=int, default=2 * len(os.sched_getaffinity(0)), help="children at a time; some wait"
+    )
     parser.add_argument("--calls", type=int, default=60, help="calls in a seed's program")
     parser.add_argument("--only", default="", help="types whose name has this are constructed and called unbound")
-    parser.add_argument("--without", action="append", default=[], metavar="TEXT", help="draw no call or value with TEXT")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="TEXT", help="draw no call or value with TEXT"
+    )
     parser.add_argument("--loop", choices=["ferrio", "asyncio"], default=os.environ.get("FERRIO_TEST_LOOP") or "ferrio")
-    parser.add_argument("--growth", type=int, default=12, metavar="N", help="look for what is left in each Nth child; 0: never")
+    parser.add_argument(
+        "--growth", type=int, default=12, metavar="N", help="look for what is left in each Nth child; 0: never"
+    )
     parser.add_argument("--shrink", type=float, default=40.0, metavar="SECONDS", help="how long to shorten a program")
     parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "build" / "fuzz")
     return parser.parse_args(arguments)
@@ -70,7 +76,12 @@ def main(options: argparse.Namespace) -> int:
         now = time.monotonic()
         if now - shown >= (0.5 if terminal else 10):
             shown = now
-            print(f"{chr(13) if terminal else ''}{line(totals):90}", end="" if terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"{chr(13) if terminal else ''}{line(totals):90}",
+                end="" if terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def tell(text: str) -> None:
         print(f"{chr(10) if terminal else ''}FAULT {text}", flush=True)

@@ -22,14 +22,18 @@ NAMES = vars(values)
 #: Literals of each kind. A kind that is not here is a variable of that kind, or `any`.
 LITERALS = {
     "any": """
-        None | True | False | 0 | 1 | 2 | 3 | -1 | 7 | 1000 | 2**31 - 1 | 2**31 | -2**31 | 2**63 - 1 | 2**64 | -2**63 | 10**30
+        None | True | False | 0 | 1 | 2 | 3 | -1 | 7 | 1000 | 2**31 - 1 | 2**31 | -2**31 | 2**63 - 1 | 2**64 | -2**63
+        10**30
         0.0 | 0.001 | -1.0 | 1e300 | float('nan') | float('inf') | -float('inf')
-        '' | 'x' | 'socket' | 'peername' | 'a' * 1000 | '\\ud800' | 'name\\0' | b'' | b'x' | b'bytes' * 1000 | () | (1, 2)
+        '' | 'x' | 'socket' | 'peername' | 'a' * 1000 | '\\ud800' | 'name\\0' | b'' | b'x' | b'bytes' * 1000 | ()
+        (1, 2)
         [] | {} | set() | {'context': None} | ... | object() | Hostile | ValueError | ValueError('an error')
-        asyncio.CancelledError() | StopIteration(3) | KeyboardInterrupt() | asyncio.TimeoutError | OddError('odd') | OSError(9, 'bad')
+        asyncio.CancelledError() | StopIteration(3) | KeyboardInterrupt() | asyncio.TimeoutError | OddError('odd')
+        OSError(9, 'bad')
         StopAsyncIteration() | GeneratorExit | RuntimeError | SystemExit | asyncio.InvalidStateError
         bytearray(b'abc') | memoryview(bytearray(9)) | memoryview(b'abcd')[::2] | OddBytes(b'odd') | OddBuffer(100)
-        OddStr('x') | OddInt(5) | OddFloat(0.5) | OddTuple((1, 2)) | OddMeta | OddClass | type | int | range(3) | iter([1, 2])
+        OddStr('x') | OddInt(5) | OddFloat(0.5) | OddTuple((1, 2)) | OddMeta | OddClass | type | int | range(3)
+        iter([1, 2])
         nothing | raising | interrupting | exiting | signalling | keeping | closing | stopping
         Open('raise') | Open('drop', 3) | Open('close', nothing) | Open('turn', None)
         Lying(asyncio.Handle) | Lying(asyncio.Future) | Lying(asyncio.Task) | Lying(socket.socket) | Lying(bytes)
@@ -37,26 +41,37 @@ LITERALS = {
         DropsLater('close') | DropsLater('turn') | DropsLater('soon') | DropsLater('raise') | DropsLater('collect')
         ForeignFuture(v[1]) | dead_reference() | cycle() | iter([]) | plain_generator() | generating() | work() | work
         contextvars.copy_context() | asyncio | asyncio.Future | asyncio.Protocol | Protocol() | asyncio.events
-        types.SimpleNamespace() | functools.partial(nothing, 1) | lambda *a: a | slice(1, 2) | classmethod(nothing) | NotImplemented
-        Hostile('raise') | Hostile('cancelled') | Hostile('interrupt') | Hostile('exit') | Hostile('cancel', 1) | Hostile('close', 3)
-        Hostile('drop', True) | Hostile('turn', 0) | Hostile('soon', 2) | Hostile('resize', 5) | Hostile('abort') | Hostile('write', 1)
-        Hostile('throw', iter([None])) | Hostile('send', iter([])) | Hostile('init', 3) | Hostile('resolve', v[2]) | Hostile('collect', '')
-        Hostile('signal', 1) | Hostile('nothing', -1) | Hostile('drop', v[3]) | Hostile('close', v[4]) | Hostile('nothing', 1 << 70)
+        types.SimpleNamespace() | functools.partial(nothing, 1) | lambda *a: a | slice(1, 2) | classmethod(nothing)
+        NotImplemented
+        Hostile('raise') | Hostile('cancelled') | Hostile('interrupt') | Hostile('exit') | Hostile('cancel', 1)
+        Hostile('close', 3)
+        Hostile('drop', True) | Hostile('turn', 0) | Hostile('soon', 2) | Hostile('resize', 5) | Hostile('abort')
+        Hostile('write', 1)
+        Hostile('throw', iter([None])) | Hostile('send', iter([])) | Hostile('init', 3) | Hostile('resolve', v[2])
+        Hostile('collect', '')
+        Hostile('signal', 1) | Hostile('nothing', -1) | Hostile('drop', v[3]) | Hostile('close', v[4])
+        Hostile('nothing', 1 << 70)
     """,
     "number": """
-        0 | 1 | 2 | 0.001 | 0.0 | -1 | 0.002 | 5 | 64 | 65536 | float('nan') | float('inf') | 1e300 | 2**70 | OddInt(3) | OddFloat(0.01) | None
-        True | 10**400 | -2**63 | 1e18 | Hostile('drop', 1) | Hostile('close', 0.01) | Hostile('raise') | 'x' | 1 << 31 | 2**31 - 1
+        0 | 1 | 2 | 0.001 | 0.0 | -1 | 0.002 | 5 | 64 | 65536 | float('nan') | float('inf') | 1e300 | 2**70
+        OddInt(3) | OddFloat(0.01) | None
+        True | 10**400 | -2**63 | 1e18 | Hostile('drop', 1) | Hostile('close', 0.01) | Hostile('raise') | 'x'
+        1 << 31 | 2**31 - 1
     """,
     "delay": "0 | 0 | 0.001 | 0.0005 | -1 | None | 10 | float('nan') | 1e300 | OddFloat(0.001) | OddInt(0)",
     "count": "0 | 1 | 2 | 3 | 100 | 65536 | 300000 | -1 | 2**24 | OddInt(1) | Hostile('drop', 10)",
     "callback": """
-        nothing | raising | keeping | closing | stopping | interrupting | exiting | acting('drop') | acting('cancel') | acting('turn')
-        acting('abort') | acting('write') | acting('throw') | acting('send') | acting('init') | acting('resolve') | acting('collect')
+        nothing | raising | keeping | closing | stopping | interrupting | exiting | acting('drop') | acting('cancel')
+        acting('turn')
+        acting('abort') | acting('write') | acting('throw') | acting('send') | acting('init') | acting('resolve')
+        acting('collect')
         acting('close') | Hostile('drop') | Hostile('raise') | functools.partial(nothing, v) | acting('soon')
     """,
     "bytes": """
-        b'' | b'x' | b'bytes' * 100 | bytes(100_000) | bytes(1_000_000) | bytearray(300) | bytearray(200_000) | memoryview(bytearray(500))
-        memoryview(b'abcdef')[::2] | OddBytes(b'odd') | OddBuffer(1000) | Hostile('drop', b'x') | Hostile('close', memoryview(b'x')) | 'x'
+        b'' | b'x' | b'bytes' * 100 | bytes(100_000) | bytes(1_000_000) | bytearray(300) | bytearray(200_000)
+        memoryview(bytearray(500))
+        memoryview(b'abcdef')[::2] | OddBytes(b'odd') | OddBuffer(1000) | Hostile('drop', b'x')
+        Hostile('close', memoryview(b'x')) | 'x'
         memoryview(bytes(400)).cast('I') | range(3)
     """,
     "buffer": """
@@ -64,17 +79,27 @@ LITERALS = {
         memoryview(bytearray(64))[::2]
     """,
     "protocol": """
-        Protocol() | EchoProtocol() | DatagramProtocol() | ResizingProtocol() | ResizingProtocol('drop', 1) | ResizingProtocol('close')
-        ResizingProtocol('abort', 70000) | ActingProtocol('drop') | ActingProtocol('close') | ActingProtocol('abort') | ActingProtocol('raise')
-        ActingProtocol('write') | ActingProtocol('turn') | ActingProtocol('interrupt') | ActingProtocol('init') | ActingProtocol('throw')
-        Hostile('drop') | Open('drop', nothing) | None | ActingProtocol('cancelled') | asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=v[1]), loop=v[1])
+        Protocol() | EchoProtocol() | DatagramProtocol() | ResizingProtocol() | ResizingProtocol('drop', 1)
+        ResizingProtocol('close')
+        ResizingProtocol('abort', 70000) | ActingProtocol('drop') | ActingProtocol('close') | ActingProtocol('abort')
+        ActingProtocol('raise')
+        ActingProtocol('write') | ActingProtocol('turn') | ActingProtocol('interrupt') | ActingProtocol('init')
+        ActingProtocol('throw')
+        Hostile('drop') | Open('drop', nothing) | None | ActingProtocol('cancelled')
+        asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=v[1]), loop=v[1])
     """,
-    "context": "contextvars.copy_context() | contextvars.Context() | None | Hostile('drop') | Lying(contextvars.Context) | 3",
+    "context": """
+        contextvars.copy_context() | contextvars.Context() | None | Hostile('drop') | Lying(contextvars.Context) | 3
+    """,
     "error": """
-        ValueError('an error') | ValueError | OddError | OddError('odd') | asyncio.CancelledError | asyncio.CancelledError('why') | GeneratorExit
-        StopIteration | StopIteration(3) | KeyboardInterrupt | SystemExit | None | 3 | Exception | type | TimeoutError() | BaseException()
+        ValueError('an error') | ValueError | OddError | OddError('odd') | asyncio.CancelledError
+        asyncio.CancelledError('why') | GeneratorExit
+        StopIteration | StopIteration(3) | KeyboardInterrupt | SystemExit | None | 3 | Exception | type
+        TimeoutError() | BaseException()
     """,
-    "name": "'x' | '_loop' | '_callbacks' | 'socket' | '__class__' | OddStr('call_soon') | 3 | None | '\\ud800' | b'x' | '__dict__'",
+    "name": """
+        'x' | '_loop' | '_callbacks' | 'socket' | '__class__' | OddStr('call_soon') | 3 | None | '\\ud800' | b'x' | '__dict__'
+    """,
     "port": "9 | 0 | 65535 | 65536 | -1 | 2**40",
     "deed": " | ".join(repr(deed) for deed in values.DEEDS),
     "kind": "None | SubLoop | CountingLoop",
@@ -462,15 +487,16 @@ SIGNATURES = {
     "__get__": "any any",
 }
 
-#: Methods that a program calls in ways of its own, since they wait for ever, reach beyond the process, end it, or print.
+#: Methods that a program calls in ways of its own, since they wait for ever, reach beyond the process, or print.
 #: The alarm ends waits as well; this keeps most seeds from waiting.
 EXCLUDED = frozenset(
     """
-    run_forever run_until_complete _run_once _run_until_stopped subprocess_exec subprocess_shell _make_subprocess_transport
-    add_signal_handler remove_signal_handler run_in_executor set_default_executor shutdown_default_executor _do_shutdown
-    getaddrinfo getnameinfo _ensure_resolved create_connection create_datagram_endpoint create_server create_unix_server
-    create_unix_connection print_stack _connect_sock _handle_signal _let_signals_be _let_signals_wake _start_serving
-    __init_subclass__ __subclasshook__ _selector _unix_server_sockets
+    run_forever run_until_complete _run_once _run_until_stopped subprocess_exec subprocess_shell
+    _make_subprocess_transport add_signal_handler remove_signal_handler run_in_executor set_default_executor
+    shutdown_default_executor _do_shutdown getaddrinfo getnameinfo _ensure_resolved create_connection
+    create_datagram_endpoint create_server create_unix_server create_unix_connection print_stack _connect_sock
+    _handle_signal _let_signals_be _let_signals_wake _start_serving __init_subclass__ __subclasshook__
+    _selector _unix_server_sockets
     """.split()
 )
 
@@ -513,7 +539,8 @@ def receivable(text: str) -> str:
 
 ARGUMENTS = {kind: compiled(texts) for kind, texts in LITERALS.items()}
 TEMPLATES = {
-    name: [Template(text) for text in texts] for name, texts in (("make", MAKERS), ("slot", SLOTS), ("odd", CONSTRUCTIONS))
+    name: [Template(text) for text in texts]
+    for name, texts in (("make", MAKERS), ("slot", SLOTS), ("odd", CONSTRUCTIONS))
 }
 
 #: The native types, and those of the package, under the names that programs know.
@@ -528,7 +555,7 @@ TYPES += [
 ]
 TYPES.append(("ferrio.Loop", values.ferrio.Loop))
 if values.LOOP == "ferrio":
-    from ferrio import _datagram, _pipe, _transport  # noqa: F401
+    from ferrio import _datagram, _pipe, _transport
 
     values.ferrio_transport, values.ferrio_datagram, values.ferrio_pipe = _transport, _datagram, _pipe
     TYPES += [
@@ -537,7 +564,6 @@ if values.LOOP == "ferrio":
         ("ferrio._pipe.ReadPipeTransport", _pipe.ReadPipeTransport),
         ("ferrio._pipe.WritePipeTransport", _pipe.WritePipeTransport),
     ]
-
 
 
 def leave_out(pieces: list[str]) -> None:
@@ -575,6 +601,12 @@ def kinds_of(kind: type) -> frozenset[str]:
     if found is None:
         found = _kinds[kind] = frozenset(_find_kinds(kind))
     return found
+
+
+def forget_types() -> None:
+    """Keep no type alive: a program's own are to be freed with it."""
+    _members.clear()
+    _kinds.clear()
 
 
 def _find_kinds(kind: type) -> list[str]:

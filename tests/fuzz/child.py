@@ -25,9 +25,10 @@ DESCRIPTORS = 256
 #: Audit events of what a program must not do, with what is allowed of it.
 FORBIDDEN = frozenset(
     """
-    os.system os.exec os.posix_spawn os.remove os.rename os.rmdir os.mkdir os.chmod os.chown os.truncate os.link os.symlink
-    os.kill os.killpg os.putenv os.unsetenv shutil.rmtree shutil.move shutil.copyfile ctypes.dlopen subprocess.Popen os.fork
-    os.forkpty pty.spawn socket.gethostbyname socket.gethostbyaddr socket.sethostname webbrowser.open signal.pthread_kill
+    os.system os.exec os.posix_spawn os.remove os.rename os.rmdir os.mkdir os.chmod os.chown os.truncate
+    os.link os.symlink os.kill os.killpg os.putenv os.unsetenv shutil.rmtree shutil.move shutil.copyfile
+    ctypes.dlopen subprocess.Popen os.fork os.forkpty pty.spawn socket.gethostbyname socket.gethostbyaddr
+    socket.sethostname webbrowser.open signal.pthread_kill
     """.split()
 )
 
@@ -42,7 +43,9 @@ def guard(event: str, arguments: tuple) -> None:
         raise Forbidden(event)
     if event == "open":
         path, mode, flags = arguments
-        writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (os.O_RDWR | os.O_WRONLY | os.O_CREAT)
+        writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & (
+            os.O_RDWR | os.O_WRONLY | os.O_CREAT
+        )
         # Opening a descriptor opens no file.
         if writes and not isinstance(path, int):
             raise Forbidden(event)
@@ -103,7 +106,7 @@ class Child:
 
     def __init__(self, body: Callable[[Record], None], *, guarded: bool = True) -> None:
         self.record = Record()
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the child has ended)
         self._length = -1
         self._changed = time.monotonic()
         self._hung = False

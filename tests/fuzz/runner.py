@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz import values
-from fuzz.calls import leave_out
+from fuzz.calls import forget_types, leave_out
 from fuzz.child import Child, Ending, Record
 from fuzz.script import script
 from fuzz.seed import run_seed
-from fuzz.shrink import fails, shrink
+from fuzz.shrink import fails, kind_of, shrink
 from fuzz.verdict import place, verdict
 
 SEEDS_IN_CHILD = 25
@@ -81,6 +81,8 @@ class Batch:
                 for seed in seeds:
                     note(f"# seed {seed}\n")
                     record.add_calls(run_seed(seed, plan.calls, note, plan.only))
+                if growing:
+                    forget_types()
 
             if growing:
                 # What is interrupted between opening and owning is left open, by the interpreter's own library too.
@@ -166,13 +168,16 @@ class Runner:
         self._looked_into[key] += 1
         programs = programs[-len(batch.seeds) :]
         suspects = programs if batch.growing or not fault.startswith(("killed", "hang")) else programs[-1:]
-        together = [f"{programs[0][0]} - {batch.seeds.stop - 1}", *(line for program in programs for line in program[1:])]
+        together = [
+            f"{programs[0][0]} - {batch.seeds.stop - 1}",
+            *(line for program in programs for line in program[1:]),
+        ]
         chosen, seen = together, False
         for suspect in [*reversed(suspects), together]:
             # Collections in other places show what one in its usual place does not.
             for often in ([], ["gc.set_threshold(3)"]):
                 found = fails(often + suspect[1:], batch.growing)
-                if found is not None:
+                if found is not None and (not batch.growing or kind_of(found) == kind_of(fault)):
                     chosen, fault, seen = [suspect[0], *often, *suspect[1:]], found, True
                     break
             if seen:
@@ -180,7 +185,9 @@ class Runner:
         statements = shrink(chosen[1:], fault, self.plan.shrink_s) if seen else chosen[1:]
         doubt = "" if seen else " (not seen again when the program was run by itself)"
         origin = f"From {chosen[0].lstrip('# ')} with {self.plan.calls} calls.{doubt} The last call was:\n    {last}"
-        text = script(statements, fault.replace("\\", "/").replace('"', "'"), origin.replace("\\", "\\\\").replace('"""', "'''"))
+        text = script(
+            statements, fault.replace("\\", "/").replace('"', "'"), origin.replace("\\", "\\\\").replace('"""', "'''")
+        )
         self.plan.folder.mkdir(parents=True, exist_ok=True)
         name = "".join(character if character.isalnum() else "-" for character in fault)[:60].strip("-")
         path = self.plan.folder / f"{name}-{chosen[0].split()[2]}.py"
@@ -195,4 +202,7 @@ class Runner:
             return
         self.totals.faults[key] += 1
         self.totals.programs.append(path)
-        self.tell(f"{fault}{doubt}\n  {path}, {len(statements)} statements:\n" + "\n".join(f"    {s}" for s in statements[-12:]))
+        self.tell(
+            f"{fault}{doubt}\n  {path}, {len(statements)} statements:\n"
+            + "\n".join(f"    {s}" for s in statements[-12:])
+        )

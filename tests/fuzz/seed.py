@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fuzz import values
-from fuzz.calls import ARGUMENTS, TEMPLATES, TYPES, Template, kinds_of, members, SIGNATURES
+from fuzz.calls import ARGUMENTS, SIGNATURES, TEMPLATES, TYPES, Template, kinds_of, members
 
 #: Kinds that are literals only.
 ALWAYS_LITERAL = frozenset(["deed", "kind", "short", "index", "port", "delay", "count", "name"])

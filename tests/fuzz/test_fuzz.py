@@ -45,7 +45,9 @@ print(script.script(short, found, "a test"))
 def shortened(statements: list[str], fault: str) -> str:
     """The shortened program's text."""
     program = PROGRAM.format(folder=str(FUZZ.parent), statements=statements, fault=fault)
-    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
 

@@ -6,6 +6,7 @@ fuzzer. `v` are the program's variables; its statements are calls of `call`.
 
 import array
 import asyncio
+import contextlib
 import contextvars
 import copy
 import functools
@@ -273,10 +274,8 @@ def plain_generator():
 def yielding(*things):
     """A coroutine that gives its task anything to wait for."""
     for thing in things:
-        try:
+        with contextlib.suppress(RuntimeError):
             yield thing
-        except RuntimeError:
-            pass
 
 
 class Awaitable:
@@ -506,7 +505,9 @@ def cancel_all():
 
 def close_all():
     for thing in v[:]:
-        if is_a(thing, (asyncio.AbstractEventLoop, asyncio.BaseTransport, socket.socket)) or hasattr(type(thing), "throw"):
+        if is_a(thing, (asyncio.AbstractEventLoop, asyncio.BaseTransport, socket.socket)) or hasattr(
+            type(thing), "throw"
+        ):
             call(0, thing.close)
 
 
@@ -627,7 +628,9 @@ class Hostile:
     __repr__ = __str__ = __format__ = __bytes__ = __fspath__ = __eq__ = __lt__ = __gt__ = __hash__ = _answers
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __or__ = __get__ = __set__ = __set_name__ = _answers
     __buffer__ = __reduce__ = __copy__ = __deepcopy__ = __getnewargs__ = __length_hint__ = _answers
-    send = throw = close = fileno = cancel = cancelled = done = result = exception = write = acquire = release = _answers
+    send = throw = close = fileno = cancel = cancelled = done = result = exception = write = acquire = release = (
+        _answers
+    )
     add_done_callback = remove_done_callback = get_loop = getsockname = call_soon = create_future = locked = _answers
 
     def __del__(self):
@@ -846,7 +849,9 @@ def cycle():
 
 
 def subclass(kind):
-    return type("Sub" + kind.__name__, (kind,), {"__slots__": ("a", "__weakref__"), "__del__": lambda self: act("soon")})
+    return type(
+        "Sub" + kind.__name__, (kind,), {"__slots__": ("a", "__weakref__"), "__del__": lambda self: act("soon")}
+    )
 
 
 def lurking(number):
@@ -854,7 +859,8 @@ def lurking(number):
     found = [
         thing
         for thing in gc.get_objects()
-        if type(thing).__module__ in ("ferrio", "ferrio._ferrio") or type(thing).__name__ in ("Coroutine", "SocketOperation")
+        if type(thing).__module__ in ("ferrio", "ferrio._ferrio")
+        or type(thing).__name__ in ("Coroutine", "SocketOperation")
     ]
     return found[number % len(found)] if found else None
 

@@ -29,8 +29,9 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from frameworks.certificates import Certificates, make_certificates
-from soaking.remains import growth, print_table, snapshot
+from soaking.remains import growth, print_table, snapshot  # noqa: E402 (found by the line above)
+
+from frameworks.certificates import Certificates, make_certificates  # noqa: E402 (the same)
 
 #: What a request asks for: so many bytes, more than the buffers of both ends hold.
 SIZES = [1, 1000, 100_000, 4_000_000]
@@ -211,7 +212,9 @@ class Peers:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
-async def soak(peers: Peers, seconds: float, connections: int, seed: str, counts: Counter[str], failures: list[str]) -> int:
+async def soak(
+    peers: Peers, seconds: float, connections: int, seed: str, counts: Counter[str], failures: list[str]
+) -> int:
     """Let peers do what they do for *seconds*, or *connections* of them; returns how many there were."""
     loop = asyncio.get_running_loop()
     deadline = time.monotonic() + seconds
@@ -298,7 +301,9 @@ async def main(arguments: argparse.Namespace, folder: Path) -> int:
         print(f"FAILED {name} grew by {by:,}")
     failed = bool(grown or failures)
     seconds = time.monotonic() - started
-    print(f"\n{'FAILED' if failed else 'ok'}: {done:,} peers in {seconds:.0f} s, {arguments.loop}, seed {arguments.seed}")
+    print(
+        f"\n{'FAILED' if failed else 'ok'}: {done:,} peers in {seconds:.0f} s, {arguments.loop}, seed {arguments.seed}"
+    )
     return int(failed)
 
 

@@ -51,7 +51,9 @@ def test_limits_can_be_given_by_position(loop: Loop) -> None:
     connection.end()
 
 
-@pytest.mark.parametrize("given", [{"high": 1, "low": 2}, {"high": -1}, {"low": -1}, {"high": 1, "low": -1}])
+@pytest.mark.parametrize(
+    "given", [{"high": 1, "low": 2}, {"high": -1}, {"low": -1}, {"high": 1, "low": -1}, {"low": -(2**63)}]
+)
 def test_limits_in_the_wrong_order_are_refused_in_asyncios_words(loop: Loop, given: dict[str, Any]) -> None:
     theirs = asyncio.SelectorEventLoop()
     other = connect(theirs)

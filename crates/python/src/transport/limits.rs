@@ -57,8 +57,8 @@ impl Limits {
         match (bytes(self.high), bytes(self.low)) {
             (Ok(high), Ok(low)) if gate.set_limits(high, low).is_ok() => Ok(()),
             _ => {
-                let low = self.low.unwrap_or_else(|| self.high.unwrap_or(65536).div_euclid(4));
-                let high = self.high.unwrap_or(4 * low);
+                let low = i128::from(self.low.unwrap_or_else(|| self.high.unwrap_or(65536).div_euclid(4)));
+                let high = self.high.map_or(4 * low, i128::from);
                 Err(format!("high ({high}) must be >= low ({low}) must be >= 0"))
             }
         }
