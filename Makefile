@@ -16,6 +16,8 @@ endif
 VENV := .venvs/$(TAG)
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# Of their own: some of the libraries change pytest or asyncio for everybody who has them installed.
+LIBRARIES := $(VENV)-libraries
 ENGINE_SOURCES := $(shell find crates/engine crates/python -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
 
 .PHONY: help
@@ -71,6 +73,34 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stu
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
 	$(BIN)/python scripts/figures.py --check
+
+$(LIBRARIES)/installed: pyproject.toml
+	$(PYTHON) -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LIBRARIES)/bin/python -m pip install --quiet --group libraries
+	realpath python > "$$($(LIBRARIES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ferrio.pth"
+	touch $@
+
+.PHONY: libraries
+libraries: build $(LIBRARIES)/installed  ## Try real libraries on Ferrio, each beside a control run on asyncio (a minute)
+	$(LIBRARIES)/bin/python tests/libraries $(PROGRAMS)
+
+.PHONY: fuzz
+fuzz: build  ## Random calls with hostile arguments for two minutes (FUZZ="--seconds 3600")
+	$(BIN)/python tests/fuzz $(FUZZ)
+
+# The module is built again for it: with Rust's assertions, in place of the one that `make build` makes.
+.PHONY: fuzz-checked
+fuzz-checked: $(STAMPS)/group-build  ## The same with Rust's assertions (PYTHON=python3.14-dbg: and CPython's)
+	rm -f $(STAMPS)/built
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --profile checked --quiet
+	$(BIN)/python tests/fuzz $(FUZZ)
+
+.PHONY: asan
+asan: build $(STAMPS)/group-test  ## The engine's tests, the unit tests and a minute of the fuzzer under AddressSanitizer
+	$(BIN)/python scripts/asan.py --engine
+	$(BIN)/python scripts/asan.py -m pytest -q tests/unit
+	$(BIN)/python scripts/asan.py tests/fuzz --seconds 60
 
 .PHONY: demo
 demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
