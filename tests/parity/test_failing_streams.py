@@ -157,6 +157,7 @@ async def end_with_bytes_queued_and_the_peer_leaves(case: Case) -> None:
 
 async def end_with_bytes_queued_and_the_peer_is_gone_by_then(case: Case) -> None:
     """The last bytes can be sent, and are answered with a reset before the direction is ended."""
+    case.protocol.keep_open = True
     case.transport.set_write_buffer_limits(high=1)
     case.fill(1_000)
     case.transport.write_eof()
