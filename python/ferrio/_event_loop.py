@@ -157,7 +157,12 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             self._run_forever_setup()
             self._run_until_stopped(self._signal_descriptor())
         finally:
-            self._run_forever_cleanup()
+            try:
+                self._run_forever_cleanup()
+            except MemoryError:
+                # Before 3.14 it needs memory; the loop must not stay the running one for want of a little.
+                self._run_forever_cleanup()
+                raise
 
     if not _SETS_UP_RUNS:
         _old_agen_hooks: Any = None

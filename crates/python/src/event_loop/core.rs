@@ -23,6 +23,7 @@ use crate::guarded::Guarded;
 use crate::handle::RunningGate;
 use crate::object::Object;
 use crate::sock::{Registration, Sockets};
+use crate::trampoline::caught;
 use crate::transport::{Holders, Recycled};
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
@@ -388,27 +389,29 @@ impl LoopCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(py: Python<'_>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let raise = |error| os_error(py, error);
-        let wake = Wake::new().map_err(raise)?;
-        let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
-        let key = reactor.sources.insert(Source::Wake);
-        reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
-        reactor.backend.watch(key, Interest::READ).map_err(raise)?;
-        Ok(Self {
-            reactor: Guarded::new(reactor),
-            watches: Guarded::default(),
-            holders: Guarded::default(),
-            foreseen: Guarded::default(),
-            sockets: Guarded::default(),
-            inbox: Inbox::new(),
-            wake: Guarded::new(Some(wake)),
-            running: RunningGate::default(),
-            corked: Guarded::default(),
-            scratch: Guarded::default(),
-            recycled: Guarded::default(),
-            task_factory: Guarded::default(),
-            flags: Flags::default(),
-            counters: Counters::default(),
+        caught(|| {
+            let raise = |error| os_error(py, error);
+            let wake = Wake::new().map_err(raise)?;
+            let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
+            let key = reactor.sources.insert(Source::Wake);
+            reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
+            reactor.backend.watch(key, Interest::READ).map_err(raise)?;
+            Ok(Self {
+                reactor: Guarded::new(reactor),
+                watches: Guarded::default(),
+                holders: Guarded::default(),
+                foreseen: Guarded::default(),
+                sockets: Guarded::default(),
+                inbox: Inbox::new(),
+                wake: Guarded::new(Some(wake)),
+                running: RunningGate::default(),
+                corked: Guarded::default(),
+                scratch: Guarded::default(),
+                recycled: Guarded::default(),
+                task_factory: Guarded::default(),
+                flags: Flags::default(),
+                counters: Counters::default(),
+            })
         })
     }
 
