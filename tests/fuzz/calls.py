@@ -98,7 +98,8 @@ LITERALS = {
         TimeoutError() | BaseException()
     """,
     "name": """
-        'x' | '_loop' | '_callbacks' | 'socket' | '__class__' | OddStr('call_soon') | 3 | None | '\\ud800' | b'x' | '__dict__'
+        'x' | '_loop' | '_callbacks' | 'socket' | '__class__' | OddStr('call_soon') | 3 | None | '\\ud800' | b'x'
+        '__dict__'
     """,
     "port": "9 | 0 | 65535 | 65536 | -1 | 2**40",
     "deed": " | ".join(repr(deed) for deed in values.DEEDS),

@@ -947,6 +947,7 @@ def finish():
             say_what_must_not_be(error)
     loops = loop = None
     drop_all()
+    # What `_run_forever_setup` leaves when nothing ends what it begins.
+    sys.set_asyncgen_hooks(None, None)
     asyncio._set_running_loop(None)
-    sys.last_exc = None
     deeds_left = 300
