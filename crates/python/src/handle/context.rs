@@ -49,6 +49,7 @@ impl Entered {
 }
 
 impl Drop for Entered {
+    #[cold]
     fn drop(&mut self) {
         // SAFETY: as above.
         if unsafe { ffi::PyContext_Exit(self.0) } != 0 {

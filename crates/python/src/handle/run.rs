@@ -21,23 +21,32 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         let run = core.python(py).and_then(|module| module.call_method1("run_debug", (handle.bind(py),)));
         return settle(py, run.map(drop), |exception| report(py, handle, exception));
     }
-    if ctype::is_thread_safe(handle) {
-        let _running = match core.running.enter(py, handle.as_ptr()) {
-            Ok(running) => running,
-            // Another thread runs it, and a signal handler has raised while this one waited for that.
-            Err(error) => return settle(py, Err(error), |exception| report(py, handle, exception)),
-        };
-        // Another thread may have cancelled it meanwhile.
-        // SAFETY: the ready queue holds handles only.
-        return if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) };
-    }
-    run_callback(py, handle)
+    if ctype::is_thread_safe(handle) { run_thread_safe(py, core, handle) } else { run_callback(py, handle) }
 }
 
+#[inline(never)]
+fn run_thread_safe(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<(), Exit> {
+    let _running = match core.running.enter(py, handle.as_ptr()) {
+        Ok(running) => running,
+        // Another thread runs it, and a signal handler has raised while this one waited for that.
+        Err(error) => return settle(py, Err(error), |exception| report(py, handle, exception)),
+    };
+    // Another thread may have cancelled it meanwhile.
+    // SAFETY: the ready queue holds handles only.
+    if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "two callers, each for one kind of handle; the outcome would travel through memory"
+)]
 fn run_callback(py: Python<'_>, handle: &Object) -> Result<(), Exit> {
     settle(py, call_back(py, handle), |exception| report(py, handle, exception))
 }
 
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it has one caller, for every handle")]
 fn call_back(py: Python<'_>, handle: &Object) -> PyResult<()> {
     // SAFETY: the ready queue holds handles only.
     let slots = unsafe { Handle::of(handle.as_ptr()) };

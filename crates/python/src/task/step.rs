@@ -122,6 +122,7 @@ impl RunningTask<'_> {
 }
 
 impl Drop for RunningTask<'_> {
+    #[cold]
     fn drop(&mut self) {
         drop(self.asyncio.leave(self.py, self.event_loop, self.task.as_ptr()));
     }
