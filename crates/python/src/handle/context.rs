@@ -25,6 +25,8 @@ pub(crate) fn is_context(object: *mut ffi::PyObject) -> bool {
 ///
 /// # Errors
 /// The context is entered already (`RuntimeError`), or what `body` reports.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "around every callback and step; the outcome would travel through memory")]
 pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     // SAFETY: the thread is attached and the object is a context: callers check it where it comes from outside.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
@@ -49,12 +51,19 @@ impl Entered {
 }
 
 impl Drop for Entered {
-    #[cold]
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: as above.
-        if unsafe { ffi::PyContext_Exit(self.0) } != 0 {
-            // SAFETY: the thread is attached.
-            unsafe { ffi::PyErr_Clear() };
-        }
+        exit_in_panic(self.0);
+    }
+}
+
+/// Not a part of the drop, for which the guard would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn exit_in_panic(context: *mut ffi::PyObject) {
+    // SAFETY: it was entered, and what was entered since has been left.
+    if unsafe { ffi::PyContext_Exit(context) } != 0 {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyErr_Clear() };
     }
 }
