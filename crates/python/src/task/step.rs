@@ -102,7 +102,10 @@ pub(super) fn step(py: Python<'_>, task: &Object, error: Option<Object>) -> PyRe
     asyncio.enter(py, &event_loop, task.as_ptr())?;
     let running = RunningTask { py, asyncio, event_loop: &event_loop, task };
     let outcome = advance(py, asyncio, task, error);
-    outcome.and(running.leave())
+    match running.leave() {
+        Ok(()) => outcome,
+        Err(error) => outcome.and(Err(error)),
+    }
 }
 
 /// The running task. It is left in any case: when a panic passes, by the drop.
