@@ -29,10 +29,9 @@ pub(crate) fn is_context(object: *mut ffi::PyObject) -> bool {
 #[expect(clippy::inline_always, reason = "around every step; the outcome would travel through memory")]
 pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     let entered = Entered::enter(py, context)?;
-    let outcome = body();
-    match entered.exit(py) {
-        Ok(()) => outcome,
-        Err(error) => Err(error),
+    match body() {
+        Ok(result) => entered.exit(py).map(|()| result),
+        Err(error) => Err(entered.exit_with(py, error)),
     }
 }
 
@@ -59,6 +58,13 @@ impl Entered {
         let context = ManuallyDrop::new(self).0;
         // SAFETY: this context was entered, and what was entered since has been left. No exception is set now.
         if unsafe { ffi::PyContext_Exit(context) } == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
+    }
+
+    /// After `error`, which comes back, unless leaving the context fails.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn exit_with(self, py: Python<'_>, error: PyErr) -> PyErr {
+        self.exit(py).err().unwrap_or(error)
     }
 }
 

@@ -56,19 +56,10 @@ fn call_back(py: Python<'_>, handle: &Object) -> PyResult<()> {
         return run_in_python(py, handle);
     }
     let entered = Entered::enter(py, &ctx)?;
-    let Some(result) = call(&callback, &args) else { return failed(py, entered) };
+    let Some(result) = call(&callback, &args) else { return Err(entered.exit_with(py, PyErr::fetch(py))) };
     entered.exit(py)?;
     drop(result);
     Ok(())
-}
-
-/// A callback has raised in the context that is entered.
-#[cold]
-#[inline(never)]
-fn failed(py: Python<'_>, entered: Entered) -> PyResult<()> {
-    let error = PyErr::fetch(py);
-    entered.exit(py)?;
-    Err(error)
 }
 
 /// Calls `callback(*args)`; `None`: it has raised, and the exception is set.
