@@ -5,6 +5,7 @@
 //! or not anything in Ferrio uses it.
 
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 use pyo3::ffi;
@@ -16,11 +17,15 @@ use crate::nesting;
 use crate::object::Object;
 
 /// Offsets of slots in the instances of one type.
-pub(crate) struct InheritedSlots(OnceLock<Box<[usize]>>);
+pub(crate) struct InheritedSlots {
+    offsets: OnceLock<Box<[usize]>>,
+    /// How many there are: mostly none, and a type's every end asks.
+    count: AtomicUsize,
+}
 
 impl InheritedSlots {
     pub(crate) const fn new() -> Self {
-        Self(OnceLock::new())
+        Self { offsets: OnceLock::new(), count: AtomicUsize::new(0) }
     }
 
     /// Remembers every slot of `base`, the base of the type, and of what that is derived from, but for those at `known`
@@ -32,13 +37,16 @@ impl InheritedSlots {
                 found.extend(slot_offset(&value?).filter(|offset| !known.contains(offset)));
             }
         }
-        let _ = self.0.set(found.into());
+        let count = found.len();
+        if self.offsets.set(found.into()).is_ok() {
+            self.count.store(count, Ordering::Relaxed);
+        }
         Ok(())
     }
 
     #[inline]
     fn offsets(&self) -> &[usize] {
-        self.0.get().map_or(&[], |offsets| offsets)
+        if self.count.load(Ordering::Relaxed) == 0 { &[] } else { self.offsets.get().map_or(&[], |offsets| offsets) }
     }
 
     /// Shows what the slots of `object` hold to the collector.

@@ -145,6 +145,8 @@ impl LoopCore {
     ///
     /// # Errors
     /// What leaves the loop. The entries behind the one that it came from wait for the next run.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it has one caller, for every turn")]
     fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);

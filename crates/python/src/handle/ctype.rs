@@ -147,7 +147,8 @@ fn allocate(py: Python<'_>, kind: Kind) -> PyResult<Object> {
 }
 
 /// Empties every slot, its own and asyncio's.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "its callers are two slots, one of them every handle's end")]
 fn clear_slots(object: *mut ffi::PyObject, kind: Kind) {
     // SAFETY: an instance of one of the three types.
     let handle = unsafe { Handle::of(object) };

@@ -3,8 +3,9 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::context::{self, Entered};
+use super::ctype;
 use super::layout::{Handle, Slot, is_cancelled};
-use super::{context, ctype};
 use crate::event_loop::{Exit, LoopCore, settle};
 use crate::object::Object;
 
@@ -21,23 +22,27 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         let run = core.python(py).and_then(|module| module.call_method1("run_debug", (handle.bind(py),)));
         return settle(py, run.map(drop), |exception| report(py, handle, exception));
     }
-    if ctype::is_thread_safe(handle) {
-        let _running = match core.running.enter(py, handle.as_ptr()) {
-            Ok(running) => running,
+    let _running = if ctype::is_thread_safe(handle) {
+        match core.running.enter(py, handle.as_ptr()) {
+            Ok(running) => {
+                // Another thread may have cancelled it meanwhile.
+                // SAFETY: the ready queue holds handles only.
+                if unsafe { is_cancelled(handle.as_ptr()) } {
+                    return Ok(());
+                }
+                Some(running)
+            }
             // Another thread runs it, and a signal handler has raised while this one waited for that.
             Err(error) => return settle(py, Err(error), |exception| report(py, handle, exception)),
-        };
-        // Another thread may have cancelled it meanwhile.
-        // SAFETY: the ready queue holds handles only.
-        return if unsafe { is_cancelled(handle.as_ptr()) } { Ok(()) } else { run_callback(py, handle) };
-    }
-    run_callback(py, handle)
-}
-
-fn run_callback(py: Python<'_>, handle: &Object) -> Result<(), Exit> {
+        }
+    } else {
+        None
+    };
     settle(py, call_back(py, handle), |exception| report(py, handle, exception))
 }
 
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it has one caller, for every handle")]
 fn call_back(py: Python<'_>, handle: &Object) -> PyResult<()> {
     // SAFETY: the ready queue holds handles only.
     let slots = unsafe { Handle::of(handle.as_ptr()) };
@@ -50,11 +55,16 @@ fn call_back(py: Python<'_>, handle: &Object) -> PyResult<()> {
     if !args_is_tuple || !context::is_context(ctx.as_ptr()) {
         return run_in_python(py, handle);
     }
-    context::run_in(py, &ctx, || call(py, &callback, &args)).map(drop)
+    let entered = Entered::enter(py, &ctx)?;
+    let Some(result) = call(&callback, &args) else { return Err(entered.exit_with(py, PyErr::fetch(py))) };
+    entered.exit(py)?;
+    drop(result);
+    Ok(())
 }
 
-/// Calls `callback(*args)`.
-fn call(py: Python<'_>, callback: &Object, args: &Object) -> PyResult<Object> {
+/// Calls `callback(*args)`; `None`: it has raised, and the exception is set.
+#[inline]
+fn call(callback: &Object, args: &Object) -> Option<Object> {
     // SAFETY: `args` is a tuple.
     let count = unsafe { ffi::PyTuple_GET_SIZE(args.as_ptr()) };
     let result = if count == 0 {
@@ -67,7 +77,7 @@ fn call(py: Python<'_>, callback: &Object, args: &Object) -> PyResult<Object> {
         unsafe { ffi::PyObject_Vectorcall(callback.as_ptr(), items, count.unsigned_abs(), core::ptr::null_mut()) }
     };
     // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(result) }.ok_or_else(|| PyErr::fetch(py))
+    unsafe { Object::from_owned(result) }
 }
 
 /// A handle whose slots Python has changed runs as asyncio runs it, with asyncio's errors.

@@ -136,7 +136,8 @@ impl Asyncio {
     }
 
     /// `task` no longer runs.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one caller for every step; the other one is for panics")]
     pub(super) fn leave(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<()> {
         #[cfg(Py_3_14)]
         if thread_state::leave(event_loop.as_ptr(), task) {

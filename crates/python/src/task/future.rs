@@ -226,7 +226,21 @@ pub(crate) fn remove_callback(py: Python<'_>, future: &Object, callback: &Object
 /// # Errors
 /// `InvalidStateError` when it is done; what scheduling its callbacks raises.
 pub(crate) fn set_result(py: Python<'_>, future: &Object, value: Object) -> PyResult<()> {
-    let fields = fields(future)?;
+    if !is_ours(future.as_ptr()) {
+        return set_result_of_derived(py, future, value);
+    }
+    // SAFETY: a future or task of ours.
+    set_result_in(py, future, unsafe { Fields::of(future.as_ptr()) }, value)
+}
+
+#[cold]
+#[inline(never)]
+fn set_result_of_derived(py: Python<'_>, future: &Object, value: Object) -> PyResult<()> {
+    set_result_in(py, future, fields(future)?, value)
+}
+
+#[inline]
+fn set_result_in(py: Python<'_>, future: &Object, fields: Fields<'_>, value: Object) -> PyResult<()> {
     check_pending(py, fields)?;
     let before = fields.replace(Slot::Result, Some(value));
     fields.set_state(State::Finished);

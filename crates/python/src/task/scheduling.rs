@@ -41,13 +41,13 @@ pub(super) fn first_step(py: Python<'_>, task: &Object) -> PyResult<()> {
 }
 
 /// Steps `task` in the next turn, with `error` thrown in.
-#[inline]
 pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
     push_step(py, task, error, false).map(drop)
 }
 
 /// Schedules a step; the core of the task's loop, if that goes by an entry of the queue.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "two callers; the result would travel through memory otherwise")]
 fn push_step(
     py: Python<'_>,
     task: *mut ffi::PyObject,

@@ -86,8 +86,8 @@ fn outcome_of(py: Python<'_>, future: &Object) -> PyResult<Option<Object>> {
 /// `future`, for which `task` waits, is done.
 pub(super) fn wakeup(py: Python<'_>, task: &Object, future: &Object) -> PyResult<()> {
     #[cfg(Py_3_14)]
-    if future::is_native(future.as_ptr()) {
-        no_longer_awaited_by(py, future, task)?;
+    if let Some(fields) = future::fields_of(future) {
+        remove_awaiting(py, fields, task)?;
     }
     let error = outcome_of(py, future)?;
     step(py, task, error)
@@ -102,7 +102,10 @@ pub(super) fn step(py: Python<'_>, task: &Object, error: Option<Object>) -> PyRe
     asyncio.enter(py, &event_loop, task.as_ptr())?;
     let running = RunningTask { py, asyncio, event_loop: &event_loop, task };
     let outcome = advance(py, asyncio, task, error);
-    outcome.and(running.leave())
+    match running.leave() {
+        Ok(()) => outcome,
+        Err(error) => outcome.and(Err(error)),
+    }
 }
 
 /// The running task. It is left in any case: when a panic passes, by the drop.
@@ -122,9 +125,17 @@ impl RunningTask<'_> {
 }
 
 impl Drop for RunningTask<'_> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.asyncio.leave(self.py, self.event_loop, self.task.as_ptr()));
+        leave_in_panic(self.py, self.event_loop, self.task);
     }
+}
+
+/// Not a part of the drop, for which the guard would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn leave_in_panic(py: Python<'_>, event_loop: &Object, task: &Object) {
+    drop(asyncio::get(py).leave(py, event_loop, task.as_ptr()));
 }
 
 /// What a coroutine did.
@@ -245,7 +256,7 @@ fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>
             return fail_soon(py, task, &yielded_future(py, task, &result)?);
         }
         #[cfg(Py_3_14)]
-        awaited_by(py, &result, task)?;
+        add_awaiting(py, awaited, task)?;
         awaited.set_flag(Flag::Blocking, false);
         if !future::link(py, &result, task) {
             add_wakeup(py, asyncio, task, fields, &result)?;
@@ -335,11 +346,16 @@ fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<St
 
 /// Notes in the call graph that `task` waits for `future`.
 #[cfg(Py_3_14)]
-#[inline]
 pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+    future::fields_of(future).map_or(Ok(()), |fields| add_awaiting(py, fields, task))
+}
+
+/// [`awaited_by`], for the future with these fields.
+#[cfg(Py_3_14)]
+#[inline]
+fn add_awaiting(py: Python<'_>, fields: Fields<'_>, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let Some(before) = fields.get(Slot::AwaitedBy) else {
         drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
         return Ok(());
@@ -355,11 +371,16 @@ pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyRe
 
 /// Notes that it no longer does.
 #[cfg(Py_3_14)]
-#[inline]
 pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+    future::fields_of(future).map_or(Ok(()), |fields| remove_awaiting(py, fields, task))
+}
+
+/// [`no_longer_awaited_by`], for the future with these fields.
+#[cfg(Py_3_14)]
+#[inline]
+fn remove_awaiting(py: Python<'_>, fields: Fields<'_>, task: &Object) -> PyResult<()> {
     use pyo3::types::PySet;
 
-    let Some(fields) = future::fields_of(future) else { return Ok(()) };
     let shown = fields.peek(Slot::AwaitedBy);
     if shown == task.as_ptr() {
         drop(fields.replace(Slot::AwaitedBy, None));
