@@ -263,7 +263,7 @@ def test_a_coroutine_takes_weak_references_which_end_with_it(is_run: bool) -> No
 
 
 COLLECTS_IN_WEAK_REFERENCES = """
-import gc, weakref
+import gc, socket, weakref
 import ferrio
 from ferrio import asyncio
 
@@ -271,6 +271,7 @@ def native(name):
     return {
         "a coroutine": lambda: asyncio.sleep(0.001),
         "a function's coroutine": lambda: asyncio.wait_for(asyncio.sleep(0), 1),
+        "a socket's operation": lambda: loop.sock_sendall(ours, b""),
         "a handle": lambda: loop.call_soon(int),
         "a timer": lambda: loop.call_later(0, int),
         "a handle for threads": lambda: loop.call_soon_threadsafe(int),
@@ -301,16 +302,20 @@ async def main(name):
     assert len(ended) == 60, ended
 
 loop = ferrio.new_event_loop()
+ours, theirs = socket.socketpair()
+ours.setblocking(False)
 loop.run_until_complete(main({name!r}))
 loop.close()
+ours.close()
+theirs.close()
 """
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("a coroutine", "a function's coroutine", "a handle", "a timer", "a handle for threads", "a future", "a task"),
-        *("a gathering", "a queue", "a lock", "a group", "a timeout"),
+        *("a coroutine", "a function's coroutine", "a socket's operation", "a handle", "a timer"),
+        *("a handle for threads", "a future", "a task", "a gathering", "a queue", "a lock", "a group", "a timeout"),
     ],
 )
 def test_the_end_of_a_weak_reference_may_collect(name: str) -> None:
