@@ -262,6 +262,69 @@ def test_a_coroutine_takes_weak_references_which_end_with_it(is_run: bool) -> No
     coroutine.close()
 
 
+COLLECTS_IN_WEAK_REFERENCES = """
+import gc, socket, weakref
+import ferrio
+from ferrio import asyncio
+
+def native(name):
+    return {
+        "a coroutine": lambda: asyncio.sleep(0.001),
+        "a function's coroutine": lambda: asyncio.wait_for(asyncio.sleep(0), 1),
+        "a socket's operation": lambda: loop.sock_sendall(ours, b""),
+        "a handle": lambda: loop.call_soon(int),
+        "a timer": lambda: loop.call_later(0, int),
+        "a handle for threads": lambda: loop.call_soon_threadsafe(int),
+        "a future": loop.create_future,
+        "a task": lambda: loop.create_task(asyncio.sleep(0)),
+        "a gathering": lambda: asyncio.gather(asyncio.sleep(0)),
+        "a queue": asyncio.Queue,
+        "a lock": asyncio.Lock,
+        "a group": asyncio.TaskGroup,
+        "a timeout": lambda: asyncio.timeout(1),
+    }[name]()
+
+async def main(name):
+    ended = []
+    for _ in range(30):
+        # Young ones and old ones: the collector looks at each generation in its own way.
+        for age in range(2):
+            made = native(name)
+            if age:
+                gc.collect()
+            references = weakref.ref(made, lambda _: (ended.append(1), gc.collect()))
+            if asyncio.iscoroutine(made) or (asyncio.isfuture(made) and name != "a future"):
+                await made
+            del made
+            await asyncio.sleep(0.001)
+            gc.collect()
+            assert references() is None
+    assert len(ended) == 60, ended
+
+loop = ferrio.new_event_loop()
+ours, theirs = socket.socketpair()
+ours.setblocking(False)
+loop.run_until_complete(main({name!r}))
+loop.close()
+ours.close()
+theirs.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a coroutine", "a function's coroutine", "a socket's operation", "a handle", "a timer"),
+        *("a handle for threads", "a future", "a task", "a gathering", "a queue", "a lock", "a group", "a timeout"),
+    ],
+)
+def test_the_end_of_a_weak_reference_may_collect(name: str) -> None:
+    # A crash ends the process that it is tried in.
+    program = COLLECTS_IN_WEAK_REFERENCES.replace("{name!r}", repr(name))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_coroutines_of_one_moment_take_weak_references_each() -> None:
     # More than are kept as whole objects.
     coroutines = [ferrio.asyncio.sleep(0) for _ in range(3000)]

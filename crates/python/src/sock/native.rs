@@ -1,7 +1,9 @@
 //! Instances of a heap type with Rust state behind the object's head: one [`Guarded`] value, shown to the collector.
 
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -11,7 +13,7 @@ use pyo3::types::{PyAny, PyType};
 
 use crate::free_list::FreeList;
 use crate::guarded::Guarded;
-use crate::heap_type::{Builder, state_offset};
+use crate::heap_type::{Builder, offset_member, state_offset};
 use crate::object::Object;
 use crate::trampoline;
 
@@ -27,6 +29,13 @@ pub(super) trait Native: Default + 'static {
     fn on_end(py: Python<'_>, object: *mut ffi::PyObject) {
         let _ = (py, object);
     }
+}
+
+/// What is behind the object's head.
+struct Rest<T> {
+    state: Guarded<T>,
+    /// CPython's list of weak references to the instance.
+    weak_references: Cell<*mut ffi::PyObject>,
 }
 
 /// A type, once it has been made.
@@ -54,15 +63,19 @@ impl<T: Native> Class<T> {
     /// Makes the type over `object`.
     pub(super) fn build<'py>(&'static self, py: Python<'py>, builder: Builder) -> PyResult<Bound<'py, PyType>> {
         let base = py.get_type::<PyAny>();
-        self.offset.store(state_offset(&base), Ordering::Relaxed);
+        let offset = state_offset(&base);
+        self.offset.store(offset, Ordering::Relaxed);
+        let place = offset + offset_of!(Rest<T>, weak_references);
+        let members = Box::leak(Box::new([offset_member(c"__weaklistoffset__", place)?, ffi::PyMemberDef::default()]));
         let class = builder
             .not_instantiable()
             .slots([
                 (ffi::Py_tp_dealloc, deallocate::<T> as *mut c_void),
                 (ffi::Py_tp_traverse, traverse::<T> as *mut c_void),
                 (ffi::Py_tp_clear, clear::<T> as *mut c_void),
+                (ffi::Py_tp_members, members.as_mut_ptr().cast()),
             ])
-            .build(py, &base, size_of::<Guarded<T>>())?;
+            .build(py, &base, size_of::<Rest<T>>())?;
         // The type lives as long as the process.
         self.object.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
         Ok(class)
@@ -85,7 +98,7 @@ pub(super) fn make<T: Native>(py: Python<'_>, state: T) -> PyResult<Object> {
     // SAFETY: a new instance of the type.
     let place = unsafe { place::<T>(object.as_ptr()) };
     // SAFETY: memory of the state's size and alignment, without a state.
-    unsafe { place.write(Guarded::new(state)) };
+    unsafe { place.write(Rest { state: Guarded::new(state), weak_references: Cell::new(null_mut()) }) };
     if recycled.is_some() {
         // SAFETY: untracked when it was freed; its state is complete.
         unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
@@ -93,11 +106,11 @@ pub(super) fn make<T: Native>(py: Python<'_>, state: T) -> PyResult<Object> {
     Ok(object)
 }
 
-/// The place of the state in an instance.
+/// The place of the state and of what is behind it in an instance.
 ///
 /// # Safety
 /// `object` is an instance of the type of `T`.
-unsafe fn place<T: Native>(object: *mut ffi::PyObject) -> *mut Guarded<T> {
+unsafe fn place<T: Native>(object: *mut ffi::PyObject) -> *mut Rest<T> {
     // SAFETY: instances are that long (the type was made so).
     unsafe { object.byte_add(T::class().offset.load(Ordering::Relaxed)) }.cast()
 }
@@ -111,7 +124,8 @@ pub(super) unsafe fn state_of<'a, T: Native>(object: *mut ffi::PyObject) -> &'a 
     // SAFETY: passed on to the caller.
     let place = unsafe { place::<T>(object) };
     // SAFETY: `make` has put a state there, and only `deallocate` ends it.
-    unsafe { &*place }
+    let rest = unsafe { &*place };
+    &rest.state
 }
 
 unsafe extern "C" fn deallocate<T: Native>(object: *mut ffi::PyObject) {
@@ -128,9 +142,14 @@ unsafe fn free<T: Native>(object: *mut ffi::PyObject) {
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // SAFETY: CPython frees objects on attached threads.
     let py = unsafe { Python::assume_attached() };
-    T::on_end(py, object);
     // SAFETY: an instance of the type.
     let place = unsafe { place::<T>(object) };
+    // SAFETY: `make` has put it there, and it ends below.
+    if unsafe { !(*place).weak_references.get().is_null() } {
+        // SAFETY: an object that nobody refers to any more, untracked, and whole until below.
+        unsafe { ffi::PyObject_ClearWeakRefs(object) };
+    }
+    T::on_end(py, object);
     // SAFETY: the state that `make` put there, ended once.
     unsafe { place.drop_in_place() };
     // SAFETY: the type outlives its instances.

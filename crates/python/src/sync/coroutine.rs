@@ -634,6 +634,8 @@ unsafe fn deallocate(object: *mut ffi::PyObject) {
         return;
     }
     if !state.weak_references.get().is_null() {
+        // SAFETY: a tracked object. The callbacks run Python, and a collection must not meet what nobody refers to.
+        unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
         // SAFETY: an object that nobody refers to any more, whole until below.
         unsafe { ffi::PyObject_ClearWeakRefs(object) };
     }
@@ -645,7 +647,7 @@ unsafe fn deallocate(object: *mut ffi::PyObject) {
     if is_plain && state.phase.get() == Phase::Done && IDLE.give(object, &state.idle) {
         return;
     }
-    // SAFETY: a tracked object.
+    // SAFETY: an object of a collected type; what is not tracked stays so.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     // One that never began has been finalized, and still holds what it was given.
     state.end();

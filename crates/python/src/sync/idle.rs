@@ -52,7 +52,7 @@ impl IdleList {
         self.room.store(room - 1, Ordering::Relaxed);
         link.set(self.first.load(Ordering::Relaxed));
         self.first.store(object, Ordering::Relaxed);
-        // SAFETY: a whole, tracked object.
+        // SAFETY: a whole object of a collected type; what is not tracked stays so.
         unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
         // SAFETY: a whole object; this is the list's reference to it.
         unsafe { ffi::Py_INCREF(object) };
