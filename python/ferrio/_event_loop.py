@@ -183,7 +183,7 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
             self._set_coroutine_origin_tracking(False)
             if self._old_agen_hooks is not None:
                 sys.set_asyncgen_hooks(*self._old_agen_hooks)
-                self._old_agen_hooks = None  # type: ignore[assignment]
+                self._old_agen_hooks = None
 
     def close(self) -> None:
         """Close the loop: pending callbacks are dropped, descriptors released.

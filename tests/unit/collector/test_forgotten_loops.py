@@ -1,6 +1,7 @@
 """A loop that nobody refers to any more, and what is forgotten with it."""
 
 import gc
+import threading
 import warnings
 import weakref
 
@@ -43,3 +44,22 @@ def test_many_forgotten_loops_close_without_a_word() -> None:
         gc.collect()
         assert not any(reference() for reference in gone)
         assert len(open_descriptors()) == before
+
+
+def test_a_loop_that_is_only_said_to_run_is_collected_with_its_new_tasks() -> None:
+    async def nothing() -> None:
+        pass
+
+    gone = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(10):
+            loop = ferrio.new_event_loop()
+            loop._thread_id = threading.get_ident()
+            task = loop.create_task(nothing())
+            task.add_done_callback(lambda _, loop=loop, task=task: None)
+            gone.append(weakref.ref(loop))
+            loop._thread_id = None
+        del loop, task
+        gc.collect()
+    assert not any(reference() for reference in gone)

@@ -74,7 +74,7 @@ def shown_by(instance: Any) -> Iterator[Any]:
 
 
 def test_the_table_names_every_native_type(world: World) -> None:
-    exported = {name for name, value in vars(_ferrio).items() if isinstance(value, type)}
+    exported = {name for name, value in vars(_ferrio).items() if isinstance(value, type) and name != "SOCKET"}
     if not _ferrio.HAS_NATIVE_TASKS:
         exported -= {"Future", "Task"}
     assert set(KINDS) == exported | {"_AsCompletedIterator"}

@@ -108,6 +108,8 @@ pub(super) struct Flags {
     pub(super) debug: Flag,
     /// Identity of the thread that runs the loop, 0 for none.
     pub(super) thread: AtomicU64,
+    /// `run_until_stopped` is under way.
+    pub(super) turning: Flag,
     /// An entry is being run: written bytes wait for its end.
     pub(super) in_entry: Flag,
     /// `corked` is not empty.
@@ -189,9 +191,10 @@ impl LoopCore {
         self.flags.starts_eagerly.get()
     }
 
-    /// Whether a thread runs the loop.
+    /// Whether the loop turns, and will show the tasks that are ready to the collector when it stops.
+    #[inline]
     pub(crate) fn is_turning(&self) -> bool {
-        self.flags.thread.load(Ordering::Relaxed) != 0
+        self.flags.turning.get()
     }
 
     /// Whether debug mode is on.

@@ -39,6 +39,7 @@ impl LoopCore {
         if !self.is_own_thread() {
             self.flags.thread.store(0, Ordering::Relaxed);
             self.flags.in_entry.set(false);
+            self.flags.turning.set(false);
             self.show_tasks(py);
             self.flags.has_corked.set(false);
             // The parent's thread sends these when its callback has run.

@@ -46,7 +46,7 @@ impl LoopCore {
     }
 
     /// Whether the loop is running.
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.flags.thread.load(Ordering::Relaxed) != 0
     }
 

@@ -51,19 +51,40 @@ impl Drop for InEntry<'_> {
     }
 }
 
+/// The loop turns until this is dropped; `around`: it did before.
+struct Turning<'a> {
+    core: &'a LoopCore,
+    py: Python<'a>,
+    around: bool,
+}
+
+impl<'a> Turning<'a> {
+    fn begin(py: Python<'a>, core: &'a LoopCore) -> Self {
+        let around = core.flags.turning.get();
+        core.flags.turning.set(true);
+        Self { core, py, around }
+    }
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.core.flags.turning.set(self.around);
+        if !self.around {
+            self.core.show_tasks(self.py);
+        }
+    }
+}
+
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
     pub(super) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
-        let outcome = loop {
-            if let Err(error) = self.run_once(py) {
-                break Err(error);
-            }
+        let _turning = Turning::begin(py, self);
+        loop {
+            self.run_once(py)?;
             if self.flags.stopping.get() {
-                break Ok(());
+                return Ok(());
             }
-        };
-        self.show_tasks(py);
-        outcome
+        }
     }
 
     /// Shows the tasks that are ready to the collector: nobody runs the loop any more, which may become garbage with them.

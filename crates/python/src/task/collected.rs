@@ -13,7 +13,7 @@ use pyo3::ffi;
 use crate::event_loop::LoopCore;
 use crate::object::Object;
 
-/// A new task has been put into the queue of its loop, as an entry: leaves it to [`from_now_on`] if the loop runs.
+/// A new task has been put into the queue of its loop, as an entry: leaves it to [`from_now_on`] if the loop turns.
 #[inline]
 pub(super) fn when_it_runs(core: &LoopCore, task: &Object) {
     if core.is_turning() {

@@ -225,7 +225,7 @@ fn name_of(py: Python<'_>, given: Option<*mut ffi::PyObject>) -> PyResult<Object
 fn is_running(py: Python<'_>, fields: Fields<'_>) -> PyResult<bool> {
     let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(false) };
     match LoopCore::find(py, event_loop.as_ptr()) {
-        Some(core) => Ok(core.is_turning()),
+        Some(core) => Ok(core.is_running()),
         None => event_loop.bind(py).call_method0("is_running")?.is_truthy(),
     }
 }
