@@ -14,7 +14,7 @@ from fuzz.child import Child, Ending, Record
 from fuzz.script import script
 from fuzz.seed import run_seed
 from fuzz.shrink import fails, kind_of, shrink
-from fuzz.verdict import place, starved, verdict
+from fuzz.verdict import place, starved, verdict, waits_elsewhere
 
 SEEDS_IN_CHILD = 25
 SEEDS_OF_GROWTH = 6
@@ -167,7 +167,8 @@ class Runner:
             self.totals.own[key] += 1
             return
         if self._looked_into[key] >= (PROGRAMS_OF_GROWTH if batch.growing else PROGRAMS_OF_FAULT):
-            self.totals.faults[key] += 1
+            # When none of those that were looked into was a fault, this one is taken for none.
+            (self.totals.faults if self.totals.faults[key] else self.totals.doubtful)[key] += 1
             return
         self._looked_into[key] += 1
         programs = programs[-len(batch.seeds) :]
@@ -187,9 +188,11 @@ class Runner:
             if seen:
                 break
         statements = shrink(chosen[1:], fault, self.plan.shrink_s) if seen else chosen[1:]
-        # Threads that end late grow in number on a loaded machine; `_asyncio` fails by itself.
+        # Threads that end late grow in number on a loaded machine; the interpreter fails and waits by itself as well.
         doubtful = not seen and (
-            where.startswith("_asyncio") or (batch.growing and not self._grows_again(batch, fault))
+            where.startswith("_asyncio")
+            or (ending.hung and waits_elsewhere(ending))
+            or (batch.growing and not self._grows_again(batch, fault))
         )
         doubt = "" if seen else " (not seen again when the program was run by itself)"
         origin = f"From {chosen[0].lstrip('# ')} with {self.plan.calls} calls.{doubt} The last call was:\n    {last}"

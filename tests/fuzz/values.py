@@ -962,5 +962,7 @@ def finish():
     drop_all()
     # What `_run_forever_setup` leaves when nothing ends what it begins.
     sys.set_asyncgen_hooks(None, None)
+    # What a loop that was dropped with a signal handler leaves: interrupts would be written to what gets its number.
+    signal.set_wakeup_fd(-1)
     asyncio._set_running_loop(None)
     deeds_left = 300

@@ -62,3 +62,8 @@ def place(ending: Ending) -> str:
     if frames:
         return " ".join(frames)
     return "".join(re.findall(r"File \"[^\"]*\", line \d+ in \S+", ending.said)[:1])
+
+
+def waits_elsewhere(ending: Ending) -> bool:
+    """Whether a child that was ended had nothing of Ferrio's under way, as far as CPython 3.14 and later say it."""
+    return "C stack trace" in ending.said and "/_ferrio" not in ending.said
