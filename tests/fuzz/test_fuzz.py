@@ -82,6 +82,11 @@ HARMLESS = {
         "call(3, lambda: [hasattr(v[2], ''.join(['_', 'loop'])) for _ in range(30)])",
         "growth",
     ),
+    "a standard future's iterator that has ended": (
+        "call(3, lambda: [iterator := asyncio.Future.__await__(asyncio.Future(loop=v[1])), v.__setitem__(5, iterator), "
+        "[call(6, lambda: iterator.send(None)) for _ in range(30)]])",
+        "error",
+    ),
     "growth that ends": (
         "call(3, lambda: (kept := vars(asyncio).setdefault('kept', [])) and len(kept) > 20 or kept.extend([[], []]))",
         "growth",
