@@ -95,6 +95,8 @@ def main(options: argparse.Namespace) -> int:
         print(f"  {count:6}  {fault}")
     for fault, count in totals.own.most_common():
         print(f"  {count:6}  {fault}: so with asyncio's loop and types too, no fault of Ferrio's")
+    for fault, count in totals.doubtful.most_common():
+        print(f"  {count:6}  {fault}: not seen again, no fault by itself")
     return int(bool(totals.faults))
 
 

@@ -14,11 +14,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fuzz import values
 
-#: A child that makes no call for so long hangs: interrupts came and ended nothing.
+#: A child that makes no call for so long hangs: interrupts came and ended nothing. Time in which it was kept waiting
+#: for a processor does not count.
 SILENCE_LIMIT_S = 10.0
+#: No more counts between two looks at a child: then this process was kept waiting as well, or did something else.
+LOOK_LIMIT_S = 1.0
 RECORD_BYTES = 16 << 20
 MEMORY_BYTES = 1 << 30
 DESCRIPTORS = 256
@@ -108,7 +112,9 @@ class Child:
         self.record = Record()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the child has ended)
         self._length = -1
-        self._changed = time.monotonic()
+        self._silent_s = 0.0
+        self._looked = time.monotonic()
+        self._kept_waiting_s = 0.0
         self._hung = False
         sys.stdout.flush()
         sys.stderr.flush()
@@ -152,10 +158,7 @@ class Child:
     def poll(self, patience_s: float) -> Ending | None:
         """How the child ended, if it did within *patience_s*."""
         if not select.select([self._pidfd], [], [], patience_s)[0]:
-            now = time.monotonic()
-            if self.record.length != self._length:
-                self._length, self._changed = self.record.length, now
-            if now - self._changed <= SILENCE_LIMIT_S:
+            if not self._is_silent():
                 return None
             self._end()
         _, status = os.waitpid(self.pid, 0)
@@ -164,6 +167,27 @@ class Child:
         said = self._said.read().decode(errors="replace")
         self._said.close()
         return Ending(os.waitstatus_to_exitcode(status), said, self._hung, self.record)
+
+    def _is_silent(self) -> bool:
+        """Whether the child, which could have run for so long, has made no call."""
+        before, self._looked = self._looked, time.monotonic()
+        length = self.record.length
+        if length != self._length:
+            self._length, self._silent_s = length, 0.0
+            return False
+        self._silent_s += min(self._looked - before, LOOK_LIMIT_S)
+        if self._silent_s <= SILENCE_LIMIT_S:
+            return False
+        waited, self._kept_waiting_s = self._kept_waiting_s, self._waited_for_a_processor()
+        self._silent_s -= min(self._silent_s, self._kept_waiting_s - waited)
+        return self._silent_s > SILENCE_LIMIT_S
+
+    def _waited_for_a_processor(self) -> float:
+        """How long the child's first thread could have run and did not, in all; 0 where the system does not say."""
+        try:
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
 
     def stop(self) -> None:
         """End the child at once; nothing is asked of it."""

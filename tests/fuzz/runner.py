@@ -14,7 +14,7 @@ from fuzz.child import Child, Ending, Record
 from fuzz.script import script
 from fuzz.seed import run_seed
 from fuzz.shrink import fails, kind_of, shrink
-from fuzz.verdict import place, verdict
+from fuzz.verdict import place, starved, verdict, waits_elsewhere
 
 SEEDS_IN_CHILD = 25
 SEEDS_OF_GROWTH = 6
@@ -49,6 +49,8 @@ class Totals:
     faults: Counter[str] = field(default_factory=Counter)
     #: What the standard library's types do as well.
     own: Counter[str] = field(default_factory=Counter)
+    #: What may have come of the machine's load, of the system's, or of the interpreter's own.
+    doubtful: Counter[str] = field(default_factory=Counter)
     programs: list[Path] = field(default_factory=list)
 
 
@@ -150,6 +152,8 @@ class Runner:
         self.totals.seeds += len(programs)
         self.totals.operations += sum(line.startswith("call(") for line in lines)
         ending.record.close()
+        if (end := starved(ending)) is not None:
+            self.totals.doubtful[end] += 1
         fault = verdict(ending)
         if fault is not None:
             self._look_into(batch, programs, fault, ending)
@@ -163,7 +167,8 @@ class Runner:
             self.totals.own[key] += 1
             return
         if self._looked_into[key] >= (PROGRAMS_OF_GROWTH if batch.growing else PROGRAMS_OF_FAULT):
-            self.totals.faults[key] += 1
+            # When none of those that were looked into was a fault, this one is taken for none.
+            (self.totals.faults if self.totals.faults[key] else self.totals.doubtful)[key] += 1
             return
         self._looked_into[key] += 1
         programs = programs[-len(batch.seeds) :]
@@ -183,6 +188,12 @@ class Runner:
             if seen:
                 break
         statements = shrink(chosen[1:], fault, self.plan.shrink_s) if seen else chosen[1:]
+        # Threads that end late grow in number on a loaded machine; the interpreter fails and waits by itself as well.
+        doubtful = not seen and (
+            where.startswith("_asyncio")
+            or (ending.hung and waits_elsewhere(ending))
+            or (batch.growing and not self._grows_again(batch, fault))
+        )
         doubt = "" if seen else " (not seen again when the program was run by itself)"
         origin = f"From {chosen[0].lstrip('# ')} with {self.plan.calls} calls.{doubt} The last call was:\n    {last}"
         text = script(
@@ -200,9 +211,23 @@ class Runner:
             path.rename(path.with_name(f"own-{path.name}"))
             path.with_suffix(".txt").rename(path.with_name(f"own-{path.stem}.txt"))
             return
+        if doubtful:
+            self.totals.doubtful[key] += 1
+            path.rename(path.with_name(f"doubtful-{path.name}"))
+            path.with_suffix(".txt").rename(path.with_name(f"doubtful-{path.stem}.txt"))
+            return
         self.totals.faults[key] += 1
         self.totals.programs.append(path)
         self.tell(
             f"{fault}{doubt}\n  {path}, {len(statements)} statements:\n"
             + "\n".join(f"    {s}" for s in statements[-12:])
         )
+
+    def _grows_again(self, batch: Batch, fault: str) -> bool:
+        """Whether the batch's seeds, drawn once more, leave the same behind."""
+        again = Batch(batch.seeds, self.plan, growing=True).child
+        while (ending := again.poll(1.0)) is None:
+            pass
+        ending.record.close()
+        found = verdict(ending)
+        return found is not None and kind_of(found) == kind_of(fault)

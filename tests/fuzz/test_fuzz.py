@@ -64,15 +64,46 @@ def test_a_planted_fault_is_found_and_its_program_shortened_to_one_call(fault: s
     assert completed.returncode == -11 or "MUST NOT BE" in completed.stderr or "GROWS" in completed.stderr, completed
 
 
+def test_no_memory_for_much_is_a_fault() -> None:
+    wanting = "call(3, lambda: [os.write(2, b'memory allocation of 9999999 bytes failed'), signal.raise_signal(6)])"
+    assert "9999999" in shortened(planted(wanting), "memory: bytes failed")
+
+
 def test_a_program_that_no_interrupt_ends_hangs() -> None:
     endless = "call(3, lambda: [signal.setitimer(signal.ITIMER_REAL, 0), threading.Event().wait()])"
     text = shortened(["call(1, lambda: new_loop())", endless], "hang")
     assert "Event().wait()" in text
 
 
-def test_a_harmless_program_has_no_fault() -> None:
+#: What is no fault, however bad it looks.
+HARMLESS = {
+    "a turn": ("turn(v[1])", "any"),
+    "names in the cache of attributes": (
+        "call(3, lambda: [hasattr(v[2], ''.join(['_', 'loop'])) for _ in range(30)])",
+        "growth",
+    ),
+    "a standard future's iterator that has ended": (
+        "call(3, lambda: [iterator := asyncio.Future.__await__(asyncio.Future(loop=v[1])), v.__setitem__(5, iterator), "
+        "[call(6, lambda: iterator.send(None)) for _ in range(30)]])",
+        "error",
+    ),
+    "growth that ends": (
+        "call(3, lambda: (kept := vars(asyncio).setdefault('kept', [])) and len(kept) > 20 or kept.extend([[], []]))",
+        "growth",
+    ),
+    "no memory for a little": (
+        "call(3, lambda: [os.write(2, b'memory allocation of 64 bytes failed'), signal.raise_signal(signal.SIGABRT)])",
+        "memory",
+    ),
+    "killed from outside": ("call(3, lambda: signal.raise_signal(signal.SIGKILL))", "killed"),
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_a_harmless_program_has_no_fault(what: str) -> None:
+    statement, fault = HARMLESS[what]
     completed = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(folder=str(FUZZ.parent), statements=planted("turn(v[1])"), fault="any")],
+        [sys.executable, "-c", PROGRAM.format(folder=str(FUZZ.parent), statements=planted(statement), fault=fault)],
         capture_output=True,
         text=True,
         timeout=100,

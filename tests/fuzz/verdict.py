@@ -5,6 +5,10 @@ import signal
 
 from fuzz.child import Ending
 
+#: Rust's last words when it gets no memory, with how much it wanted.
+ALLOCATION = re.compile(r"memory allocation of (\d+) bytes failed")
+#: Who gets not even so much has none left: what a program keeps is its own business.
+LEAST_ALLOCATION = 1 << 20
 #: What a child's output must not have, each with what names the fault.
 PATTERNS = [
     ("sanitizer", re.compile(r"ERROR: AddressSanitizer: ([\w-]+)(?:.*\n)+?\s*#0 \S+ in (\S+)")),
@@ -19,8 +23,20 @@ PATTERNS = [
 ]
 
 
+def starved(ending: Ending) -> str | None:
+    """What ended a child for which there was no memory left; None when nothing of the kind did."""
+    if ending.code == -signal.SIGKILL and not ending.hung:
+        return "killed from outside"
+    match = ALLOCATION.search(ending.said)
+    if match is not None and int(match[1]) < LEAST_ALLOCATION:
+        return "no memory left"
+    return None
+
+
 def verdict(ending: Ending) -> str | None:
     """The name of the fault that ended the child, the same for the same fault; None when there was none."""
+    if starved(ending) is not None:
+        return None
     found = []
     for name, pattern in PATTERNS:
         match = pattern.search(ending.said)
@@ -46,3 +62,8 @@ def place(ending: Ending) -> str:
     if frames:
         return " ".join(frames)
     return "".join(re.findall(r"File \"[^\"]*\", line \d+ in \S+", ending.said)[:1])
+
+
+def waits_elsewhere(ending: Ending) -> bool:
+    """Whether a child that was ended had nothing of Ferrio's under way, as far as CPython 3.14 and later say it."""
+    return "C stack trace" in ending.said and "/_ferrio" not in ending.said

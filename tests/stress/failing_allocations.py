@@ -490,6 +490,9 @@ def prepare(kind: str) -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     for name in NAMES:
         in_child(name, kind, 1 << 30, (1 << 30) + 1)
+    # The children's collections need not look through what is here.
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> int:
