@@ -126,6 +126,8 @@ def at_every_bytecode(program: Callable[[ferrio.Loop], object], check: Callable[
         loop = ferrio.Loop()
         exit_at = ExitAt(number)
         tracer = sys.gettrace()
+        # 3.12 instruments code for bytecodes when a tracer is set after a frame has asked for them: here, this one.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(exit_at)
         try:
             program(loop)
