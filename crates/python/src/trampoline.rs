@@ -188,8 +188,8 @@ pub(crate) fn fetched(py: Python<'_>) -> PyErr {
     PyErr::take(py).unwrap_or_else(no_exception)
 }
 
-/// Keeps Rust from printing a message where PyO3 has no memory for an object, or finds no exception. Concerns the panics of this module only: each
-/// extension module has a standard library of its own.
+/// Keeps Rust from printing a message where PyO3 has no memory for an object, or finds no exception. Concerns the panics of
+/// this module only: each extension module has a standard library of its own.
 pub(crate) fn quiet_without_memory() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,10 +1,15 @@
-"""gevent's patch_all, before asyncio is imported: asyncio's own waits and gevent's go on beside each other."""
+"""gevent's patch_all, before asyncio is imported: asyncio's own waits and gevent's go on beside each other.
+
+What waits has to ask gevent's selector: the loop is given one. Without, it would wait in the kernel, and greenlets, which
+threads are here too, would stand still meanwhile.
+"""
 
 from gevent import monkey
 
 monkey.patch_all()
 
 import asyncio  # noqa: E402
+import selectors  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 
@@ -45,6 +50,7 @@ def tick() -> None:
 
 
 greenlet = gevent.spawn(tick)
-asyncio.run(main())
+with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.DefaultSelector())) as runner:
+    runner.run(main())
 greenlet.join(timeout=5)
 assert len(ticks) == 3
