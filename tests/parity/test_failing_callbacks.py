@@ -183,10 +183,9 @@ def test_an_exception_handler_that_leaves_the_loop(scenario_that_runs_again: Pla
 def test_an_executors_function_that_raises(scenario_in_both_modes: Play) -> None:
     async def play(diary: Diary) -> None:
         for failure in FAILURES.values():
-            try:
-                await diary.loop.run_in_executor(None, raiser(diary, failure), 1)
-            except BaseException as error:
-                diary("raised", error)
+            future = diary.loop.run_in_executor(None, raiser(diary, failure), 1)
+            await asyncio.wait([future])
+            diary("ended", "cancelled" if future.cancelled() else future.exception())
 
     scenario_in_both_modes(play)
 

@@ -144,8 +144,8 @@ def test_turns_within_turns_end_at_the_limit() -> None:
         loop.stop()
         while loop._ready:
             turn()
-        # On 3.12 the interpreter's limit for calls in C comes first, and leaves no room for a report either.
-        print(set(errors) - {RecursionError}, bool(errors) or sys.version_info[:2] == (3, 12))
+        # Before 3.13 the interpreter's limit for calls in C comes first, and leaves no room for a report either.
+        print(set(errors) - {RecursionError}, bool(errors) or sys.version_info < (3, 13))
     """
     assert output_of(program) == "set() True"
 
