@@ -120,6 +120,20 @@ class Loop(_ferrio.LoopCore, ConnectionMethods, asyncio.unix_events._UnixSelecto
         if selector is not None:
             run_over(self, selector, Loop, _ferrio.LoopCore, ConnectionMethods)
             return
+        is_new = "_pid" not in self.__dict__
+        try:
+            self._set_up(native_tasks)
+        except BaseException:
+            if is_new:
+                # What is not whole has no descriptors, and its destructor nothing to do.
+                self._closed = True
+                self._release()
+                for end in (self._ssock, self._csock):
+                    if end is not None:
+                        end.close()
+            raise
+
+    def _set_up(self, native_tasks: bool | None) -> None:
         if native_tasks is None:
             native_tasks = os.environ.get("FERRIO_NATIVE_TASKS") != "0"
         self._native_tasks = native_tasks and _ferrio.HAS_NATIVE_TASKS

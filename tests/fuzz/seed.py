@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -112,8 +113,8 @@ class Seed:
 
     def fill(self, template: Template) -> None:
         texts, makers = self.arguments(template.kinds)
-        if template.text.startswith("{x}.__init__") and isinstance(makers[0](), asyncio.Task):
-            # `_asyncio` crashes when a task's second __init__ fails.
+        if template.text.startswith("{x}.__init__") and isinstance(makers[0](), asyncio.Task | socket.socket):
+            # `_asyncio` crashes when a task's second __init__ fails, and a socket's forgets its descriptor.
             return
         function = template.function
         self.make_call(self.slot(), template.filled(texts), lambda: function(*[maker() for maker in makers]))

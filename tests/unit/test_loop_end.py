@@ -251,3 +251,17 @@ def test_a_child_process_made_by_fork_can_use_a_loop_of_its_own(make_loop: Any) 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     # The parent's loop has not suffered.
     assert run(loop, asyncio.sleep(0.001, "works")) == "works"
+
+
+@ferrio_only
+@pytest.mark.parametrize("name", ["Children", "ReactorSelector", "follow_forks"])
+def test_a_loop_whose_making_fails_leaves_no_descriptor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    before = open_descriptors()
+    monkeypatch.setattr(f"ferrio._event_loop.{name}", fail)
+    with pytest.raises(MemoryError) as caught:
+        new_loop()
+    assert open_descriptors() == before
+    del caught

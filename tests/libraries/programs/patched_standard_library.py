@@ -1,7 +1,7 @@
 """gevent's patch_all, before asyncio is imported: asyncio's own waits and gevent's go on beside each other.
 
-What waits has to ask gevent's selector: the loop is given one. Without, it would wait in the kernel, and greenlets, which
-threads are here too, would stand still meanwhile.
+What waits has to ask gevent's selector: the loop is given one. Without, it would wait in the kernel, and greenlets,
+which threads are here too, would stand still meanwhile.
 """
 
 from gevent import monkey
