@@ -15,16 +15,16 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::convert::arguments::Arguments;
+use crate::coroutine::{self, Plan, State, Step};
 use crate::event_loop::spawning_core;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
-use crate::object::Object;
-use crate::sync::cell::{Plain, Slot};
-use crate::sync::coroutine::{self, Plan, State, Step};
 use crate::sync::queue::{self, Getting};
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::{caught, none};
 
 /// The callback of what one call waits for.
 #[pyclass(frozen, module = "ferrio._ferrio")]

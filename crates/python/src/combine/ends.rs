@@ -12,7 +12,7 @@
 //!    (`Future.set_exception(task, error)`).
 //! 2. `ended` counts the children whose callback has run, or was spared. The last child to end is never spared.
 
-use crate::sync::cell::Plain;
+use crate::ffi::cell::Plain;
 
 pub(super) struct Ends {
     total: usize,

@@ -13,14 +13,14 @@ use pyo3::{ffi, intern};
 use super::ends::Ends;
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::convert::arguments::Arguments;
 use crate::event_loop::spawning_core;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::Slot;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::caught;
 use crate::handle::context;
-use crate::object::Object;
-use crate::sync::cell::Slot;
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::caught;
 
 /// What the children of one call have in common: their callback.
 #[pyclass(frozen, module = "ferrio._ferrio")]

@@ -14,8 +14,10 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::object::Object;
-use crate::sync::coroutine;
+use crate::coroutine;
+use crate::coroutine::function::Named;
+use crate::coroutine::function::Native::Call;
+use crate::ffi::object::Object;
 use crate::task;
 
 /// `child` has ended, one of whose callbacks is `callback`: whether that one need not be called.
@@ -50,6 +52,14 @@ fn is_coroutine(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
     coroutine::is_exact(object) || unsafe { ffi::PyCoro_CheckExact(object) != 0 }
 }
+
+/// The native functions of this room, by asyncio's qualified names.
+pub(crate) const FUNCTIONS: &[Named] = &[
+    ("gather", Call(gather::gather)),
+    ("wait", Call(wait::wait)),
+    ("as_completed", Call(as_completed::as_completed)),
+    ("shield", Call(shield::shield)),
+];
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

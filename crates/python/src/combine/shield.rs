@@ -18,14 +18,14 @@ use pyo3::sync::PyOnceLock;
 
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::convert::arguments::Arguments;
 use crate::event_loop::{new_future, spawning_core};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::Slot;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
-use crate::object::Object;
-use crate::sync::cell::Slot;
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::{caught, none};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {

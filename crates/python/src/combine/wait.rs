@@ -11,15 +11,15 @@ use pyo3::types::{PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, 
 use super::ends::Ends;
 use super::ours;
 use super::stand_in::stands_for;
-use crate::convert::arguments::Arguments;
+use crate::coroutine::{self, Plan, State, Step};
 use crate::event_loop::spawning_core;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::Slot;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
-use crate::object::Object;
-use crate::sync::cell::Slot;
-use crate::sync::coroutine::{self, Plan, State, Step};
 use crate::sync::waiting;
 use crate::task::{self, future};
-use crate::trampoline::{caught, none};
 
 /// What ends the wait, beside the end of all and of the time.
 #[derive(Clone, Copy, PartialEq, Eq)]

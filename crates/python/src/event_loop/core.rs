@@ -18,13 +18,13 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 use super::entry::{Entry, PythonWork};
 use super::statistics::Counters;
 use super::timer::Timer;
-use crate::convert::errors::os_error;
-use crate::guarded::Guarded;
+use crate::ffi::errors::os_error;
+use crate::ffi::guarded::Guarded;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::caught;
 use crate::handle::RunningGate;
-use crate::object::Object;
-use crate::sock::{Registration, Sockets};
-use crate::trampoline::caught;
-use crate::transport::{Holders, Recycled};
+use crate::net::raw::{Registration, Sockets};
+use crate::net::stream::{Holders, Recycled};
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -352,7 +352,7 @@ impl LoopCore {
         self.counters.turns.get()
     }
 
-    /// Waits of `sock_recv` have begun that are to be confirmed ([`crate::sock::confirm_waits`]).
+    /// Waits of `sock_recv` have begun that are to be confirmed ([`crate::net::raw::confirm_waits`]).
     pub(crate) fn set_has_unconfirmed(&self) {
         self.flags.has_unconfirmed.set(true);
     }

@@ -7,8 +7,8 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::core::Source;
 use super::timer::Timer;
 use super::watch::Direction;
-use crate::accept::Accepted;
-use crate::object::Object;
+use crate::ffi::object::Object;
+use crate::net::accept::Accepted;
 
 /// One entry of the ready queue.
 pub(crate) enum Entry {

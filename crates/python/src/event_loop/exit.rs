@@ -10,7 +10,7 @@
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
-use crate::convert::errors::{made, while_handling};
+use crate::ffi::errors::{made, while_handling};
 
 /// An exception that leaves the loop: a `SystemExit` or a `KeyboardInterrupt`.
 pub(crate) struct Exit(PyErr);

@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering;
 use pyo3::prelude::*;
 
 use super::core::LoopCore;
-use crate::transport;
+use crate::net::stream;
 
 #[pymethods]
 impl LoopCore {
@@ -44,7 +44,7 @@ impl LoopCore {
             self.flags.has_corked.set(false);
             // The parent's thread sends these when its callback has run.
             for corked in self.corked.with(py, core::mem::take) {
-                transport::forget_queued(py, &corked);
+                stream::forget_queued(py, &corked);
             }
         }
     }

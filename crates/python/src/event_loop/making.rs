@@ -10,9 +10,9 @@ use pyo3::types::{PyDict, PyString, PyType};
 use pyo3::{ffi, intern};
 
 use super::core::LoopCore;
-use crate::convert::arguments::Arguments;
-use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
-use crate::object::Object;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
+use crate::ffi::object::Object;
 use crate::task;
 
 /// asyncio's own methods, and the classes that they make.

@@ -13,11 +13,11 @@ use pyo3::{ffi, intern};
 use super::core::LoopCore;
 use super::entry::Entry;
 use super::{making, scheduling, timer, watch};
+use crate::ffi::nesting;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::caught;
 use crate::handle::is_handle;
-use crate::nesting;
-use crate::object::Object;
 use crate::task::{Call, handle_of, unlink_all};
-use crate::trampoline::caught;
 
 #[pymethods]
 impl LoopCore {
@@ -292,6 +292,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     scheduling::add(&class)?;
     watch::add_methods(&class)?;
     making::add(&class)?;
-    crate::accept::add_methods(&class)?;
+    crate::net::accept::add_methods(&class)?;
     module.add_class::<LoopCore>()
 }

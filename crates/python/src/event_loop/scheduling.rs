@@ -12,10 +12,10 @@ use pyo3::types::{PyFloat, PyType};
 use super::core::LoopCore;
 use super::entry::Entry;
 use super::timer::Timer;
-use crate::convert::arguments::{Arguments, unexpected_keyword};
+use crate::ffi::arguments::{Arguments, unexpected_keyword};
+use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
+use crate::ffi::object::Object;
 use crate::handle::{Kind, Recipe, TimerRef};
-use crate::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
-use crate::object::Object;
 use crate::task;
 
 /// `([delay or when,] callback, *args, context=None)`.

@@ -13,11 +13,11 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use super::core::LoopCore;
 use super::entry::Entry;
 use super::exit::{Exit, settle};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
 use crate::handle::{self, Kind, Recipe, TimerRef};
-use crate::object::Object;
 use crate::sync;
 use crate::task::future;
-use crate::trampoline::none;
 
 /// An entry of the timers.
 pub(crate) enum Timer {

@@ -12,10 +12,13 @@ use super::entry::Entry;
 use super::exit::Exit;
 use super::timer::{self, Timer};
 use super::watch::Direction;
-use crate::convert::errors::os_error;
+use crate::ffi::errors::os_error;
+use crate::ffi::object::Object;
 use crate::handle;
-use crate::object::Object;
-use crate::{datagram, sock, task, transport};
+use crate::net::datagram;
+use crate::net::raw;
+use crate::net::stream;
+use crate::task;
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
@@ -173,7 +176,7 @@ impl LoopCore {
         }
         if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_UNCONFIRMED == 0 {
             self.flags.has_unconfirmed.set(false);
-            sock::confirm_waits(py, self)?;
+            raw::confirm_waits(py, self)?;
         }
         Ok(may_sleep && !is_idle())
     }
@@ -262,8 +265,8 @@ impl LoopCore {
                 drop(handle);
                 outcome
             }
-            Entry::Accepted(accepted) => crate::accept::welcome(py, self, &accepted),
-            Entry::StartReading(transport) => transport::start_reading(py, self, &transport),
+            Entry::Accepted(accepted) => crate::net::accept::welcome(py, self, &accepted),
+            Entry::StartReading(transport) => stream::start_reading(py, self, &transport),
             Entry::Step { task, error, is_first } => {
                 if is_first {
                     task::collected::from_now_on(&task);
@@ -285,8 +288,8 @@ impl LoopCore {
                 drop((future, handle));
                 outcome
             }
-            Entry::Connected(waiter) => transport::tell_connected(py, &waiter),
-            Entry::Socket { key, direction } => sock::on_ready(py, self, key, direction),
+            Entry::Connected(waiter) => stream::tell_connected(py, &waiter),
+            Entry::Socket { key, direction } => raw::on_ready(py, self, key, direction),
             Entry::Transport { key, ready } => {
                 let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
                     Some(Source::Transport(transport)) => transport.clone().map(Found::Stream),
@@ -294,7 +297,7 @@ impl LoopCore {
                     _ => None,
                 });
                 match found {
-                    Some(Found::Stream(transport)) => transport::on_ready(py, self, &transport, key, ready),
+                    Some(Found::Stream(transport)) => stream::on_ready(py, self, &transport, key, ready),
                     Some(Found::Datagrams(transport)) => datagram::on_ready(py, self, &transport, key, ready),
                     None => Ok(()),
                 }
@@ -316,7 +319,7 @@ impl LoopCore {
         let mut outcome = Ok(());
         // A failed flush calls the protocol, which may write elsewhere: what it corks comes behind the others.
         while let Some(transport) = self.next_corked(py) {
-            let flushed = transport::flush_corked(py, self, &transport);
+            let flushed = stream::flush_corked(py, self, &transport);
             outcome = outcome.and(flushed);
         }
         outcome

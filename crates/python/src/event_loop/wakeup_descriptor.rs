@@ -18,7 +18,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::core::LoopCore;
-use crate::object::Object;
+use crate::ffi::object::Object;
 
 #[cfg(Py_3_13)]
 unsafe extern "C" {

@@ -12,12 +12,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
 
 use super::core::{LoopCore, Source};
-use crate::convert::arguments::{Arguments, unexpected_keyword};
-use crate::convert::errors::{made, os_error};
+use crate::ffi::arguments::{Arguments, unexpected_keyword};
+use crate::ffi::errors::{made, os_error};
+use crate::ffi::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
+use crate::ffi::object::Object;
 use crate::handle::{Kind, Recipe, is_called_with};
-use crate::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
-use crate::object::Object;
-use crate::sock;
+use crate::net::raw;
 
 /// One of the two that a descriptor has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,12 +116,12 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
     let key = if let Some(key) = known {
         key
     } else {
-        let waiting = sock::release(py, core, fd, None)?;
+        let waiting = raw::release(py, core, fd, None)?;
         let key = attach(py, core, fd, Object::new(file))?;
         for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
             // SAFETY: the loop whose method is running.
             let event_loop = unsafe { Object::from_borrowed(object) };
-            sock::behind_handle(py, &event_loop, core, fd, other, &waiter)?;
+            raw::behind_handle(py, &event_loop, core, fd, other, &waiter)?;
         }
         key
     };
@@ -175,7 +175,7 @@ fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
 /// Ends one direction of a descriptor; whether there was a callback.
 fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
     let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else {
-        return Ok(sock::orphan(py, core, fd, direction));
+        return Ok(raw::orphan(py, core, fd, direction));
     };
     let (removed, is_last) = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) & !direction.interest();
@@ -201,7 +201,7 @@ impl LoopCore {
     pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
         remove(py, self, fd, Direction::Read)?;
         remove(py, self, fd, Direction::Write)?;
-        drop(sock::release(py, self, fd, None)?);
+        drop(raw::release(py, self, fd, None)?);
         Ok(())
     }
 

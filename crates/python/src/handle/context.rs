@@ -5,7 +5,7 @@ use core::mem::ManuallyDrop;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::object::Object;
+use crate::ffi::object::Object;
 
 /// A copy of the current context, O(1).
 pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Object> {

@@ -10,15 +10,16 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::layout::{self, Handle, Slot};
 use super::{context, timer};
 use crate::event_loop::LoopCore;
-use crate::free_list::FreeList;
-use crate::heap_type::{self, no_arguments};
-use crate::inherited::InheritedSlots;
-use crate::nesting;
-use crate::object::Object;
-use crate::{source_traceback, trampoline};
+use crate::ffi::free_list::FreeList;
+use crate::ffi::handle::{self as handle_layout, Handle, Slot};
+use crate::ffi::heap_type::{self, no_arguments};
+use crate::ffi::inherited::InheritedSlots;
+use crate::ffi::nesting;
+use crate::ffi::object::Object;
+use crate::ffi::source_traceback;
+use crate::ffi::trampoline;
 
 static HANDLE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 static THREAD_SAFE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
@@ -112,7 +113,7 @@ impl Recipe<'_> {
             // SAFETY: an argument of the call under way.
             Some(context) => unsafe { Object::from_borrowed(context) },
         };
-        let args = crate::convert::arguments::tuple(py, self.args)?;
+        let args = crate::ffi::arguments::tuple(py, self.args)?;
         let object = allocate(py, self.kind)?;
         // SAFETY: just made, with null slots.
         let handle = unsafe { Handle::of(object.as_ptr()) };
@@ -241,7 +242,7 @@ no_arguments!(cancel, |py, object| {
     let core = core_of(py, handle);
     wait_if_running(py, object, core.as_ref())?;
     // SAFETY: as above.
-    if unsafe { layout::is_cancelled(object) } {
+    if unsafe { handle_layout::is_cancelled(object) } {
         return Ok(trampoline::none(py));
     }
     let yes = Object::new(pyo3::types::PyBool::new(py, true).to_owned());
@@ -272,7 +273,7 @@ no_arguments!(cancelled, |py, object| {
         wait_if_running(py, object, core_of(py, handle).as_ref())?;
     }
     // SAFETY: as above.
-    let cancelled = unsafe { layout::is_cancelled(object) };
+    let cancelled = unsafe { handle_layout::is_cancelled(object) };
     Ok(Object::new(pyo3::types::PyBool::new(py, cancelled).to_owned()))
 });
 
@@ -289,7 +290,7 @@ no_arguments!(run_behind_gate, |py, object| {
     let core = core_of(py, handle);
     let _running = core.as_ref().map(|core| core.get().running.enter(py, object)).transpose()?;
     // SAFETY: the method belongs to a handle's type.
-    if !unsafe { layout::is_cancelled(object) } {
+    if !unsafe { handle_layout::is_cancelled(object) } {
         // SAFETY: the object of the method call.
         let bound = unsafe { Bound::from_borrowed_ptr(py, object) };
         py.import("asyncio.events")?.getattr("Handle")?.getattr("_run")?.call1((bound,))?;
@@ -320,7 +321,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let events = py.import("asyncio.events")?;
     let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
     let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
-    layout::check(&handle_base)?;
+    crate::ffi::handle::check(&handle_base)?;
     // It lives as long as the process.
     BASE.store(handle_base.clone().into_ptr().cast(), Ordering::Relaxed);
     timer::find_slots(&timer_base)?;

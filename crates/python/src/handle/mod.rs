@@ -5,14 +5,13 @@
 //! is what each callback pays for: making one, running it, cancelling it, freeing it.
 
 pub(crate) mod context;
-mod ctype;
-mod layout;
-mod run;
-mod threadsafe;
-mod timer;
+pub(crate) mod ctype;
+pub(crate) mod run;
+pub(crate) mod threadsafe;
+pub(crate) mod timer;
 
+pub(crate) use crate::ffi::handle::{is_called_with, offset_of, slot_at, slot_offset};
 pub(crate) use ctype::{Kind, Recipe, is_handle, register};
-pub(crate) use layout::{is_called_with, offset_of, slot_at, slot_offset};
 pub(crate) use run::{report, run};
 pub(crate) use threadsafe::RunningGate;
 pub(crate) use timer::TimerRef;

@@ -5,9 +5,9 @@ use pyo3::prelude::*;
 
 use super::context::{self, Entered};
 use super::ctype;
-use super::layout::{Handle, Slot, is_cancelled};
 use crate::event_loop::{Exit, LoopCore, settle};
-use crate::object::Object;
+use crate::ffi::handle::{Handle, Slot, is_cancelled};
+use crate::ffi::object::Object;
 
 /// Runs `handle` unless it was cancelled.
 ///

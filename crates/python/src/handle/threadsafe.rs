@@ -14,8 +14,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::guarded::Guarded;
-use crate::object::Object;
+use crate::ffi::guarded::Guarded;
+use crate::ffi::object::Object;
 
 /// A handle that is being run.
 #[derive(Clone, Copy, PartialEq, Eq)]

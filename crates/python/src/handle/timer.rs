@@ -7,9 +7,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
-use super::layout::{self, slot_at};
-use crate::heap_type::{self, getter, setter};
-use crate::object::Object;
+use crate::ffi::handle::{self as handle_layout, slot_at};
+use crate::ffi::heap_type::{self, getter, setter};
+use crate::ffi::object::Object;
 
 /// Offsets of `asyncio.TimerHandle`'s own slots, found when the module is imported.
 static SCHEDULED: AtomicUsize = AtomicUsize::new(0);
@@ -17,8 +17,8 @@ static WHEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Looks the slots up in the interpreter's `asyncio.TimerHandle`.
 pub(super) fn find_slots(class: &Bound<'_, PyType>) -> PyResult<()> {
-    SCHEDULED.store(layout::offset_of(class, "_scheduled")?, Ordering::Relaxed);
-    WHEN.store(layout::offset_of(class, "_when")?, Ordering::Relaxed);
+    SCHEDULED.store(handle_layout::offset_of(class, "_scheduled")?, Ordering::Relaxed);
+    WHEN.store(handle_layout::offset_of(class, "_when")?, Ordering::Relaxed);
     Ok(())
 }
 
@@ -133,7 +133,7 @@ impl Expirable for TimerRef {
     #[inline]
     fn is_cancelled(&self) -> bool {
         // SAFETY: a timer handle.
-        unsafe { layout::is_cancelled(self.0.as_ptr()) }
+        unsafe { handle_layout::is_cancelled(self.0.as_ptr()) }
     }
 }
 

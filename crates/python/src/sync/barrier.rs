@@ -18,15 +18,15 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::cell::{Plain, Slot};
 use super::condition::{self, ConditionCore, raised_while};
-use super::coroutine::{self, Plan, State, Step};
-use super::function;
 use super::lock::LockCore;
-use super::receiver::{self, impl_core};
-use crate::convert::arguments::Arguments;
-use crate::object::Object;
-use crate::trampoline::none;
+use crate::coroutine::function;
+use crate::coroutine::{self, Plan, State, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::object::Object;
+use crate::ffi::receiver::{self, impl_core};
+use crate::ffi::trampoline::none;
 
 /// The state of a barrier, under asyncio's names.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]

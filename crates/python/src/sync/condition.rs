@@ -20,15 +20,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
 use super::lock::{self, LockCore};
-use super::receiver::{self, impl_core};
-use super::{deque, function, waiting};
-use crate::convert::arguments::Arguments;
-use crate::convert::errors::made;
-use crate::object::Object;
-use crate::trampoline::none;
+use super::{deque, waiting};
+use crate::coroutine::function;
+use crate::coroutine::{self, Plan, State, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::errors::made;
+use crate::ffi::object::Object;
+use crate::ffi::receiver::{self, impl_core};
+use crate::ffi::trampoline::none;
 
 /// The state of a condition, under asyncio's names.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]

@@ -4,14 +4,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::cell::{Plain, Slot};
-use super::coroutine::{Plan, State, Step};
-use super::function::CoroutineMethod;
-use super::receiver::{self, impl_core};
 use super::{deque, waiting};
-use crate::convert::arguments::Arguments;
-use crate::object::Object;
-use crate::trampoline::none;
+use crate::coroutine::function::CoroutineMethod;
+use crate::coroutine::{Plan, State, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::object::Object;
+use crate::ffi::receiver::{self, impl_core};
+use crate::ffi::trampoline::none;
 
 /// The state of an event, under asyncio's names.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]

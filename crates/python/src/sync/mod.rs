@@ -10,17 +10,12 @@
 //! frame. As there, nothing happens before the first step.
 
 mod barrier;
-pub(crate) mod cell;
 mod condition;
-pub(crate) mod coroutine;
 mod deque;
 mod event;
-mod function;
-mod idle;
 mod lock;
 mod order;
 pub(crate) mod queue;
-mod receiver;
 mod running;
 mod semaphore;
 mod sleep;
@@ -31,13 +26,67 @@ pub(crate) mod waiting;
 
 use pyo3::prelude::*;
 
+use crate::coroutine::function::Named;
+use crate::coroutine::function::Native::{Call, Method};
+use order::{FirstIn, LastIn, Smallest};
+
 pub(crate) use sleep::callback as sleep_callback;
+
+/// The native functions of this room, by asyncio's qualified names.
+pub(crate) const FUNCTIONS: &[Named] = &[
+    ("sleep", Call(sleep::sleep)),
+    ("Lock.acquire", Method(lock::ACQUIRE)),
+    ("Lock.release", Call(lock::release)),
+    ("Lock.__aenter__", Method(lock::ENTER)),
+    ("Lock.__aexit__", Method(lock::EXIT)),
+    ("Lock.locked", Call(lock::locked)),
+    ("Event.wait", Method(event::WAIT)),
+    ("Event.is_set", Call(event::is_set)),
+    ("Event.set", Call(event::set)),
+    ("Event.clear", Call(event::clear)),
+    ("Condition.__aenter__", Call(condition::enter)),
+    ("Condition.__aexit__", Call(condition::exit)),
+    ("Condition.wait", Call(condition::wait)),
+    ("Condition.wait_for", Call(condition::wait_for)),
+    ("Condition.notify", Call(condition::notify)),
+    ("Condition.notify_all", Call(condition::notify_all)),
+    ("Barrier.wait", Call(barrier::wait)),
+    ("Barrier.__aenter__", Call(barrier::enter)),
+    ("Semaphore.acquire", Method(semaphore::ACQUIRE)),
+    ("Semaphore.release", Call(semaphore::release)),
+    ("Semaphore.locked", Call(semaphore::locked)),
+    ("Semaphore.__aenter__", Method(semaphore::ENTER)),
+    ("Semaphore.__aexit__", Method(semaphore::EXIT)),
+    ("Queue.put", Method(queue::put::<FirstIn>())),
+    ("Queue.get", Method(queue::get::<FirstIn>())),
+    ("Queue.put_nowait", Call(queue::put_nowait::<FirstIn>)),
+    ("Queue.get_nowait", Call(queue::get_nowait::<FirstIn>)),
+    ("LifoQueue.put", Method(queue::put::<LastIn>())),
+    ("LifoQueue.get", Method(queue::get::<LastIn>())),
+    ("LifoQueue.put_nowait", Call(queue::put_nowait::<LastIn>)),
+    ("LifoQueue.get_nowait", Call(queue::get_nowait::<LastIn>)),
+    ("PriorityQueue.put", Method(queue::put::<Smallest>())),
+    ("PriorityQueue.get", Method(queue::get::<Smallest>())),
+    ("PriorityQueue.put_nowait", Call(queue::put_nowait::<Smallest>)),
+    ("PriorityQueue.get_nowait", Call(queue::get_nowait::<Smallest>)),
+    ("Queue.task_done", Call(queue::task_done)),
+    ("Queue.join", Method(queue::JOIN)),
+    ("timeout", Call(timeout::timeout)),
+    ("timeout_at", Call(timeout::timeout_at)),
+    ("Timeout.reschedule", Call(timeout::reschedule)),
+    ("Timeout.__aenter__", Call(timeout::enter)),
+    ("Timeout.__aexit__", Call(timeout::exit)),
+    ("Timeout._on_timeout", Call(timeout::on_timeout)),
+    ("wait_for", Call(wait_for::wait_for)),
+    ("TaskGroup.create_task", Call(task_group::create_task)),
+    ("TaskGroup.__aenter__", Call(task_group::enter)),
+    ("TaskGroup.__aexit__", Call(task_group::exit)),
+    ("TaskGroup._on_task_done", Call(task_group::on_task_done)),
+];
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     waiting::load(module.py())?;
-    coroutine::register(module)?;
-    function::register(module)?;
     wait_for::load(module.py())?;
     timeout::register(module)?;
     task_group::load(module.py())?;

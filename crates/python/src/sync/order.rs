@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{ffi, intern};
 
-use super::coroutine::Plan;
 use super::{deque, queue};
-use crate::object::Object;
+use crate::coroutine::Plan;
+use crate::ffi::object::Object;
 
 /// What the items of a queue are in.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

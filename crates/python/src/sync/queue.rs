@@ -10,16 +10,16 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyInt;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::cell::{Plain, Slot};
-use super::coroutine::{Plan, State, Step};
 use super::event::EventCore;
-use super::function::CoroutineMethod;
 use super::order::{FirstIn, Items, Order};
-use super::receiver::{self, impl_core};
 use super::{deque, waiting};
-use crate::convert::arguments::Arguments;
-use crate::object::Object;
-use crate::trampoline::none;
+use crate::coroutine::function::CoroutineMethod;
+use crate::coroutine::{Plan, State, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::object::Object;
+use crate::ffi::receiver::{self, impl_core};
+use crate::ffi::trampoline::none;
 
 /// The state of a queue, under asyncio's names.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::object::Object;
+use crate::ffi::object::Object;
 use crate::task;
 
 /// `asyncio.get_running_loop()`.

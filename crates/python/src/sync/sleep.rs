@@ -11,13 +11,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt};
 use pyo3::{ffi, intern};
 
-use super::coroutine::{self, Plan, State, Step};
 use super::waiting;
-use crate::convert::arguments::Arguments;
+use crate::coroutine::{self, Plan, State, Step};
 use crate::event_loop::{self, LoopCore};
-use crate::object::Object;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
 use crate::task::future;
-use crate::trampoline::none;
 
 /// What the timer of a `sleep` calls; asyncio's function of that name.
 #[pyfunction]

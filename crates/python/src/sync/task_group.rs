@@ -9,13 +9,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyListMethods, PySet, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
-use super::cell::{Plain, Slot};
-use super::coroutine::{self, Plan, State, Step};
 use super::{running, waiting};
-use crate::convert::arguments::{self, Arguments};
-use crate::object::Object;
+use crate::coroutine::{self, Plan, State, Step};
+use crate::ffi::arguments::{self, Arguments};
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
 use crate::task;
-use crate::trampoline::none;
 
 /// The state of a group, under asyncio's names.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]

@@ -22,15 +22,15 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
-use super::cell::Slot;
-use super::coroutine::{self, Plan, State as Progress, Step};
 use super::running;
-use crate::convert::arguments::{self, Arguments};
-use crate::convert::errors::made;
-use crate::heap_type::{self, Builder};
-use crate::object::Object;
+use crate::coroutine::{self, Plan, State as Progress, Step};
+use crate::ffi::arguments::{self, Arguments};
+use crate::ffi::cell::Slot;
+use crate::ffi::errors::made;
+use crate::ffi::heap_type::{self, Builder};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::{self, none};
 use crate::task;
-use crate::trampoline::{self, none};
 
 /// The state behind an object's head, under asyncio's names. An empty slot is an attribute that is not there.
 #[derive(Default)]

@@ -10,12 +10,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{ffi, intern};
 
-use super::coroutine::{self, Plan, State, Step};
 use super::sleep;
 use super::timeout::Limit;
-use crate::convert::arguments::Arguments;
-use crate::object::Object;
-use crate::trampoline::none;
+use crate::coroutine::{self, Plan, State, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
 
 /// asyncio's own function, as it was when this module was imported.
 static ORIGINAL: PyOnceLock<Object> = PyOnceLock::new();

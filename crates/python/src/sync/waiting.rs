@@ -6,10 +6,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::cell::Slot;
 use super::deque;
 use crate::event_loop::{self, LoopCore};
-use crate::object::Object;
+use crate::ffi::cell::Slot;
+use crate::ffi::object::Object;
 use crate::task::{self, future};
 
 /// What a module has under a name; looked up once.

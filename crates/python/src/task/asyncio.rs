@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 
+use crate::ffi::object::Object;
 #[cfg(Py_3_14)]
-use super::thread_state;
-use crate::object::Object;
+use crate::ffi::thread_state;
 
 /// Looked up once.
 pub(super) struct Asyncio {

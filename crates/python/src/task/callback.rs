@@ -8,13 +8,13 @@ use core::cell::UnsafeCell;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::layout::{Fields, Slot};
 use super::{scheduling, step, task_type};
 use crate::event_loop::LoopCore;
+use crate::ffi::future::{Fields, Slot};
+use crate::ffi::heap_type::{fast, fast_def, one_argument, one_argument_def};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline;
 use crate::handle::{Kind, Recipe};
-use crate::heap_type::{fast, fast_def, one_argument, one_argument_def};
-use crate::object::Object;
-use crate::trampoline;
 
 one_argument!(task_wakeup, |py, task, future| {
     // SAFETY: the function is bound to tasks only.

@@ -11,7 +11,7 @@
 use pyo3::ffi;
 
 use crate::event_loop::LoopCore;
-use crate::object::Object;
+use crate::ffi::object::Object;
 
 /// A new task has been put into the queue of its loop, as an entry: leaves it to [`from_now_on`] if the loop turns.
 #[inline]

@@ -9,16 +9,17 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
-use super::layout::{Fields, Flag, Slot, State};
 #[cfg(Py_3_14)]
 use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
 use crate::combine;
-use crate::convert::arguments::unexpected_keyword;
 use crate::event_loop::LoopCore;
-use crate::heap_type::{self, fast, getter, one_argument};
-use crate::object::Object;
-use crate::{source_traceback, trampoline};
+use crate::ffi::arguments::unexpected_keyword;
+use crate::ffi::future::{Fields, Flag, Slot, State};
+use crate::ffi::heap_type::{self, fast, getter, one_argument};
+use crate::ffi::object::Object;
+use crate::ffi::source_traceback;
+use crate::ffi::trampoline;
 
 static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 /// asyncio's C type; null where its layout is unknown.

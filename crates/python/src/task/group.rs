@@ -2,12 +2,12 @@
 
 use pyo3::prelude::*;
 
-use super::layout::{Fields, Slot, State};
 #[cfg(Py_3_14)]
 use super::step;
 use super::task_type;
+use crate::ffi::future::{Fields, Slot, State};
+use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::object::Object;
 
 /// `task.cancelling()`: how often it was asked to end.
 #[inline]

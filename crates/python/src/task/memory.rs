@@ -12,10 +12,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::layout::{Fields, Flag};
-use super::thread_state;
-use crate::free_list::FreeList;
-use crate::object::Object;
+use crate::ffi::free_list::FreeList;
+use crate::ffi::future::{Fields, Flag};
+use crate::ffi::object::Object;
+use crate::ffi::thread_state;
 
 /// Freed objects of a type that keep their memory: 1.6 MB of tasks at the most.
 const KEPT: usize = 8192;

@@ -28,25 +28,26 @@
 //!
 //! A future is freed like any object; whoever stores one in native state shows it to the collector.
 
-mod asyncio;
-mod callback;
+pub(crate) mod asyncio;
+pub(crate) mod callback;
 pub(crate) mod collected;
 pub(crate) mod future;
-mod group;
-mod layout;
+pub(crate) mod group;
 #[cfg(Py_3_14)]
-mod memory;
-mod scheduling;
-mod step;
-mod task_type;
-#[cfg(Py_3_14)]
-mod thread_state;
+pub(crate) mod memory;
+pub(crate) mod scheduling;
+pub(crate) mod step;
+pub(crate) mod task_type;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::object::Object;
+use crate::ffi::object::Object;
+#[cfg(Py_3_14)]
+use crate::ffi::thread_state;
 
+#[cfg(Py_3_14)]
+pub(crate) use crate::ffi::thread_state::running_task;
 pub(crate) use callback::{Call, callable_in_place_of, handle_of};
 pub(crate) use future::is_ours;
 pub(crate) use future::unlink_all;
@@ -55,8 +56,6 @@ pub(crate) use group::{add_awaiting, remove_awaiting};
 pub(crate) use group::{add_first_callback, cancelling, has_ended_well};
 pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
-#[cfg(Py_3_14)]
-pub(crate) use thread_state::running_task;
 
 /// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.
 #[inline]
@@ -73,7 +72,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let native = py.import("_asyncio")?;
     let future_base = native.getattr("Future")?.cast_into::<PyType>()?;
     let task_base = native.getattr("Task")?.cast_into::<PyType>()?;
-    let known = layout::check(py, &future_base, &task_base);
+    let known = crate::ffi::future::check(py, &future_base, &task_base);
     module.add("HAS_NATIVE_TASKS", known.is_ok())?;
     let Ok(habits) = known else {
         module.add("Future", future_base)?;

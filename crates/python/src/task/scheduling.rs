@@ -3,11 +3,11 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::layout::{Fields, Slot};
 use super::{asyncio, callback, collected};
 use crate::event_loop::{Entry, LoopCore};
+use crate::ffi::future::{Fields, Slot};
+use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::object::Object;
 
 /// The loop's core, if entries may be put into its queue without `call_soon`.
 #[inline]

@@ -11,13 +11,13 @@ use pyo3::prelude::*;
 
 use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
-use super::layout::{Fields, Flag, Slot, State};
 use super::{future, scheduling};
-use crate::convert::errors::{exception, made};
 use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
+use crate::ffi::errors::{exception, made};
+use crate::ffi::future::{Fields, Flag, Slot, State};
+use crate::ffi::object::Object;
+use crate::ffi::trampoline;
 use crate::handle::{self, context};
-use crate::object::Object;
-use crate::trampoline;
 
 /// Runs an entry: steps `task` in its context.
 ///

@@ -9,18 +9,19 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::layout::{Fields, Flag, Habits, Slot};
 #[cfg(Py_3_14)]
 use super::memory;
 #[cfg(Py_3_12)]
 use super::step;
 use super::{asyncio, future, scheduling};
-use crate::convert::arguments::Arguments;
 use crate::event_loop::LoopCore;
+use crate::ffi::arguments::Arguments;
+use crate::ffi::future::{Fields, Flag, Habits, Slot};
+use crate::ffi::heap_type;
+use crate::ffi::object::Object;
+use crate::ffi::source_traceback;
+use crate::ffi::trampoline;
 use crate::handle::context;
-use crate::heap_type;
-use crate::object::Object;
-use crate::{source_traceback, trampoline};
 
 static TASK: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 #[cfg(Py_3_14)]

@@ -1,0 +1,107 @@
+//! Arguments of a vectorcall: positional ones in a slice, keywords behind them.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use crate::ffi::object::Object;
+
+/// The arguments of one call, borrowed from the caller for as long as it lasts.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments<'a> {
+    values: &'a [*mut ffi::PyObject],
+    positional: usize,
+    keywords: *mut ffi::PyObject,
+}
+
+impl<'a> Arguments<'a> {
+    /// What CPython passed to a `METH_FASTCALL | METH_KEYWORDS` function.
+    ///
+    /// # Safety
+    /// The three are as CPython passed them, and the call has not ended.
+    pub(crate) unsafe fn new(
+        values: *const *mut ffi::PyObject,
+        count: ffi::Py_ssize_t,
+        keywords: *mut ffi::PyObject,
+    ) -> Self {
+        let positional = count.unsigned_abs();
+        let named = if keywords.is_null() {
+            0
+        } else {
+            // SAFETY: not null, so a tuple of names.
+            unsafe { ffi::PyTuple_GET_SIZE(keywords) }.unsigned_abs()
+        };
+        let values = if positional + named == 0 {
+            &[]
+        } else {
+            // SAFETY: `values` holds the positional values and behind them one for each name.
+            unsafe { core::slice::from_raw_parts(values, positional + named) }
+        };
+        Self { values, positional, keywords }
+    }
+
+    /// The positional values.
+    pub(crate) fn positional(&self) -> &'a [*mut ffi::PyObject] {
+        &self.values[..self.positional]
+    }
+
+    /// The positional values, and behind them those of the keywords.
+    pub(crate) fn values(&self) -> &'a [*mut ffi::PyObject] {
+        self.values
+    }
+
+    /// The names of the keywords: a tuple, or null.
+    pub(crate) fn names(&self) -> *mut ffi::PyObject {
+        self.keywords
+    }
+
+    /// Whether there are no keywords.
+    pub(crate) fn has_no_keywords(&self) -> bool {
+        self.values.len() == self.positional
+    }
+
+    /// The keywords with their values.
+    pub(crate) fn keywords<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, *mut ffi::PyObject)> + use<'a, 'py> {
+        let (values, names) = (&self.values[self.positional..], self.keywords);
+        values.iter().enumerate().map(move |(index, &value)| {
+            #[expect(clippy::cast_possible_wrap, reason = "the size of a tuple")]
+            // SAFETY: `names` is a tuple with one name for each of these values.
+            let name = unsafe { ffi::PyTuple_GET_ITEM(names, index as ffi::Py_ssize_t) };
+            // SAFETY: the tuple keeps its items alive during the call.
+            (unsafe { Bound::from_borrowed_ptr(py, name) }, value)
+        })
+    }
+}
+
+/// Python's one empty tuple.
+static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
+
+/// A tuple of the objects at these addresses.
+#[inline]
+pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
+    if values.is_empty() {
+        return Ok(EMPTY.get_or_init(py, || Object::new(PyTuple::empty(py))).clone());
+    }
+    #[expect(clippy::cast_possible_wrap, reason = "the length of a slice")]
+    // SAFETY: the thread is attached.
+    let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };
+    // SAFETY: a new reference, or null with an exception.
+    let Some(tuple) = (unsafe { Object::from_owned(tuple) }) else { return Err(PyErr::fetch(py)) };
+    for (index, &value) in (0..).zip(values) {
+        // SAFETY: the caller of the function whose arguments these are keeps them alive.
+        let value = unsafe { Object::from_borrowed(value) };
+        // SAFETY: a new tuple that nobody has seen, an index below its length, a reference to give away.
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.into_ptr()) };
+    }
+    Ok(tuple)
+}
+
+/// `TypeError` for a keyword that `function` does not have.
+pub(crate) fn unexpected_keyword(function: &str, name: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("{function}() got an unexpected keyword argument '{name}'"))
+}

@@ -1,0 +1,113 @@
+//! Fields that attached threads share: each access is one move in or out, so nothing is borrowed while Python runs.
+
+use core::cell::Cell;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::ffi::nesting;
+use crate::ffi::object::Object;
+
+/// A plain value.
+#[derive(Default)]
+pub(crate) struct Plain<T: Copy>(Cell<T>);
+
+impl<T: Copy> Plain<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Cell::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> T {
+        self.0.get()
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, value: T) {
+        self.0.set(value);
+    }
+
+    /// Puts `value` in; the result is what was there.
+    pub(crate) fn replace(&self, value: T) -> T {
+        self.0.replace(value)
+    }
+}
+
+/// A reference, or none.
+#[derive(Default)]
+pub(crate) struct Slot(Cell<Option<Object>>);
+
+impl Slot {
+    /// A new reference to what is in it.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Object> {
+        // SAFETY: counting a reference runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.cloned()
+    }
+
+    /// What is in it, without a reference of its own.
+    ///
+    /// # Safety
+    /// Nobody puts anything in or takes it out while the result is used.
+    #[inline]
+    pub(crate) unsafe fn peek(&self) -> Option<&Object> {
+        // SAFETY: as the caller says, nobody changes what the result shows.
+        let content = unsafe { &*self.0.as_ptr() };
+        content.as_ref()
+    }
+
+    /// Whether there is nothing in it.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.as_ptr().is_null()
+    }
+
+    /// Moves the reference out.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Object> {
+        self.0.take()
+    }
+
+    /// Puts a reference in; what was there is dropped after that.
+    #[inline]
+    pub(crate) fn set(&self, object: Object) {
+        drop(self.0.replace(Some(object)));
+    }
+
+    /// Puts `value` in; `None` leaves nothing there.
+    pub(crate) fn set_or_empty(&self, value: Bound<'_, PyAny>) {
+        if value.is_none() { drop(self.take()) } else { self.set(Object::new(value)) }
+    }
+
+    /// The address of what is in it; null for nothing.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.map_or(core::ptr::null_mut(), Object::as_ptr)
+    }
+
+    /// Shows what is in it to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let object = self.0.take();
+        let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
+        self.0.set(object);
+        outcome
+    }
+}
+
+/// With the object whose field it is.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(object) = self.take() {
+            nesting::release(object);
+        }
+    }
+}
+
+#[cfg(not(Py_GIL_DISABLED))]
+// SAFETY: attached threads alone use it, with the GIL one at a time, and no access lasts while another begins.
+unsafe impl<T: Copy> Sync for Plain<T> {}
+#[cfg(not(Py_GIL_DISABLED))]
+// SAFETY: as above.
+unsafe impl Sync for Slot {}

@@ -1,0 +1,58 @@
+//! The one door from the engine's errors to Python's exceptions.
+
+use ferrio_engine::sys::Error;
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTypeInfo, ffi};
+
+use crate::ffi::object::Object;
+
+/// The `OSError` that CPython would raise: two arguments, from which it picks the subclass.
+pub(crate) fn os_error(py: Python<'_>, error: Error) -> PyErr {
+    match os_error_object(py, error) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failure) => failure,
+    }
+}
+
+/// `error`, with its exception made. Until then an error of PyO3's may be but a description, and looking at it (`value`,
+/// `is_instance_of`) would make the exception detached: the GIL is released, and while the interpreter ends that panics.
+pub(crate) fn made(py: Python<'_>, error: PyErr) -> PyErr {
+    error.restore(py);
+    PyErr::fetch(py)
+}
+
+/// The exception `class(text)`, made at once.
+pub(crate) fn exception<E: PyTypeInfo>(py: Python<'_>, text: &str) -> PyResult<Object> {
+    py.get_type::<E>().call1((text,)).map(Object::new)
+}
+
+fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
+    let errno = error.raw_os_error();
+    let text = py.import("os")?.call_method1("strerror", (errno,))?;
+    py.get_type::<PyOSError>().call1(PyTuple::new(py, [errno.into_pyobject(py)?.into_any(), text])?)
+}
+
+/// Runs `body` while `exception` is the one being handled, as in an `except` block: `sys.exception()` and
+/// `logging.exception()` find it.
+pub(crate) fn while_handling<R>(_attached: Python<'_>, exception: &Bound<'_, PyAny>, body: impl FnOnce() -> R) -> R {
+    // SAFETY: the thread is attached.
+    let before = unsafe { ffi::PyErr_GetHandledException() };
+    // SAFETY: the call gave a new reference, or null for none.
+    let _handled = Handled(unsafe { Object::from_owned(before) });
+    // SAFETY: a live exception; the interpreter takes a reference of its own.
+    unsafe { ffi::PyErr_SetHandledException(exception.as_ptr()) };
+    body()
+}
+
+/// What was being handled before, and is again when this is dropped.
+struct Handled(Option<Object>);
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        let before = self.0.as_ref().map_or(core::ptr::null_mut(), Object::as_ptr);
+        // SAFETY: what was handled before, or null for nothing.
+        unsafe { ffi::PyErr_SetHandledException(before) };
+    }
+}

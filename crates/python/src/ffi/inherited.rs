@@ -1,0 +1,87 @@
+//! The slots that a native type inherits from Python classes (`__slots__`): references that nobody but the type itself shows
+//! to the collector and gives back.
+//!
+//! They are read off the classes when the module is imported, so one that a release of Python adds is known too, whether
+//! or not anything in Ferrio uses it.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::ffi::nesting;
+use crate::ffi::object::Object;
+use crate::handle::{slot_at, slot_offset};
+
+/// Offsets of slots in the instances of one type.
+pub(crate) struct InheritedSlots {
+    offsets: OnceLock<Box<[usize]>>,
+    /// How many there are: mostly none, and a type's every end asks.
+    count: AtomicUsize,
+}
+
+impl InheritedSlots {
+    pub(crate) const fn new() -> Self {
+        Self { offsets: OnceLock::new(), count: AtomicUsize::new(0) }
+    }
+
+    /// Remembers every slot of `base`, the base of the type, and of what that is derived from, but for those at `known`
+    /// offsets, to which the type sees itself.
+    pub(crate) fn find(&self, base: &Bound<'_, PyType>, known: &[usize]) -> PyResult<()> {
+        let mut found = Vec::new();
+        for class in base.mro() {
+            for value in class.getattr("__dict__")?.call_method0("values")?.try_iter()? {
+                found.extend(slot_offset(&value?).filter(|offset| !known.contains(offset)));
+            }
+        }
+        let count = found.len();
+        if self.offsets.set(found.into()).is_ok() {
+            self.count.store(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn offsets(&self) -> &[usize] {
+        if self.count.load(Ordering::Relaxed) == 0 { &[] } else { self.offsets.get().map_or(&[], |offsets| offsets) }
+    }
+
+    /// Shows what the slots of `object` hold to the collector.
+    ///
+    /// # Safety
+    /// `object` is an instance of the type; the others are as the collector gives them to `tp_traverse`.
+    #[inline]
+    pub(crate) unsafe fn visit(&self, object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+        for &offset in self.offsets() {
+            // SAFETY: a slot of the type.
+            let value = *unsafe { slot_at(object, offset) };
+            if !value.is_null() {
+                // SAFETY: `visit` takes live objects that this one owns.
+                let stop = unsafe { visit(value, arg) };
+                if stop != 0 {
+                    return stop;
+                }
+            }
+        }
+        0
+    }
+
+    /// Empties the slots of `object`.
+    ///
+    /// # Safety
+    /// `object` is an instance of the type.
+    #[inline]
+    pub(crate) unsafe fn clear(&self, object: *mut ffi::PyObject) {
+        for &offset in self.offsets() {
+            // SAFETY: a slot of the type.
+            let before = core::mem::replace(unsafe { slot_at(object, offset) }, core::ptr::null_mut());
+            // SAFETY: the slot owned its reference.
+            if let Some(before) = unsafe { Object::from_owned(before) } {
+                nesting::release(before);
+            }
+        }
+    }
+}

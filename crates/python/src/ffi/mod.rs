@@ -1,0 +1,21 @@
+//! The safe floor: the only place that talks to CPython's C API in raw form.
+
+pub(crate) mod arguments;
+pub(crate) mod cell;
+pub(crate) mod errors;
+pub(crate) mod filled;
+pub(crate) mod free_list;
+pub(crate) mod future;
+pub(crate) mod guarded;
+pub(crate) mod handle;
+pub(crate) mod heap_type;
+pub(crate) mod inherited;
+pub(crate) mod names;
+pub(crate) mod nesting;
+pub(crate) mod object;
+pub(crate) mod receiver;
+pub(crate) mod source_traceback;
+pub(crate) mod stop_iteration;
+#[cfg(Py_3_14)]
+pub(crate) mod thread_state;
+pub(crate) mod trampoline;

@@ -1,0 +1,76 @@
+//! `StopIteration(value)`: how an iterator that `await` drives tells its result.
+//!
+//! `await` of anything but Python's own coroutines asks `tp_iternext`, which has no other way to give a result, and takes the
+//! value out of the exception at once. So the exception is made directly, without a call of its class.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+#[cfg(Py_3_12)]
+use crate::ffi::arguments::tuple;
+use crate::ffi::object::Object;
+
+/// Makes `StopIteration(value)` the current exception.
+#[inline]
+pub(crate) fn raise(py: Python<'_>, value: Object) {
+    if let Err(error) = make(py, value) {
+        error.restore(py);
+    }
+}
+
+/// Before 3.12 the current exception is a class and its argument.
+#[cfg(not(Py_3_12))]
+#[expect(clippy::needless_pass_by_value, reason = "as its newer form")]
+fn make(py: Python<'_>, value: Object) -> PyResult<()> {
+    raise_by_class(py, &value)
+}
+
+#[cfg(Py_3_12)]
+fn make(py: Python<'_>, value: Object) -> PyResult<()> {
+    // SAFETY: the thread is attached.
+    let handled = unsafe { ffi::PyErr_GetHandledException() };
+    if !handled.is_null() {
+        // It becomes the context.
+        // SAFETY: the new reference that the call gave.
+        unsafe { ffi::Py_DECREF(handled) };
+        return raise_by_class(py, &value);
+    }
+    let args = tuple(py, &[value.as_ptr()])?;
+    // SAFETY: a class that lives for ever.
+    let class: *mut ffi::PyTypeObject = unsafe { ffi::PyExc_StopIteration }.cast();
+    // SAFETY: a ready type without variable-sized part; the memory is zeroed, as its `__new__` leaves it.
+    let exception: *mut ffi::PyStopIterationObject = unsafe { ffi::PyType_GenericAlloc(class, 0) }.cast();
+    if exception.is_null() {
+        return Err(PyErr::fetch(py));
+    }
+    // SAFETY: a new exception of that very type, whose fields are null; it takes the reference over.
+    unsafe { (*exception).args = args.into_ptr() };
+    // SAFETY: as above.
+    unsafe { (*exception).value = value.into_ptr() };
+    // SAFETY: a whole exception, whose reference it takes over.
+    unsafe { ffi::PyErr_SetRaisedException(exception.cast()) };
+    Ok(())
+}
+
+/// By its class, as anybody raises it.
+#[cold]
+fn raise_by_class(py: Python<'_>, value: &Object) -> PyResult<()> {
+    // SAFETY: a class that lives for ever.
+    let class = unsafe { ffi::PyExc_StopIteration };
+    let pointer = value.as_ptr();
+    // SAFETY: a live object.
+    let is_tuple = unsafe { ffi::PyTuple_Check(pointer) } != 0;
+    // SAFETY: a live object.
+    let made = if is_tuple || unsafe { ffi::PyExceptionInstance_Check(pointer) } != 0 {
+        // SAFETY: a live class and a live argument.
+        let exception = unsafe { ffi::PyObject_CallOneArg(class, pointer) };
+        // SAFETY: a new reference, or null with an exception.
+        Some(unsafe { Object::from_owned(exception) }.ok_or_else(|| PyErr::fetch(py))?)
+    } else {
+        None
+    };
+    let argument = made.as_ref().map_or(pointer, Object::as_ptr);
+    // SAFETY: the class with an instance of it, or with an argument that is neither a tuple nor an exception.
+    unsafe { ffi::PyErr_SetObject(class, argument) };
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! The running task and the tasks of a thread, where the interpreter keeps them (3.14 on).
+//!
+//! `_asyncio` publishes, for debuggers and profilers, at which offsets of a thread's state and of a task they are: in the
+//! section `.AsyncioDebug` of the file that holds the module. [`find`] reads that section when Ferrio is imported and
+//! compares what it says with what `_asyncio` does; if either fails, tasks call `_asyncio`'s functions, which do the same.
+//!
+//! # Invariants
+//! 1. The running task of a thread state is a strong reference or null.
+//! 2. A task's node is in one circular list, or both of its links are null. Lists hold no references: a task leaves its
+//!    list when it is done and at the latest when it is freed.
+
+use core::ffi::c_void;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::future;
+use crate::ffi::object::Object;
+
+/// A link of a list of tasks.
+#[repr(C)]
+struct Node {
+    next: *mut Node,
+    prev: *mut Node,
+}
+
+/// Offsets in a thread's state; meaningful when `KNOWN`.
+static KNOWN: AtomicBool = AtomicBool::new(false);
+static RUNNING_LOOP: AtomicUsize = AtomicUsize::new(0);
+static RUNNING_TASK: AtomicUsize = AtomicUsize::new(0);
+static TASKS_HEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// This thread's state.
+#[derive(Clone, Copy)]
+struct State(*mut ffi::PyThreadState);
+
+impl State {
+    #[inline]
+    fn current() -> Self {
+        // SAFETY: the thread is attached.
+        Self(unsafe { ffi::PyThreadState_Get() })
+    }
+
+    /// The place at `offset`.
+    #[inline]
+    fn place<T>(self, offset: &AtomicUsize) -> *mut T {
+        // SAFETY: the offset is that of a field of the struct, or 0 until the offsets are known.
+        unsafe { self.0.byte_add(offset.load(Ordering::Relaxed)) }.cast()
+    }
+
+    /// The object at `offset`.
+    #[inline]
+    fn object(self, offset: &AtomicUsize) -> *mut ffi::PyObject {
+        // SAFETY: a field of the state.
+        unsafe { self.place::<*mut ffi::PyObject>(offset).read() }
+    }
+
+    /// Whether `task` of `event_loop` is the running one.
+    #[inline]
+    fn runs(self, event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
+        self.object(&RUNNING_LOOP) == event_loop && self.object(&RUNNING_TASK) == task
+    }
+
+    #[inline]
+    fn set_running_task(self, task: *mut ffi::PyObject) {
+        // SAFETY: a field of the state.
+        unsafe { self.place::<*mut ffi::PyObject>(&RUNNING_TASK).write(task) };
+    }
+}
+
+/// The loop that runs in this thread, where the offsets are known.
+#[inline]
+pub(crate) fn running_loop() -> Option<Object> {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let event_loop = State::current().object(&RUNNING_LOOP);
+    // SAFETY: the state keeps its loop alive; null for none.
+    (!event_loop.is_null()).then(|| unsafe { Object::from_borrowed(event_loop) })
+}
+
+/// The running task of `event_loop`, if this thread runs that. `None`: `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn running(event_loop: *mut ffi::PyObject) -> Option<Object> {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || state.object(&RUNNING_LOOP) != event_loop {
+        return None;
+    }
+    let task = state.object(&RUNNING_TASK);
+    // SAFETY: a live object (invariant 1).
+    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
+}
+
+/// The task that runs in this thread; `None`: none does, or `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn running_task() -> Option<Object> {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let task = State::current().object(&RUNNING_TASK);
+    // SAFETY: a live object (invariant 1).
+    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
+}
+
+/// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
+#[inline]
+pub(crate) fn enter(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, null_mut()) {
+        return false;
+    }
+    // SAFETY: a live task; the state takes the reference over.
+    unsafe { ffi::Py_INCREF(task) };
+    state.set_running_task(task);
+    true
+}
+
+/// The running task `task` pauses or ends. False: as for [`enter`].
+#[inline]
+pub(crate) fn leave(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
+    let state = State::current();
+    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, task) {
+        return false;
+    }
+    state.set_running_task(null_mut());
+    // SAFETY: the reference that the state owned (invariant 1); the caller has another.
+    unsafe { ffi::Py_DECREF(task) };
+    true
+}
+
+/// Enters a task into this thread's list. False: `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn register(task: *mut ffi::PyObject) -> bool {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return false;
+    }
+    let node = node_of(task);
+    if !next_of(node).is_null() {
+        return true;
+    }
+    let head: *mut Node = State::current().place(&TASKS_HEAD);
+    let last = prev_of(head);
+    // SAFETY: the task's own node.
+    unsafe { node.write(Node { next: head, prev: last }) };
+    set_next(last, node);
+    set_prev(head, node);
+    true
+}
+
+/// Takes a task out of its list. False: `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn unregister(task: *mut ffi::PyObject) -> bool {
+    if !KNOWN.load(Ordering::Relaxed) {
+        return false;
+    }
+    let node = node_of(task);
+    let (next, prev) = (next_of(node), prev_of(node));
+    if next.is_null() {
+        return true;
+    }
+    set_next(prev, next);
+    set_prev(next, prev);
+    // SAFETY: the task's own node.
+    unsafe { node.write(Node { next: null_mut(), prev: null_mut() }) };
+    true
+}
+
+/// Whether the offsets are known: [`unregister`] then always does its work.
+pub(crate) fn is_known() -> bool {
+    KNOWN.load(Ordering::Relaxed)
+}
+
+fn node_of(task: *mut ffi::PyObject) -> *mut Node {
+    // SAFETY: callers pass tasks, which have a node at this offset.
+    unsafe { task.byte_add(future::NODE_OFFSET) }.cast()
+}
+
+fn next_of(node: *const Node) -> *mut Node {
+    // SAFETY: a node of a list (invariant 2), or a task's own.
+    unsafe { (*node).next }
+}
+
+fn prev_of(node: *const Node) -> *mut Node {
+    // SAFETY: as above.
+    unsafe { (*node).prev }
+}
+
+fn set_next(node: *mut Node, next: *mut Node) {
+    // SAFETY: as above.
+    unsafe { (*node).next = next };
+}
+
+fn set_prev(node: *mut Node, prev: *mut Node) {
+    // SAFETY: as above.
+    unsafe { (*node).prev = prev };
+}
+
+/// The published offsets: thirteen numbers of eight bytes.
+struct Published([u64; 13]);
+
+impl Published {
+    fn task_size(&self) -> Option<usize> {
+        usize::try_from(self.0[0]).ok()
+    }
+
+    fn task_node(&self) -> Option<usize> {
+        usize::try_from(self.0[6]).ok()
+    }
+
+    fn thread_size(&self) -> Option<usize> {
+        usize::try_from(self.0[9]).ok()
+    }
+
+    /// Running loop, running task, head of the list of tasks.
+    fn in_thread(&self) -> Option<[usize; 3]> {
+        let [found @ .., _] = [self.0[10], self.0[11], self.0[12], 0];
+        let size = self.thread_size()?;
+        let found = found.map(|offset| usize::try_from(offset).unwrap_or(usize::MAX));
+        let fits = |&offset: &usize| offset % align_of::<*mut c_void>() == 0 && offset.saturating_add(16) <= size;
+        found.iter().all(fits).then_some(found)
+    }
+}
+
+/// Looks the offsets up and tries them.
+pub(crate) fn find(py: Python<'_>) {
+    // Whatever goes wrong, `_asyncio`'s functions remain.
+    if let Ok(Some(found)) = published(py) {
+        if found.task_size() == Some(future::TASK_BYTES) && found.task_node() == Some(future::NODE_OFFSET) {
+            let _ = try_out(py, &found);
+        }
+    }
+}
+
+/// Compares what the offsets show with what `_asyncio` does.
+fn try_out(py: Python<'_>, found: &Published) -> PyResult<()> {
+    let Some([running_loop, running_task, tasks_head]) = found.in_thread() else { return Ok(()) };
+    RUNNING_LOOP.store(running_loop, Ordering::Relaxed);
+    RUNNING_TASK.store(running_task, Ordering::Relaxed);
+    TASKS_HEAD.store(tasks_head, Ordering::Relaxed);
+    let asyncio = py.import("_asyncio")?;
+    let around = asyncio.call_method0("_get_running_loop")?;
+    if !around.is_none() {
+        // Imported within a running loop: its thread's state is not to be touched.
+        KNOWN.store(State::current().object(&RUNNING_LOOP) == around.as_ptr(), Ordering::Relaxed);
+        return Ok(());
+    }
+    if !State::current().runs(null_mut(), null_mut()) {
+        return Ok(());
+    }
+    let names = PyDict::new(py);
+    names.set_item("Task", asyncio.getattr("Task")?)?;
+    py.run(SAMPLE, Some(&names), None)?;
+    let outcome = try_sample(py, &asyncio, &names);
+    // The sample is in a cycle, and the task would stay in `all_tasks()` until that is collected.
+    names.clear();
+    outcome
+}
+
+fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, PyDict>) -> PyResult<()> {
+    let (event_loop, task) = (names.as_any().get_item("loop")?, names.as_any().get_item("task")?);
+    asyncio.call_method1("_set_running_loop", (&event_loop,))?;
+    let entered = asyncio.call_method1("_enter_task", (&event_loop, &task));
+    let shown = State::current().runs(event_loop.as_ptr(), task.as_ptr());
+    let left = entered.and_then(|_| asyncio.call_method1("_leave_task", (&event_loop, &task)));
+    asyncio.call_method1("_set_running_loop", (py.None(),))?;
+    left?;
+    // The newest task is the last of the list.
+    let last = prev_of(State::current().place(&TASKS_HEAD));
+    KNOWN.store(shown && last == node_of(task.as_ptr()), Ordering::Relaxed);
+    Ok(())
+}
+
+const SAMPLE: &core::ffi::CStr = cr"
+class Loop:
+    def get_debug(self): return False
+    def call_soon(self, *args, context=None): pass
+
+async def coroutine(): pass
+
+loop = Loop()
+body = coroutine()
+task = Task(body, loop=loop, name='sample')
+task._log_destroy_pending = False
+body.close()
+";
+
+/// Reads the section `.AsyncioDebug`: of the module's own file, of the interpreter when the module is built in.
+fn published(py: Python<'_>) -> PyResult<Option<Published>> {
+    let module = py.import("_asyncio")?;
+    let files = match module.getattr_opt("__file__")? {
+        Some(file) => vec![file.extract::<std::path::PathBuf>()?],
+        None => files_of_the_interpreter(py)?,
+    };
+    Ok(files.iter().find_map(|file| section(&std::fs::read(file).ok()?)))
+}
+
+/// The executable, and the shared library that it may be a shell for.
+fn files_of_the_interpreter(py: Python<'_>) -> PyResult<Vec<std::path::PathBuf>> {
+    let variable = |name: &str| -> PyResult<Option<String>> {
+        Ok(py.import("sysconfig")?.call_method1("get_config_var", (name,))?.extract().unwrap_or_default())
+    };
+    let mut files = vec![std::path::PathBuf::from("/proc/self/exe")];
+    if let (Some(folder), Some(library)) = (variable("LIBDIR")?, variable("INSTSONAME")?) {
+        files.insert(0, std::path::Path::new(&folder).join(library));
+    }
+    Ok(files)
+}
+
+/// The numbers of the section `.AsyncioDebug` of a 64-bit, little-endian ELF file.
+fn section(file: &[u8]) -> Option<Published> {
+    const NAME: &[u8] = b".AsyncioDebug\0";
+    if file.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let headers = number(file, 0x28, 8)?;
+    let (size, count, names) = (number(file, 0x3a, 2)?, number(file, 0x3c, 2)?, number(file, 0x3e, 2)?);
+    let header = |index: usize| headers.checked_add(index.checked_mul(size)?);
+    let names = number(file, header(names)? + 0x18, 8)?;
+    for index in 0..count {
+        let header = header(index)?;
+        let name = names.checked_add(number(file, header, 4)?)?;
+        if file.get(name..)?.starts_with(NAME) {
+            let (begin, bytes) = (number(file, header + 0x18, 8)?, number(file, header + 0x20, 8)?);
+            let mut numbers = [0; 13];
+            if bytes != size_of_val(&numbers) {
+                return None;
+            }
+            for (place, chunk) in numbers.iter_mut().zip(file.get(begin..begin.checked_add(bytes)?)?.chunks_exact(8)) {
+                *place = u64::from_le_bytes(chunk.try_into().ok()?);
+            }
+            return Some(Published(numbers));
+        }
+    }
+    None
+}
+
+/// The little-endian number of `bytes` bytes at `offset`.
+fn number(file: &[u8], offset: usize, bytes: usize) -> Option<usize> {
+    let found = file.get(offset..offset.checked_add(bytes)?)?;
+    let mut whole = [0; 8];
+    whole[..bytes].copy_from_slice(found);
+    usize::try_from(u64::from_le_bytes(whole)).ok()
+}

@@ -1,0 +1,191 @@
+//! Accepting: from a listening socket to a transport.
+//!
+//! asyncio makes a task for each connection, which calls the protocol factory in the next turn and makes the transport.
+//! Here the task is an entry of the ready queue that does the same at the same moment; connections that need more than
+//! that (TLS, a task factory, debug mode) take asyncio's way, which `ferrio.Loop` decides.
+//!
+//! # Context
+//! As a task would, each entry has a copy of the listener's context, so that what a factory sets is seen by the connection's
+//! callbacks and by no other connection.
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use ferrio_engine::sys::{Error, stream_socket};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+use rustix::io::Errno;
+
+use crate::event_loop::{Entry, Exit, LoopCore, settle};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::errors::os_error;
+use crate::ffi::guarded::Guarded;
+use crate::ffi::heap_type::{add_method, fast, fast_def};
+use crate::ffi::names::names;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
+use crate::handle::context;
+use crate::net::stream::{Opened, Parties, abandon, begin};
+
+/// An accepted connection that has no transport yet.
+pub(crate) struct Accepted {
+    /// Taken when the transport is made; closed with the entry if that never happens.
+    opened: Guarded<Option<Opened>>,
+    event_loop: Object,
+    class: Object,
+    protocol_factory: Object,
+    server: Option<Object>,
+    /// What the factory runs in.
+    context: Object,
+    /// The context is the connection's own, for all its callbacks (3.15).
+    has_own_context: bool,
+}
+
+impl Accepted {
+    /// Every Python object that the entry holds.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        [&self.event_loop, &self.class, &self.protocol_factory, &self.context].into_iter().chain(&self.server)
+    }
+}
+
+/// Whether an error says that the process or the kernel has run out of something: the connection goes on waiting.
+fn is_out_of_resources(error: Error) -> bool {
+    matches!(error.errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// `_accept(class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context)`: accepts what
+/// waits at a listening socket and schedules the beginnings.
+///
+/// A resource that has run out goes to `_accept_later`; in debug mode, and with a task factory, asyncio's way is taken.
+fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<()> {
+    let &[class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
+        arguments.positional()
+    else {
+        return Err(PyTypeError::new_err("_accept() takes what _start_serving() passes"));
+    };
+    // SAFETY: a method of the core's type.
+    let core = unsafe { LoopCore::of(py, object) };
+    core.check_closed()?;
+    // SAFETY: the object of the method call, and arguments of it.
+    let [event_loop, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
+        [object, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context]
+            .map(|value| unsafe { Object::from_borrowed(value) });
+    let given = |value: &Object| (!value.bind(py).is_none()).then(|| value.clone());
+    let accepting = || {
+        let ssl = none(py);
+        let all = [&protocol_factory, &sock, &ssl, &server, &backlog, &handshake_timeout, &shutdown_timeout, &context];
+        all.map(|value| value.bind(py).clone())
+    };
+    if core.is_debug() || !event_loop.bind(py).getattr(&names(py)._task_factory)?.is_none() {
+        event_loop.bind(py).call_method1(&names(py)._accept_connection, PyTuple::new(py, accepting())?)?;
+        return Ok(());
+    }
+    let number: RawFd = sock.bind(py).call_method0(&names(py).fileno)?.extract()?;
+    let proto: u16 = sock.bind(py).getattr(&names(py).proto)?.extract()?;
+    let limit = backlog.bind(py).extract::<usize>()? + 1;
+    if number < 0 {
+        return Err(os_error(py, Error::new("accept", Errno::BADF)));
+    }
+    let (server, context) = (given(&server), given(&context));
+    // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers with an error.
+    let listener = unsafe { BorrowedFd::borrow_raw(number) };
+    // Somebody who shares the listener may have made it so. What waits is then looked at before it is accepted, and the
+    // interpreter is detached all the same: another process may accept it in between.
+    let is_blocking = stream_socket::is_blocking(listener);
+    for count in 0..limit {
+        // Mostly one connection waits, and a look costs less than an accept that finds nothing.
+        if (count == 1 || is_blocking) && !stream_socket::is_readable(listener) {
+            break;
+        }
+        let accepted =
+            if is_blocking { py.detach(|| stream_socket::accept(listener)) } else { stream_socket::accept(listener) };
+        let (descriptor, peer) = match accepted {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => break,
+            // The peer has given up; others may be waiting.
+            Err(error) if error.errno == Errno::CONNABORTED => continue,
+            Err(error) if is_out_of_resources(error) => {
+                let mut arguments = vec![os_error(py, error).into_value(py).into_bound(py).into_any()];
+                arguments.extend(accepting());
+                event_loop.bind(py).call_method1("_accept_later", PyTuple::new(py, arguments)?)?;
+                break;
+            }
+            Err(error) => return Err(os_error(py, error)),
+        };
+        let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
+        let has_own_context = own_context.is_some();
+        let accepted = Accepted {
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            event_loop: event_loop.clone(),
+            class: class.clone(),
+            protocol_factory: protocol_factory.clone(),
+            server: server.clone(),
+            context: match own_context {
+                Some(context) => Object::new(context),
+                None => context::copy_current(py)?,
+            },
+            has_own_context,
+        };
+        core.push_ready(py, Entry::Accepted(Box::new(accepted)));
+    }
+    Ok(())
+}
+
+fast!(accept_method, |py, object, arguments| {
+    accept(py, object, arguments)?;
+    Ok(none(py))
+});
+
+/// Adds the method to the core's type.
+pub(crate) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
+    add_method(class, fast_def(c"_accept", accept_method, c"Accept what waits at a listening socket."))
+}
+
+#[pymethods]
+impl LoopCore {
+    /// The stream transport that holds a descriptor's number.
+    fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+        // What is no number of a descriptor is held by nobody.
+        let number: RawFd = number.extract().ok()?;
+        self.holders.with(py, |holders| holders.holder(number)).map(|transport| transport.into_bound(py).unbind())
+    }
+
+    /// The numbers of the descriptors that stream transports hold.
+    fn _stream_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
+        self.holders.with(py, |holders| holders.numbers())
+    }
+}
+
+/// Makes the protocol and the transport of an accepted connection.
+///
+/// # Errors
+/// What leaves the loop. Any other failure closes the connection, and is reported in debug mode only, as in asyncio.
+pub(crate) fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
+    let mut protocol = None;
+    let outcome = context::run_in(py, &accepted.context, || {
+        // SAFETY: a live callable; errors come back as null.
+        let made = unsafe { ffi::PyObject_CallNoArgs(accepted.protocol_factory.as_ptr()) };
+        // SAFETY: a new reference, or null with an exception.
+        let made = unsafe { Object::from_owned(made) }.ok_or_else(|| PyErr::fetch(py))?;
+        protocol = Some(made.clone());
+        let Some(opened) = accepted.opened.with(py, Option::take) else { return Ok(()) };
+        let parties = Parties {
+            class: accepted.class.clone(),
+            protocol: made,
+            server: accepted.server.clone(),
+            waiter: None,
+            context: accepted.has_own_context.then(|| accepted.context.clone()),
+        };
+        begin(py, &accepted.event_loop, opened, &parties).map(drop)
+    });
+    let Err(error) = outcome else { return Ok(()) };
+    let error = Exit::sort(py, error)?;
+    let report = |exception: &Bound<'_, PyAny>| {
+        let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
+        core.python(py)?.call_method1("report_failed_welcome", arguments).map(drop)
+    };
+    let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
+    settle(py, abandoned, report)?;
+    if core.is_debug() { settle(py, Err(error), report) } else { Ok(()) }
+}

@@ -1,0 +1,42 @@
+//! What a task waits for while a socket is not ready: a future of the loop, which an [operation](super::operation) yields.
+//!
+//! Its result says nothing but that the operation may be tried again; the bytes are taken by the operation itself when its
+//! task runs. A task that is cancelled before that has taken none.
+
+use ferrio_engine::sys::Error;
+use pyo3::prelude::*;
+use rustix::io::Errno;
+
+use crate::event_loop::{LoopCore, new_future};
+use crate::ffi::errors::os_error;
+use crate::ffi::object::Object;
+use crate::ffi::trampoline::none;
+use crate::task::future;
+
+/// Makes a pending future, ready to be yielded by an awaitable.
+pub(super) fn make(py: Python<'_>, core: &LoopCore, event_loop: &Object) -> PyResult<Object> {
+    let waiter = new_future(py, core, event_loop.as_ptr())?;
+    if future::is_own(&waiter) {
+        future::set_blocking(&waiter);
+    } else {
+        waiter.bind(py).setattr(pyo3::intern!(py, "_asyncio_future_blocking"), true)?;
+    }
+    Ok(waiter)
+}
+
+/// The operation is to be tried again, or finds out that its number is another file's: its task runs in the next turn.
+pub(super) fn wake(py: Python<'_>, waiter: &Object) -> PyResult<()> {
+    if future::is_own(waiter) {
+        return if future::is_pending(waiter) { future::set_result(py, waiter, none(py)) } else { Ok(()) };
+    }
+    let waiter = waiter.bind(py);
+    if !waiter.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+        waiter.call_method1(pyo3::intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
+}
+
+/// The error of an operation whose socket's number is closed, or belongs to another file.
+pub(super) fn bad_descriptor(py: Python<'_>) -> PyErr {
+    os_error(py, Error::new("recv", Errno::BADF))
+}
