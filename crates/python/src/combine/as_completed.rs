@@ -248,7 +248,7 @@ fn gets_back(py: Python<'_>) -> PyResult<bool> {
 /// `as_completed(fs, *, timeout=None)`.
 pub(crate) fn as_completed(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     static ORIGINAL: PyOnceLock<Object> = PyOnceLock::new();
-    let &[given] = arguments.positional() else { return Ok(None) };
+    let &[given] = arguments.positional_addresses() else { return Ok(None) };
     let mut timeout = none(py).into_bound(py);
     for (name, value) in arguments.keywords(py) {
         if name.cast::<PyString>()?.to_str()? != "timeout" {

@@ -152,7 +152,7 @@ pub(super) fn spares(py: Python<'_>, gathering: &Gathering, child: &Object) -> P
 /// `gather(*aws, return_exceptions=False)`.
 pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     static OUTER: PyOnceLock<Object> = PyOnceLock::new();
-    let given = arguments.positional();
+    let given = arguments.positional_addresses();
     let mut returns_exceptions = false;
     for (name, value) in arguments.keywords(py) {
         // SAFETY: an argument of the call under way.

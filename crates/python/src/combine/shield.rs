@@ -161,7 +161,7 @@ pub(super) fn spares_awaited(py: Python<'_>, awaited: &Awaited, inner: &Object) 
 
 /// `shield(arg)`.
 pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[argument], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[argument], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     let event_loop = waiting::running_loop(py)?;
     let Some(core) = spawning_core(py, &event_loop)?.filter(|core| core.waits_natively()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.

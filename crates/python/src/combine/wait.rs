@@ -110,7 +110,7 @@ static WAIT: Plan = Plan { qualified_name: "wait", start, resume };
 
 /// `wait(fs, *, timeout=None, return_when=ALL_COMPLETED)`.
 pub(crate) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let &[futures] = arguments.positional() else { return Ok(None) };
+    let &[futures] = arguments.positional_addresses() else { return Ok(None) };
     let mut timeout = none(py).into_bound(py);
     let mut return_when = intern!(py, "ALL_COMPLETED").clone().into_any();
     for (name, value) in arguments.keywords(py) {

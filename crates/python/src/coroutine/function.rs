@@ -63,7 +63,7 @@ impl CoroutineMethod {
     /// Called by CPython, so by an attached thread.
     #[inline]
     unsafe fn call(&self, arguments: Arguments<'_>) -> Option<*mut ffi::PyObject> {
-        let (&[object, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else {
+        let (&[object, ref rest @ ..], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
             return None;
         };
         // SAFETY: passed on to the caller.
@@ -383,7 +383,7 @@ getter!(get_wrapped, |py, object| {
 });
 
 heap_type::fast!(set_name, |py, object, arguments| {
-    let &[owner, _name] = arguments.positional() else {
+    let &[owner, _name] = arguments.positional_addresses() else {
         return Err(PyTypeError::new_err("__set_name__() takes a class and a name"));
     };
     // SAFETY: the method belongs to the two types.

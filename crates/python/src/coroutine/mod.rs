@@ -513,7 +513,7 @@ heap_type::one_argument!(send, |py, object, value| {
 });
 
 fast!(throw, |py, object, arguments| {
-    let given = arguments.positional();
+    let given = arguments.positional_addresses();
     if given.is_empty() || given.len() > 3 || !arguments.has_no_keywords() {
         return Err(PyTypeError::new_err(format!("throw expected 1 to 3 arguments, got {}", given.len())));
     }

@@ -18,6 +18,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 use super::entry::{Entry, PythonWork};
 use super::statistics::Counters;
 use super::timer::Timer;
+use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
@@ -79,6 +80,8 @@ pub(crate) struct LoopCore {
     pub(super) flags: Flags,
     pub(crate) counters: Counters,
 }
+
+pyo3_class!(LoopCore);
 
 /// One word that only attached threads touch; ordered by what attaches them. Costs what a plain word costs.
 #[derive(Default)]

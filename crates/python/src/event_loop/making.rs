@@ -121,8 +121,8 @@ fn call_inherited(
     object: *mut ffi::PyObject,
     arguments: Arguments<'_>,
 ) -> PyResult<Object> {
-    let values: Vec<_> = [object].into_iter().chain(arguments.values().iter().copied()).collect();
-    let positional = 1 + arguments.positional().len();
+    let values: Vec<_> = [object].into_iter().chain(arguments.addresses().iter().copied()).collect();
+    let positional = 1 + arguments.positional_addresses().len();
     // SAFETY: the arguments of the call under way, with its object before them.
     let result = unsafe { ffi::PyObject_Vectorcall(method.as_ptr(), values.as_ptr(), positional, arguments.names()) };
     // SAFETY: a new reference, or null with an exception.

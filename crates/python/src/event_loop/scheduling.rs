@@ -38,7 +38,7 @@ fn parse<'a>(
     if !arguments.has_no_keywords() {
         return parse_keywords(py, function, names, arguments);
     }
-    match (names.len(), arguments.positional()) {
+    match (names.len(), arguments.positional_addresses()) {
         (1, [callback, args @ ..]) => Ok(Call { time: None, callback: *callback, args, context: None }),
         (2, [time, callback, args @ ..]) => Ok(Call { time: Some(*time), callback: *callback, args, context: None }),
         (_, given) => Err(missing(function, &names[given.len()..])),
@@ -53,7 +53,7 @@ fn parse_keywords<'a>(
     names: &'static [&'static str],
     arguments: Arguments<'a>,
 ) -> PyResult<Call<'a>> {
-    let positional = arguments.positional();
+    let positional = arguments.positional_addresses();
     let split = positional.len().min(names.len());
     let mut given = [None; 2];
     for (place, &value) in given.iter_mut().zip(&positional[..split]) {

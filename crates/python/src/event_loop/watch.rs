@@ -94,7 +94,7 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
     // SAFETY: a method of the core's type.
     let core = unsafe { LoopCore::of(py, object) };
     core.check_closed()?;
-    let [file, callback, args @ ..] = arguments.positional() else {
+    let [file, callback, args @ ..] = arguments.positional_addresses() else {
         return Err(PyTypeError::new_err(format!("{function}() takes a file descriptor and a callback")));
     };
     let mut context = None;

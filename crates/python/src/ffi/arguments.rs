@@ -43,12 +43,32 @@ impl<'a> Arguments<'a> {
     }
 
     /// The positional values.
-    pub(crate) fn positional(&self) -> &'a [*mut ffi::PyObject] {
-        &self.values[..self.positional]
+    #[inline]
+    pub(crate) fn positional(&self) -> &'a [Object] {
+        // SAFETY: the caller of the function keeps its arguments alive during the call.
+        unsafe { Object::view_all(&self.values[..self.positional]) }
     }
 
     /// The positional values, and behind them those of the keywords.
-    pub(crate) fn values(&self) -> &'a [*mut ffi::PyObject] {
+    #[inline]
+    pub(crate) fn values(&self) -> &'a [Object] {
+        // SAFETY: the caller of the function keeps its arguments alive during the call.
+        unsafe { Object::view_all(self.values) }
+    }
+
+    /// The positional values if there are `N` of them and no keywords.
+    #[inline]
+    pub(crate) fn only<const N: usize>(&self) -> Option<&'a [Object; N]> {
+        if self.has_no_keywords() { self.positional().try_into().ok() } else { None }
+    }
+
+    /// The addresses of the positional values.
+    pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
+        &self.values[..self.positional]
+    }
+
+    /// The addresses of the positional values, and behind them those of the keywords.
+    pub(crate) fn addresses(&self) -> &'a [*mut ffi::PyObject] {
         self.values
     }
 

@@ -1,8 +1,14 @@
 //! The safe floor: the only place that talks to CPython's C API in raw form.
 
+// While the rooms above move onto the floor, not all of it is used.
+#![allow(dead_code, unused_macros, unused_imports)]
+
 pub(crate) mod arguments;
+pub(crate) mod call;
 pub(crate) mod cell;
+pub(crate) mod class;
 pub(crate) mod errors;
+pub(crate) mod fields;
 pub(crate) mod filled;
 pub(crate) mod free_list;
 pub(crate) mod future;
@@ -10,9 +16,11 @@ pub(crate) mod guarded;
 pub(crate) mod handle;
 pub(crate) mod heap_type;
 pub(crate) mod inherited;
+pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
 pub(crate) mod object;
+pub(crate) mod objects;
 pub(crate) mod receiver;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;

@@ -1,4 +1,4 @@
-//! Attribute names that the hot paths look up, interned once.
+//! Names of attributes and methods, interned once.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -19,35 +19,56 @@ macro_rules! names {
     };
 }
 
+// One a line, in alphabetical order.
 names! {
+    __await__
+    __traceback__
+    _accept_connection
+    _asyncio_future_blocking
     _buffer
+    _clients
     _closing
     _conn_lost
     _fileno
     _loop
+    _pending_removals
     _pipe
     _protocol
     _reads_large
-    _accept_connection
-    _clients
-    _pending_removals
     _remove
+    _run
     _sockets
     _task_factory
+    add_done_callback
     buffer_updated
+    call_at
+    call_exception_handler
+    call_later
+    call_soon
+    cancel
     cancelled
+    close
     connection_lost
     connection_made
+    context
+    create_future
+    create_task
     data
     data_received
+    datagram_received
     done
     eof_received
     fileno
-    datagram_received
     get_buffer
+    get_loop
     proto
+    remove_done_callback
+    result
+    send
     set_exception
     set_result
+    throw
+    value
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

@@ -12,14 +12,97 @@
 use core::mem::ManuallyDrop;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi};
 
-use crate::ffi::guarded::assert_outside;
+use super::guarded::assert_outside;
+use super::trampoline::fetched;
 
-/// See the module.
+/// See the module. Laid out as the address of the object, so that an address that somebody else keeps alive can be viewed as
+/// a borrowed `&Object` ([`Object::view`]).
+#[repr(transparent)]
 pub(crate) struct Object(ManuallyDrop<Py<PyAny>>);
 
 impl Object {
+    /// Views an address as the object at it, without a reference of its own.
+    ///
+    /// # Safety
+    /// The address is of a live object, which somebody keeps alive while the result is used.
+    #[inline]
+    pub(in crate::ffi) const unsafe fn view(address: &*mut ffi::PyObject) -> &Self {
+        // SAFETY: an `Object` is laid out as the address; the caller sees to its life.
+        unsafe { &*(&raw const *address).cast() }
+    }
+
+    /// [`Self::view`] for each of some addresses.
+    ///
+    /// # Safety
+    /// As for [`Self::view`].
+    #[inline]
+    pub(in crate::ffi) const unsafe fn view_all(addresses: &[*mut ffi::PyObject]) -> &[Self] {
+        // SAFETY: an `Object` is laid out as the address; the caller sees to their lives.
+        unsafe { &*(&raw const *addresses as *const [Self]) }
+    }
+
+    /// Views a bound reference as one of the loop's.
+    #[inline]
+    pub(crate) fn of<'a, T>(bound: &'a Bound<'_, T>) -> &'a Self {
+        // SAFETY: a bound reference is laid out as the object's address, and keeps it alive.
+        unsafe { &*(&raw const *bound).cast() }
+    }
+
+    /// Python's `None`.
+    #[inline]
+    pub(crate) fn none(py: Python<'_>) -> Self {
+        Self::new(py.None().into_bound(py))
+    }
+
+    /// Python's `True` or `False`.
+    #[inline]
+    pub(crate) fn bool(py: Python<'_>, value: bool) -> Self {
+        Self::new(PyBool::new(py, value).to_owned())
+    }
+
+    /// Whether both are the same object.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.as_ptr() == other.as_ptr()
+    }
+
+    /// Whether it is `None`.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        // SAFETY: the address of a singleton, which is not read.
+        self.as_ptr() == unsafe { ffi::Py_None() }
+    }
+
+    /// Whether it is the object `True`, as opposed to something truthy.
+    #[inline]
+    pub(crate) fn is_true(&self) -> bool {
+        // SAFETY: the address of a singleton, which is not read.
+        self.as_ptr() == unsafe { ffi::Py_True() }
+    }
+
+    /// A reference to it, unless it is `None`.
+    #[inline]
+    pub(crate) fn unless_none(&self) -> Option<Self> {
+        (!self.is_none()).then(|| self.clone())
+    }
+
+    /// Whether its class is exactly `class`.
+    #[inline]
+    pub(crate) fn has_class(&self, class: *const ffi::PyTypeObject) -> bool {
+        // SAFETY: a live object.
+        core::ptr::eq(unsafe { ffi::Py_TYPE(self.as_ptr()) }, class)
+    }
+
+    /// How many references there are to it.
+    #[inline]
+    pub(crate) fn reference_count(&self) -> isize {
+        // SAFETY: a live object.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) }
+    }
+
     /// A new reference to what `pointer` shows, which must not be null.
     ///
     /// # Safety
@@ -46,6 +129,19 @@ impl Object {
     /// Takes over a bound reference.
     pub(crate) fn new<T>(object: Bound<'_, T>) -> Self {
         Self(ManuallyDrop::new(object.into_any().unbind()))
+    }
+
+    /// The object that a call of the C API gave.
+    ///
+    /// # Errors
+    /// The exception that the call has set, when it gave null.
+    ///
+    /// # Safety
+    /// `pointer` is a new reference, or null.
+    #[inline]
+    pub(in crate::ffi) unsafe fn from_result(py: Python<'_>, pointer: *mut ffi::PyObject) -> PyResult<Self> {
+        // SAFETY: passed on to the caller.
+        unsafe { Self::from_owned(pointer) }.ok_or_else(|| fetched(py))
     }
 
     /// The object, for as long as this reference lives.

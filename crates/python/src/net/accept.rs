@@ -60,7 +60,7 @@ fn is_out_of_resources(error: Error) -> bool {
 /// A resource that has run out goes to `_accept_later`; in debug mode, and with a task factory, asyncio's way is taken.
 fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<()> {
     let &[class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
-        arguments.positional()
+        arguments.positional_addresses()
     else {
         return Err(PyTypeError::new_err("_accept() takes what _start_serving() passes"));
     };

@@ -151,7 +151,7 @@ fast!(write, |py, object, arguments| {
         transport.call_method0("_lose_closed_file")?;
         return Ok(none(py));
     };
-    if let ([data], true) = (arguments.positional(), arguments.has_no_keywords()) {
+    if let ([data], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) {
         // SAFETY: an argument of the call.
         let data = unsafe { Bound::from_borrowed_ptr(py, *data) };
         if let Ok(bytes) = data.cast_exact::<pyo3::types::PyBytes>() {
@@ -175,7 +175,8 @@ fast!(write, |py, object, arguments| {
 #[cold]
 fn call_asyncios(py: Python<'_>, transport: &Bound<'_, PyAny>, arguments: Arguments<'_>) -> PyResult<Object> {
     // SAFETY: arguments of the call.
-    let positional = arguments.positional().iter().map(|&value| unsafe { Bound::from_borrowed_ptr(py, value) });
+    let positional =
+        arguments.positional_addresses().iter().map(|&value| unsafe { Bound::from_borrowed_ptr(py, value) });
     let positional = PyTuple::new(py, positional.collect::<Vec<_>>())?;
     let keywords = PyDict::new(py);
     for (name, value) in arguments.keywords(py) {

@@ -312,7 +312,7 @@ fn finally(py: Python<'_>, outcome: PyResult<Object>, last: PyResult<()>) -> PyR
 }
 
 fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     if receiver::core_of::<BarrierCore>(py, &owner)?.native_parts(py)?.is_none() {

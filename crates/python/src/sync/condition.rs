@@ -316,7 +316,7 @@ fn receiver<'a>(
     py: Python<'_>,
     arguments: &Arguments<'a>,
 ) -> PyResult<Option<(Object, Object, &'a [*mut ffi::PyObject])>> {
-    let (&[owner, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else {
+    let (&[owner, ref rest @ ..], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
         return Ok(None);
     };
     // SAFETY: an argument of the call under way.

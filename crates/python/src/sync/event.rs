@@ -134,7 +134,7 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
 
 /// The event of a call without further arguments.
 fn receiver(arguments: &Arguments<'_>) -> Option<Object> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return None };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return None };
     // SAFETY: an argument of the call under way.
     Some(unsafe { Object::from_borrowed(owner) })
 }

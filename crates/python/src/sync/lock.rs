@@ -182,7 +182,7 @@ pub(super) fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, t
 }
 
 pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let is_locked = receiver::core_of::<LockCore>(py, &owner)?.is_locked();
@@ -190,7 +190,7 @@ pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     receiver::core_of::<LockCore>(py, &owner)?.unlock(py)?;

@@ -401,7 +401,9 @@ fn start_join(py: Python<'_>, state: &State) -> PyResult<Step> {
 /// The queue of a call that takes no keywords, and the arguments besides it.
 #[inline]
 fn receiver<'a>(arguments: &Arguments<'a>) -> Option<(Object, &'a [*mut pyo3::ffi::PyObject])> {
-    let (&[owner, ref rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else { return None };
+    let (&[owner, ref rest @ ..], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
+        return None;
+    };
     // SAFETY: an argument of the call under way.
     Some((unsafe { Object::from_borrowed(owner) }, rest))
 }

@@ -193,7 +193,7 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool)
 }
 
 pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let is_locked = receiver::core_of::<SemaphoreCore>(py, &owner)?.locked(py)?;
@@ -201,7 +201,7 @@ pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let semaphore = receiver::core_of::<SemaphoreCore>(py, &owner)?;

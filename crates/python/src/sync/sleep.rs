@@ -48,7 +48,7 @@ static SLEEP: Plan = Plan { qualified_name: "sleep", start, resume };
 /// `sleep(delay, result=None)`.
 pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let mut result = None;
-    let delay = match *arguments.positional() {
+    let delay = match *arguments.positional_addresses() {
         [delay] => delay,
         [delay, value] => {
             result = Some(value);

@@ -382,7 +382,7 @@ fn go_on(py: Python<'_>, state: &State, error: Option<PyErr>) -> PyResult<Step> 
 
 /// `__aenter__(self)`.
 pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     owner.bind(py).cast::<TaskGroupCore>()?;
@@ -391,7 +391,7 @@ pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option
 
 /// `__aexit__(self, class, error, traceback)`.
 pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let given = arguments.positional();
+    let given = arguments.positional_addresses();
     let (&[owner, class, _, _], true) = (given, arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
@@ -405,7 +405,7 @@ pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
 
 /// `create_task(self, coro, **kwargs)`.
 pub(super) fn create_task(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let &[owner, coroutine] = arguments.positional() else { return Ok(None) };
+    let &[owner, coroutine] = arguments.positional_addresses() else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let group = owner.bind(py).cast::<TaskGroupCore>()?.get();
@@ -448,7 +448,7 @@ fn make_child(
     if arguments.has_no_keywords() {
         return call_create_task(py, &[event_loop.as_ptr(), coroutine], core::ptr::null_mut()).map(Some);
     }
-    let mut values = arguments.values().to_vec();
+    let mut values = arguments.addresses().to_vec();
     values[0] = event_loop.as_ptr();
     call_create_task(py, &values, arguments.names()).map(Some)
 }
@@ -502,7 +502,9 @@ fn call_create_task(py: Python<'_>, values: &[*mut ffi::PyObject], names: *mut f
 
 /// `_on_task_done(self, task)`: what a child calls when it has ended.
 pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner, child], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner, child], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
+        return Ok(None);
+    };
     // SAFETY: arguments of the call under way.
     let (owner, child) = (unsafe { Object::from_borrowed(owner) }, unsafe { Object::from_borrowed(child) });
     let group = owner.bind(py).cast::<TaskGroupCore>()?.get();

@@ -217,7 +217,7 @@ fn make_relative(py: Python<'_>, delay: Object) -> PyResult<Object> {
 /// The one argument of a call, positional or called `name`.
 #[inline]
 fn only(py: Python<'_>, arguments: Arguments<'_>, name: &str) -> Option<Object> {
-    let value = match *arguments.positional() {
+    let value = match *arguments.positional_addresses() {
         [value] if arguments.has_no_keywords() => value,
         [] => {
             let mut keywords = arguments.keywords(py);
@@ -374,14 +374,14 @@ fn exit_start(py: Python<'_>, progress: &Progress) -> PyResult<Step> {
 
 /// `__aenter__(self)`.
 pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     coroutine::make(py, &ENTER, unsafe { Object::from_borrowed(owner) }, None).map(Some)
 }
 
 /// `__aexit__(self, class, error, traceback)`.
 pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let given = arguments.positional();
+    let given = arguments.positional_addresses();
     let (&[owner, class, _, _], true) = (given, arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: a singleton of the interpreter.
     let given = if class == unsafe { ffi::Py_None() } { None } else { Some(arguments::tuple(py, &given[1..])?) };
@@ -391,7 +391,9 @@ pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
 
 /// `reschedule(self, when)`.
 pub(super) fn reschedule(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner, when], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner, when], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
+        return Ok(None);
+    };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let Some(timeout) = Timeout::find(&owner).filter(|timeout| timeout.is(&original(py).entered)) else {
@@ -404,7 +406,7 @@ pub(super) fn reschedule(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<O
 
 /// `_on_timeout(self)`: what the timer calls.
 pub(super) fn on_timeout(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional(), arguments.has_no_keywords()) else { return Ok(None) };
+    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
     // SAFETY: an argument of the call under way.
     let owner = unsafe { Object::from_borrowed(owner) };
     let original = original(py);

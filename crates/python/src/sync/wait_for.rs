@@ -30,7 +30,7 @@ pub(super) fn load(py: Python<'_>) -> PyResult<()> {
 
 /// `wait_for(fut, timeout)`.
 pub(super) fn wait_for(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (awaitable, limit) = match *arguments.positional() {
+    let (awaitable, limit) = match *arguments.positional_addresses() {
         [awaitable, limit] if arguments.has_no_keywords() => (awaitable, limit),
         [awaitable] => {
             let mut keywords = arguments.keywords(py);

@@ -28,7 +28,7 @@ fast!(task_step, |py, task, arguments| {
     // SAFETY: the function is bound to tasks only.
     let task = unsafe { Object::from_borrowed(task) };
     // SAFETY: an argument of the call.
-    let error = arguments.positional().first().map(|&error| unsafe { Object::from_borrowed(error) });
+    let error = arguments.positional_addresses().first().map(|&error| unsafe { Object::from_borrowed(error) });
     step::step(py, &task, error.filter(|error| !error.bind(py).is_none())).map(|()| trampoline::none(py))
 });
 

@@ -387,7 +387,7 @@ fast!(cancel_method, |py, object, arguments| {
     // SAFETY: the object of the method call.
     let future = unsafe { Object::from_borrowed(object) };
     let mut message = None;
-    for &value in arguments.positional() {
+    for &value in arguments.positional_addresses() {
         if message.replace(value).is_some() {
             return Err(PyTypeError::new_err("cancel() takes at most 1 argument"));
         }

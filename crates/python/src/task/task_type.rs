@@ -72,7 +72,7 @@ pub(crate) fn create_task(
     event_loop: *mut ffi::PyObject,
     arguments: Arguments<'_>,
 ) -> PyResult<Option<Object>> {
-    let &[coroutine] = arguments.positional() else { return Ok(None) };
+    let &[coroutine] = arguments.positional_addresses() else { return Ok(None) };
     let mut given = Given::default();
     for (name, value) in arguments.keywords(py) {
         // SAFETY: an argument of the call, and a singleton.

@@ -119,7 +119,7 @@ unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
 // attaches its descriptor.
 fast!(open, |py, object, arguments| {
     let &[event_loop, socket, protocol, remote, is_connected, header_bytes, sends_empty, keeps_count] =
-        arguments.positional()
+        arguments.positional_addresses()
     else {
         return Err(PyTypeError::new_err("_open() takes eight arguments"));
     };
@@ -253,7 +253,7 @@ no_arguments!(is_closing, |py, object| {
 fast!(sendto, |py, object, arguments| {
     // SAFETY: a singleton of the interpreter.
     let absent = unsafe { ffi::Py_None() };
-    let (data, addr) = match (arguments.positional(), arguments.has_no_keywords()) {
+    let (data, addr) = match (arguments.positional_addresses(), arguments.has_no_keywords()) {
         (&[data], true) => (data, absent),
         (&[data, addr], true) => (data, addr),
         (positional, _) => {

@@ -39,7 +39,7 @@ fn begin(
     count: core::ops::RangeInclusive<usize>,
     call: impl FnOnce(&[*mut ffi::PyObject]) -> Call,
 ) -> PyResult<Object> {
-    let given = arguments.positional();
+    let given = arguments.positional_addresses();
     if let [socket, rest @ ..] = given {
         if is_plain_socket(py, *socket)? && arguments.has_no_keywords() && count.contains(&given.len()) {
             // SAFETY: the loop whose method is running.
@@ -54,7 +54,7 @@ fn begin(
 
 #[cold]
 fn inherited(py: Python<'_>, name: &str, event_loop: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<Object> {
-    let positional = [event_loop].into_iter().chain(arguments.positional().iter().copied());
+    let positional = [event_loop].into_iter().chain(arguments.positional_addresses().iter().copied());
     // SAFETY: the loop, and arguments of the call.
     let positional = positional.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
     let positional = PyTuple::new(py, positional.collect::<Vec<_>>())?;

@@ -336,7 +336,7 @@ fn finish(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<bool> {
 }
 
 fast!(throw, |py, object, arguments| {
-    let [kind, rest @ ..] = arguments.positional() else {
+    let [kind, rest @ ..] = arguments.positional_addresses() else {
         return Err(PyTypeError::new_err("throw expected at least 1 argument, got 0"));
     };
     // SAFETY: an argument of the call.

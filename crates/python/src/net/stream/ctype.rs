@@ -168,7 +168,7 @@ unsafe fn clear(object: *mut ffi::PyObject) -> c_int {
 
 // `_open(loop, sock, protocol, server, context)`: takes the socket over and attaches its descriptor.
 fast!(open, |py, object, arguments| {
-    let &[event_loop, socket, protocol, server, context] = arguments.positional() else {
+    let &[event_loop, socket, protocol, server, context] = arguments.positional_addresses() else {
         return Err(PyTypeError::new_err("_open() takes loop, sock, protocol, server and context"));
     };
     // SAFETY: an argument of the call.
@@ -304,7 +304,7 @@ no_arguments!(is_closing, |py, object| {
 /// The one argument of a method, by position or by name.
 #[inline]
 fn only_argument(py: Python<'_>, function: &str, name: &str, arguments: Arguments<'_>) -> PyResult<*mut ffi::PyObject> {
-    if let ([value], true) = (arguments.positional(), arguments.has_no_keywords()) {
+    if let ([value], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) {
         return Ok(*value);
     }
     unusual_argument(py, function, name, arguments)
@@ -319,7 +319,7 @@ fn unusual_argument(
     arguments: Arguments<'_>,
 ) -> PyResult<*mut ffi::PyObject> {
     let mut keywords = arguments.keywords(py);
-    match (arguments.positional(), keywords.next(), keywords.next()) {
+    match (arguments.positional_addresses(), keywords.next(), keywords.next()) {
         ([], Some((given, value)), None) if given.to_string() == name => Ok(value),
         _ => Err(PyTypeError::new_err(format!("{function}() takes exactly one argument, '{name}'"))),
     }

@@ -135,7 +135,7 @@ fn dictionary(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Object> {
 /// `get_extra_info(name, default=None)`.
 pub(super) fn get_extra_info(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<Object> {
     let mut given = [None, None];
-    let positional = arguments.positional();
+    let positional = arguments.positional_addresses();
     if positional.len() > given.len() {
         return Err(PyTypeError::new_err("get_extra_info() takes a name and a default"));
     }

@@ -26,10 +26,10 @@ impl Limits {
     /// `(high=None, low=None)`.
     pub(crate) fn from_arguments(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Self> {
         let mut limits = [None, None];
-        if arguments.positional().len() > limits.len() {
+        if arguments.positional_addresses().len() > limits.len() {
             return Err(PyTypeError::new_err("set_write_buffer_limits() takes at most high and low"));
         }
-        for (place, &value) in limits.iter_mut().zip(arguments.positional()) {
+        for (place, &value) in limits.iter_mut().zip(arguments.positional_addresses()) {
             *place = Some(value);
         }
         for (name, value) in arguments.keywords(py) {

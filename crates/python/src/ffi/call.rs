@@ -1,0 +1,51 @@
+//! Calls of Python functions and methods with borrowed arguments, without a tuple.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use super::object::Object;
+
+/// `function(*arguments)`.
+#[inline]
+pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments: [&Object; N]) -> PyResult<Object> {
+    let addresses = arguments.map(Object::as_ptr);
+    let keywords = core::ptr::null_mut();
+    // SAFETY: live objects, which the references keep for the call.
+    let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), addresses.as_ptr(), N, keywords) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
+/// `receiver.name(*arguments)`, where `arguments` begins with the receiver.
+#[inline]
+pub(crate) fn call_method<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    const { assert!(N > 0, "the receiver comes first") };
+    let addresses = arguments.map(Object::as_ptr);
+    let keywords = core::ptr::null_mut();
+    // SAFETY: live objects, which the references keep for the call; the first one is the receiver.
+    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N, keywords) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
+/// [`call_method`], where the last argument is named by `keyword`, a tuple of one name.
+#[inline]
+pub(crate) fn call_method_with_keyword<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+    keyword: &Bound<'_, PyTuple>,
+) -> PyResult<Object> {
+    const { assert!(N > 1, "the receiver comes first, the named argument last") };
+    assert_eq!(keyword.len(), 1, "one name for one argument");
+    let addresses = arguments.map(Object::as_ptr);
+    // SAFETY: live objects, which the references keep for the call; the tuple has a name for the last of them.
+    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N - 1, keyword.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}

@@ -1,0 +1,639 @@
+//! Native classes: one description of each, from which its slots follow.
+//!
+//! A [`NativeClass`] says what its instances hold (its state, whose fields are listed once, see
+//! [`fields`](super::fields)) and which options it has. Allocation, `tp_dealloc`, `tp_traverse`, `tp_clear` and
+//! `tp_finalize` are compiled from that. [`Instance`] is a reference to an object that is known to be one: it is made by a
+//! type check, or by CPython's own when a method is called, and gives the state without another.
+//!
+//! An instance is laid out as its base lays it out, then the state. Slots of a Python base (`__slots__`) are visited and
+//! cleared as well ([`InheritedSlots`]).
+//!
+//! # Invariants
+//! 1. Every instance of a class (and of its subclasses) has a whole state behind the base's part, from `tp_new` or
+//!    [`create`](Instance::create) to `tp_dealloc`.
+//! 2. A class has one [`Description`]; what it says is set when the class is made, before any instance exists.
+
+use core::ffi::{CStr, c_int, c_uint, c_void};
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use pyo3::PyClass;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::{PyTuple, PyType};
+
+use super::fields::{Collector, Fields};
+use super::free_list::FreeList;
+use super::inherited::InheritedSlots;
+use super::method::{Attribute, IntoObject, Method, Receiver, the};
+use super::object::Object;
+use super::trampoline;
+
+/// What is known of a class at run time.
+pub(crate) struct Description<T> {
+    /// The class; of a PyO3 class, the subclass of it that was seen first. Null before that.
+    class: AtomicPtr<ffi::PyTypeObject>,
+    /// Where in an instance the state begins.
+    offset: AtomicUsize,
+    inherited: InheritedSlots,
+    free: FreeList,
+    described: PhantomData<fn() -> T>,
+}
+
+impl<T> Description<T> {
+    /// Of a class that keeps the memory of up to `kept` freed instances.
+    pub(crate) const fn new(kept: usize) -> Self {
+        Self {
+            class: AtomicPtr::new(null_mut()),
+            offset: AtomicUsize::new(0),
+            inherited: InheritedSlots::new(),
+            free: FreeList::new(kept),
+            described: PhantomData,
+        }
+    }
+}
+
+/// A class whose instances hold native state.
+pub(crate) trait Class: Sized + 'static {
+    /// The state of each instance.
+    type State: 'static;
+    /// How instances are laid out: [`Heap`] or [`OfPyo3`].
+    type Layout: Layout<Self>;
+
+    /// The one description of the class: a `static`.
+    fn description() -> &'static Description<Self>;
+}
+
+/// Finds the state in an instance.
+///
+/// # Safety
+/// `state` is the place of a whole state in every object that `is_instance` has accepted.
+pub(crate) unsafe trait Layout<T: Class> {
+    fn is_instance(object: &Object) -> bool;
+
+    /// # Safety
+    /// `object` is an instance.
+    unsafe fn state(object: &Object) -> *const T::State;
+}
+
+/// The layout of a [`NativeClass`].
+pub(crate) struct Heap;
+
+// SAFETY: invariant 1; `Description` is filled by `Builder::build` only, which lays instances out so.
+unsafe impl<T: Class> Layout<T> for Heap {
+    #[inline]
+    fn is_instance(object: &Object) -> bool {
+        let class = T::description().class.load(Ordering::Relaxed);
+        if class.is_null() {
+            return false;
+        }
+        // SAFETY: a live object and a class that lives for ever.
+        object.has_class(class) || unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) } != 0
+    }
+
+    #[inline]
+    unsafe fn state(object: &Object) -> *const T::State {
+        // SAFETY: an instance has its state at this offset.
+        unsafe { object.as_ptr().byte_add(T::description().offset.load(Ordering::Relaxed)) }.cast()
+    }
+}
+
+/// The layout of a frozen `#[pyclass]`, whose state is itself.
+pub(crate) struct OfPyo3;
+
+// SAFETY: the state of an instance is the value that PyO3 keeps in it.
+unsafe impl<T: Class<State = T> + PyClass<Frozen = True> + Sync> Layout<T> for OfPyo3 {
+    #[inline]
+    fn is_instance(object: &Object) -> bool {
+        object.has_class(T::description().class.load(Ordering::Relaxed))
+            || is_instance_of_pyo3(T::description(), object)
+    }
+
+    #[inline]
+    unsafe fn state(object: &Object) -> *const T {
+        // SAFETY: the instance is used by attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: an instance, as the caller promises.
+        unsafe { object.bind(py).cast_unchecked::<T>() }.get()
+    }
+}
+
+/// Whether `object` is an instance of a PyO3 class; the class of the first one is remembered: there is nearly always but one.
+#[cold]
+fn is_instance_of_pyo3<T: PyClass>(description: &'static Description<T>, object: &Object) -> bool {
+    // SAFETY: objects are looked at by attached threads only.
+    let py = unsafe { Python::assume_attached() };
+    if !T::is_type_of(object.bind(py)) {
+        return false;
+    }
+    if description.class.load(Ordering::Relaxed).is_null() {
+        // It is kept for ever, so that its address stands for no other.
+        let class = object.bind(py).get_type();
+        description.class.store(class.into_ptr().cast(), Ordering::Relaxed);
+    }
+    true
+}
+
+/// `pyo3_class!(LockCore)`: makes a frozen `#[pyclass]` a [`Class`], so that there are [`Instance`]s of it.
+macro_rules! pyo3_class {
+    ($class:ty) => {
+        impl $crate::ffi::class::Class for $class {
+            type State = Self;
+            type Layout = $crate::ffi::class::OfPyo3;
+
+            #[inline]
+            fn description() -> &'static $crate::ffi::class::Description<Self> {
+                static DESCRIPTION: $crate::ffi::class::Description<$class> = $crate::ffi::class::Description::new(0);
+                &DESCRIPTION
+            }
+        }
+    };
+}
+
+pub(crate) use pyo3_class;
+
+/// A reference to an object that is an instance of `T`, whatever Python code does to it.
+#[repr(transparent)]
+pub(crate) struct Instance<T: Class> {
+    object: Object,
+    class: PhantomData<fn() -> T>,
+}
+
+impl<T: Class> Instance<T> {
+    /// The object as an instance; `None` if it is none.
+    #[inline]
+    pub(crate) fn of(object: &Object) -> Option<&Self> {
+        // SAFETY: it has just been accepted.
+        T::Layout::is_instance(object).then(|| unsafe { Self::assume(object) })
+    }
+
+    /// [`Self::of`], of a reference that is given away; it comes back if the object is none.
+    #[inline]
+    pub(crate) fn from_object(object: Object) -> Result<Self, Object> {
+        if T::Layout::is_instance(&object) { Ok(Self { object, class: PhantomData }) } else { Err(object) }
+    }
+
+    /// Views an object as an instance.
+    ///
+    /// # Safety
+    /// It is one.
+    #[inline]
+    pub(in crate::ffi) const unsafe fn assume(object: &Object) -> &Self {
+        // SAFETY: laid out as the reference itself.
+        unsafe { &*(&raw const *object).cast() }
+    }
+
+    #[inline]
+    pub(crate) const fn object(&self) -> &Object {
+        &self.object
+    }
+
+    #[inline]
+    pub(crate) fn into_object(self) -> Object {
+        self.object
+    }
+
+    #[inline]
+    pub(crate) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.object.bind(py)
+    }
+}
+
+impl<T: Class> Clone for Instance<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), class: PhantomData }
+    }
+}
+
+/// The instance's state.
+impl<T: Class> Deref for Instance<T> {
+    type Target = T::State;
+
+    #[inline]
+    fn deref(&self) -> &T::State {
+        // SAFETY: an instance.
+        let state = unsafe { T::Layout::state(&self.object) };
+        // SAFETY: a whole state (invariant 1), which this reference keeps alive. It is only ever lent as shared.
+        unsafe { &*state }
+    }
+}
+
+impl<T: Class> IntoObject for Instance<T> {
+    #[inline]
+    fn into_object(self, _py: Python<'_>) -> Object {
+        self.object
+    }
+}
+
+// SAFETY: the view is made of instances of the class that the definition was put into, which is `T` or derived from it.
+unsafe impl<T: Class> Receiver for Instance<T> {
+    type View<'a> = &'a Self;
+
+    #[inline]
+    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Self {
+        // SAFETY: a live object.
+        let object = unsafe { Object::view(address) };
+        // SAFETY: an instance, as the caller promises.
+        unsafe { Self::assume(object) }
+    }
+}
+
+/// A class that is made here, with the slots that its description calls for.
+pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
+    /// Its full name, with the module.
+    const NAME: &'static CStr;
+    const DOC: &'static CStr;
+    /// Programs may derive from it.
+    const IS_SUBCLASSABLE: bool = false;
+    /// [`finalize`](Self::finalize) is to be called.
+    const FINALIZES: bool = false;
+    /// Where in the state CPython keeps the weak references to an instance: an `offset_of!` of a [`WeakReferences`].
+    const WEAK_REFERENCES: Option<usize> = None;
+    /// Where in the state CPython keeps the `__dict__` of an instance: an `offset_of!` of a [`Slot`](super::cell::Slot).
+    const DICTIONARY: Option<usize> = None;
+
+    /// Before an instance ends, while everything of it is there; it may be used again afterwards.
+    ///
+    /// # Errors
+    /// They go to `sys.unraisablehook`.
+    fn finalize(_py: Python<'_>, _instance: &Instance<Self>) -> PyResult<()> {
+        Ok(())
+    }
+
+    /// When an instance has been finalized and ends; its fields are cleared afterwards.
+    fn end(_py: Python<'_>, _instance: &Instance<Self>) {}
+
+    /// Takes an instance that ends as a whole, to be used again: nobody refers to it, weak references are gone. `false` leaves
+    /// it to be freed.
+    fn keep(_py: Python<'_>, _instance: &Instance<Self>) -> bool {
+        false
+    }
+}
+
+/// The place of weak references in a state.
+pub(crate) type WeakReferences = super::cell::Plain<*mut ffi::PyObject>;
+
+impl<T: NativeClass> Instance<T> {
+    /// A new instance of exactly this class with `state`.
+    ///
+    /// # Errors
+    /// `MemoryError`; the state is dropped.
+    #[inline]
+    pub(crate) fn create(py: Python<'_>, state: T::State) -> PyResult<Self> {
+        let description = T::description();
+        let class = description.class.load(Ordering::Relaxed);
+        assert!(!class.is_null(), "the class is made before its instances");
+        // SAFETY: instances of the class alone are given to its list.
+        let memory = unsafe { description.free.take(py, class) };
+        let object = match memory {
+            Some(object) => object,
+            // SAFETY: a ready type without variable-sized part.
+            None => unsafe { ffi::PyType_GenericAlloc(class, 0) },
+        };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance, which has its state there.
+        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        // SAFETY: no state yet, or no longer, of its size and alignment.
+        unsafe { place.write(state) };
+        if memory.is_some() {
+            // SAFETY: untracked when it was freed; its state is whole.
+            unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
+        }
+        Ok(Self { object, class: PhantomData })
+    }
+}
+
+unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
+    let body = || {
+        // SAFETY: CPython frees objects on attached threads.
+        let py = unsafe { Python::assume_attached() };
+        if T::FINALIZES {
+            // SAFETY: an object that nobody refers to any more.
+            if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
+                // Somebody has taken a reference.
+                return;
+            }
+        }
+        // SAFETY: a collected object; what is not tracked stays so.
+        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
+        // SAFETY: whole until below.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        if T::WEAK_REFERENCES.is_some() {
+            // SAFETY: an object that nobody refers to any more, whole until below.
+            unsafe { ffi::PyObject_ClearWeakRefs(address) };
+        }
+        if T::keep(py, instance) {
+            return;
+        }
+        T::end(py, instance);
+        // SAFETY: an instance of the class.
+        unsafe { T::description().inherited.clear(address) };
+        instance.clear();
+        // SAFETY: an instance.
+        let place = unsafe { <Heap as Layout<T>>::state(object) }.cast_mut();
+        // SAFETY: the state that was put there, ended once.
+        unsafe { place.drop_in_place() };
+        // SAFETY: the class outlives its instances.
+        let class = unsafe { ffi::Py_TYPE(address) };
+        let is_exact = class == T::description().class.load(Ordering::Relaxed);
+        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class. The collector never runs a finalizer again
+        // where it has run one, so the memory of a class with one is not kept.
+        let is_kept = is_exact && !T::FINALIZES && unsafe { T::description().free.give(py, address) };
+        if !is_kept {
+            // SAFETY: memory from the type's allocator, untracked.
+            unsafe { ffi::PyObject_GC_Del(address.cast()) };
+        }
+        // SAFETY: an instance of a heap type owns a reference to it.
+        unsafe { ffi::Py_DECREF(class.cast()) };
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::release(body) }
+}
+
+unsafe extern "C" fn traverse<T: NativeClass>(
+    address: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    trampoline::look(|| {
+        // SAFETY: the type of a live object, which owns a reference to it.
+        let class = unsafe { ffi::Py_TYPE(address) };
+        // SAFETY: the collector visits live instances.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        // SAFETY: as the collector called the slot.
+        let collector = unsafe { Collector::new(visit, arg) };
+        // SAFETY: the instance owns a reference to its class.
+        let visited = unsafe { collector.address(class.cast()) }.and_then(|()| instance.visit(&collector));
+        match visited {
+            // SAFETY: an instance of the class; the rest is the collector's.
+            Ok(()) => unsafe { T::description().inherited.visit(address, visit, arg) },
+            Err(stop) => stop,
+        }
+    })
+}
+
+unsafe extern "C" fn clear<T: NativeClass>(address: *mut ffi::PyObject) -> c_int {
+    let body = || {
+        // SAFETY: the collector clears live instances.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        instance.clear();
+        // SAFETY: an instance of the class.
+        unsafe { T::description().inherited.clear(address) };
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::release(body) };
+    0
+}
+
+unsafe extern "C" fn finalize<T: NativeClass>(address: *mut ffi::PyObject) {
+    let body = |py: Python<'_>| {
+        // SAFETY: CPython keeps the object alive during the call.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        T::finalize(py, unsafe { Instance::<T>::assume(object) })
+    };
+    // SAFETY: CPython calls this on an attached thread, and keeps the object alive.
+    unsafe { trampoline::finalize(address, body) }
+}
+
+/// `__new__` that takes no notice of arguments, for classes whose state begins empty.
+unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
+    class: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let body = |py: Python<'_>| {
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
+        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(T::State::default()) };
+        Ok(object)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// Makes a class whose methods have the receiver `R`.
+pub(crate) struct Builder<R> {
+    name: &'static CStr,
+    flags: u64,
+    slots: Vec<ffi::PyType_Slot>,
+    methods: Vec<ffi::PyMethodDef>,
+    attributes: Vec<ffi::PyGetSetDef>,
+    members: Vec<ffi::PyMemberDef>,
+    receiver: PhantomData<fn(R)>,
+}
+
+impl<R: Receiver> Builder<R> {
+    /// A class without slots of its own.
+    pub(in crate::ffi) fn bare(name: &'static CStr, doc: &'static CStr) -> Self {
+        let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC;
+        let doc = ffi::PyType_Slot { slot: ffi::Py_tp_doc, pfunc: doc.as_ptr().cast_mut().cast() };
+        Self {
+            name,
+            flags,
+            slots: vec![doc],
+            methods: Vec::new(),
+            attributes: Vec::new(),
+            members: Vec::new(),
+            receiver: PhantomData,
+        }
+    }
+
+    pub(crate) fn method(mut self, method: Method<R>) -> Self {
+        self.methods.push(method.def);
+        self
+    }
+
+    pub(crate) fn attribute(mut self, attribute: Attribute<R>) -> Self {
+        self.attributes.push(attribute.def);
+        self
+    }
+
+    pub(crate) fn subclassable(mut self) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_BASETYPE;
+        self
+    }
+
+    pub(crate) fn not_instantiable(mut self) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+        self
+    }
+
+    /// `__repr__`.
+    pub(crate) fn repr<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<String> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_repr, repr::<R, F> as *mut c_void)
+    }
+
+    /// `__iter__` and `__await__` that return the object itself.
+    pub(crate) fn iterates_itself(self) -> Self {
+        self.slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *mut c_void)
+            .slot(ffi::Py_am_await, ffi::PyObject_SelfIter as *mut c_void)
+    }
+
+    /// A slot of CPython's with the function that its documentation asks for.
+    pub(in crate::ffi) fn slot(mut self, slot: c_int, pfunc: *mut c_void) -> Self {
+        self.slots.push(ffi::PyType_Slot { slot, pfunc });
+        self
+    }
+
+    pub(in crate::ffi) const fn flags(mut self, set: u64, cleared: u64) -> Self {
+        self.flags = (self.flags | set) & !cleared;
+        self
+    }
+
+    fn member(&mut self, name: &'static CStr, offset: usize) -> PyResult<()> {
+        self.members.push(ffi::PyMemberDef {
+            name: name.as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: ffi::Py_ssize_t::try_from(offset)?,
+            flags: ffi::Py_READONLY,
+            doc: core::ptr::null(),
+        });
+        Ok(())
+    }
+
+    /// Makes the class over `bases`, the first of which lays instances out, with `state_bytes` more in each.
+    pub(in crate::ffi) fn build_over<'py>(
+        mut self,
+        py: Python<'py>,
+        bases: &[&Bound<'py, PyType>],
+        state_bytes: usize,
+    ) -> PyResult<Bound<'py, PyType>> {
+        // Definitions are leaked: CPython keeps pointers to them, and classes live as long as the process.
+        if !self.methods.is_empty() {
+            self.methods.push(ffi::PyMethodDef::zeroed());
+            let methods = Box::leak(core::mem::take(&mut self.methods).into_boxed_slice());
+            self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_methods, pfunc: methods.as_mut_ptr().cast() });
+        }
+        if !self.attributes.is_empty() {
+            self.attributes.push(ffi::PyGetSetDef::default());
+            let attributes = Box::leak(core::mem::take(&mut self.attributes).into_boxed_slice());
+            self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_getset, pfunc: attributes.as_mut_ptr().cast() });
+        }
+        if !self.members.is_empty() {
+            self.members.push(ffi::PyMemberDef::default());
+            let members = Box::leak(core::mem::take(&mut self.members).into_boxed_slice());
+            self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_members, pfunc: members.as_mut_ptr().cast() });
+        }
+        self.slots.push(ffi::PyType_Slot { slot: 0, pfunc: null_mut() });
+        let size = if state_bytes == 0 { basic_size(bases[0]) } else { state_offset(bases[0]) + state_bytes };
+        let mut spec = ffi::PyType_Spec {
+            name: self.name.as_ptr(),
+            basicsize: c_int::try_from(size)?,
+            itemsize: 0,
+            flags: c_uint::try_from(self.flags)?,
+            slots: self.slots.as_mut_ptr(),
+        };
+        let bases = PyTuple::new(py, bases)?;
+        // SAFETY: the spec and its slots are complete and end with a zero; what outlives the call has been leaked.
+        let class = unsafe { ffi::PyType_FromSpecWithBases(&raw mut spec, bases.as_ptr()) };
+        // SAFETY: a new reference, or null with an exception.
+        let class = unsafe { Object::from_result(py, class) }?;
+        Ok(class.into_bound(py).cast_into::<PyType>()?)
+    }
+}
+
+impl<T: NativeClass> Builder<Instance<T>> {
+    /// The class, with the slots that its description calls for.
+    pub(crate) fn new() -> Self {
+        let mut builder = Self::bare(T::NAME, T::DOC)
+            .slot(ffi::Py_tp_dealloc, deallocate::<T> as *mut c_void)
+            .slot(ffi::Py_tp_traverse, traverse::<T> as *mut c_void)
+            .slot(ffi::Py_tp_clear, clear::<T> as *mut c_void);
+        if T::FINALIZES {
+            builder = builder.slot(ffi::Py_tp_finalize, finalize::<T> as *mut c_void);
+        }
+        if T::IS_SUBCLASSABLE { builder.subclassable() } else { builder }
+    }
+
+    /// Instances can be made by calling the class; their state begins as its default.
+    pub(crate) fn instantiable(self) -> Self
+    where
+        T::State: Default,
+    {
+        self.slot(ffi::Py_tp_new, new_empty::<T> as *mut c_void)
+    }
+
+    /// Makes the class over `base`. Once: the process has one.
+    pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
+        let description = T::description();
+        assert!(core::ptr::eq(description, T::description()), "one description for each class");
+        const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
+        let offset = state_offset(base);
+        if let Some(place) = T::WEAK_REFERENCES {
+            self.member(c"__weaklistoffset__", offset + place)?;
+        }
+        if let Some(place) = T::DICTIONARY {
+            self.member(c"__dictoffset__", offset + place)?;
+        }
+        let class = self.build_over(py, &[base], size_of::<T::State>())?;
+        description.inherited.find(base, &[])?;
+        description.offset.store(offset, Ordering::Relaxed);
+        // It lives as long as the process.
+        description.class.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+        Ok(class)
+    }
+}
+
+unsafe extern "C" fn repr<R: Receiver, F>(address: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<String> + Copy + 'static,
+{
+    let body = |py: Python<'_>| -> PyResult<Object> {
+        // SAFETY: a slot of the receiver's class.
+        let text = the::<F>()(py, unsafe { R::view(py, &address) })?;
+        Ok(Object::new(text.into_pyobject(py)?))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// Adds a method to a finished class: for the hot methods of a `#[pyclass]`.
+pub(crate) fn add_method<T: PyClass>(
+    class: &Bound<'_, PyType>,
+    method: Method<super::method::Pyo3<T>>,
+) -> PyResult<()> {
+    let py = class.py();
+    assert!(class.is(&py.get_type::<T>()), "a method is added to the class of its receiver");
+    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
+    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
+    // SAFETY: a new reference, or null with an exception.
+    let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
+    let name = method.getattr("__name__")?.extract::<String>()?;
+    class.setattr(name, method)
+}
+
+/// States begin at a multiple of so many bytes.
+const STATE_ALIGNMENT: usize = 16;
+
+/// Where the native state of a class over `base` begins: behind what `base` lays out, aligned for any state.
+fn state_offset(base: &Bound<'_, PyType>) -> usize {
+    basic_size(base).next_multiple_of(STATE_ALIGNMENT)
+}
+
+/// What `base` lays out, in bytes.
+fn basic_size(base: &Bound<'_, PyType>) -> usize {
+    let class: *const ffi::PyTypeObject = base.as_ptr().cast();
+    // SAFETY: a live type.
+    unsafe { (*class).tp_basicsize }.unsigned_abs()
+}

@@ -1,0 +1,255 @@
+//! The fields of native state, listed once: what the collector visits, clears and frees follows from the list.
+//!
+//! [`native_state!`] declares a struct and implements [`Fields`] over every field of it, so a field that is added is visited
+//! and cleared without anybody thinking of it. A type that may be a field says by [`Field`] what it refers to.
+
+use core::cell::Cell;
+use core::ffi::{c_int, c_void};
+
+use pyo3::{PyTraverseError, PyVisit, Python, ffi};
+
+use super::cell::{Plain, Slot};
+use super::guarded::Guarded;
+use super::nesting;
+use super::object::Object;
+
+/// Somebody who is shown objects: the collector, through PyO3 or directly.
+pub(crate) trait Visitor {
+    /// What ends the visit early.
+    type Stop;
+
+    fn object(&self, object: &Object) -> Result<(), Self::Stop>;
+}
+
+impl Visitor for PyVisit<'_> {
+    type Stop = PyTraverseError;
+
+    fn object(&self, object: &Object) -> Result<(), PyTraverseError> {
+        object.visit(self)
+    }
+}
+
+/// The arguments of `tp_traverse`.
+pub(in crate::ffi) struct Collector {
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+}
+
+impl Collector {
+    /// # Safety
+    /// Both are as the collector gave them to `tp_traverse`, which has not returned.
+    pub(in crate::ffi) const unsafe fn new(visit: ffi::visitproc, arg: *mut c_void) -> Self {
+        Self { visit, arg }
+    }
+
+    /// Shows the object at an address; null is nothing.
+    ///
+    /// # Safety
+    /// Null, or the address of a live object that the visited one refers to.
+    #[inline]
+    pub(in crate::ffi) unsafe fn address(&self, address: *mut ffi::PyObject) -> Result<(), c_int> {
+        if address.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the collector's function with its argument (see `new`) and a live object.
+        match unsafe { (self.visit)(address, self.arg) } {
+            0 => Ok(()),
+            stop => Err(stop),
+        }
+    }
+}
+
+impl Visitor for Collector {
+    type Stop = c_int;
+
+    #[inline]
+    fn object(&self, object: &Object) -> Result<(), c_int> {
+        // SAFETY: a live object.
+        unsafe { self.address(object.as_ptr()) }
+    }
+}
+
+/// All fields of one native state.
+pub(crate) trait Fields {
+    /// Shows what the fields refer to.
+    fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+
+    /// Empties the fields. What they held is given back as in a deallocation.
+    fn clear(&self);
+}
+
+/// One field.
+pub(crate) trait Field {
+    /// Shows what the field refers to.
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+
+    /// Empties the field, and gives back what it held.
+    fn clear_field(&self);
+}
+
+/// `holds_no_object!(A, B)`: types whose values refer to no Python object.
+macro_rules! holds_no_object {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::ffi::fields::Field for $type {
+            #[inline]
+            fn visit_field<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+                Ok(())
+            }
+
+            #[inline]
+            fn clear_field(&self) {}
+        }
+
+        impl $crate::ffi::fields::Owner for $type {
+            #[inline]
+            fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+                Ok(())
+            }
+
+            #[inline]
+            fn take_objects(&mut self, _: &mut Vec<$crate::ffi::object::Object>) {}
+        })*
+    };
+}
+
+holds_no_object!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64, &'static str, String);
+
+impl<T: Copy> Field for Plain<T> {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+        Ok(())
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
+}
+
+impl<T: Copy> Field for Cell<T> {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+        Ok(())
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
+}
+
+impl Field for Slot {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        // SAFETY: a visit runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.map_or(Ok(()), |object| visitor.object(object))
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        if let Some(object) = self.take() {
+            nesting::release(object);
+        }
+    }
+}
+
+impl<T: Owner> Field for Guarded<T> {
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        // SAFETY: the collector visits on an attached thread.
+        let py = unsafe { Python::assume_attached() };
+        self.with(py, |state| state.visit_objects(visitor))
+    }
+
+    fn clear_field(&self) {
+        // SAFETY: objects are cleared and freed on attached threads.
+        let py = unsafe { Python::assume_attached() };
+        let mut taken = Vec::new();
+        self.with(py, |state| state.take_objects(&mut taken));
+        taken.into_iter().for_each(nesting::release);
+    }
+}
+
+/// A value that owns objects, in a [`Guarded`] or in another such value: it is emptied within a section, and what it held is
+/// given back outside.
+pub(crate) trait Owner {
+    /// Shows the objects.
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+
+    /// Moves the objects to `taken`.
+    fn take_objects(&mut self, taken: &mut Vec<Object>);
+}
+
+impl Owner for Option<Object> {
+    #[inline]
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.as_ref().map_or(Ok(()), |object| visitor.object(object))
+    }
+
+    #[inline]
+    fn take_objects(&mut self, taken: &mut Vec<Object>) {
+        taken.extend(self.take());
+    }
+}
+
+impl Owner for Vec<Object> {
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.iter().try_for_each(|object| visitor.object(object))
+    }
+
+    fn take_objects(&mut self, taken: &mut Vec<Object>) {
+        taken.append(self);
+    }
+}
+
+/// `native_state! { struct ... }`: declares the state of a native class; see the module. Every field's type is a [`Field`].
+macro_rules! native_state {
+    (
+        $(#[$attribute:meta])*
+        $visible:vis struct $name:ident {
+            $($(#[$field_attribute:meta])* $field_visible:vis $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        $visible struct $name {
+            $($(#[$field_attribute])* $field_visible $field: $type,)*
+        }
+
+        impl $crate::ffi::fields::Fields for $name {
+            #[inline]
+            fn visit<V: $crate::ffi::fields::Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+                $($crate::ffi::fields::Field::visit_field(&self.$field, visitor)?;)*
+                Ok(())
+            }
+
+            #[inline]
+            fn clear(&self) {
+                $($crate::ffi::fields::Field::clear_field(&self.$field);)*
+            }
+        }
+    };
+}
+
+/// `owner! { struct ... }`: declares a value that lies in a [`Guarded`](crate::ffi::guarded::Guarded); every field's type is an
+/// [`Owner`].
+macro_rules! owner {
+    (
+        $(#[$attribute:meta])*
+        $visible:vis struct $name:ident {
+            $($(#[$field_attribute:meta])* $field_visible:vis $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        $visible struct $name {
+            $($(#[$field_attribute])* $field_visible $field: $type,)*
+        }
+
+        impl $crate::ffi::fields::Owner for $name {
+            fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+                $($crate::ffi::fields::Owner::visit_objects(&self.$field, visitor)?;)*
+                Ok(())
+            }
+
+            fn take_objects(&mut self, taken: &mut Vec<$crate::ffi::object::Object>) {
+                $($crate::ffi::fields::Owner::take_objects(&mut self.$field, taken);)*
+            }
+        }
+    };
+}
+
+pub(crate) use {holds_no_object, native_state, owner};

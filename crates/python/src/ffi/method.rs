@@ -1,0 +1,280 @@
+//! Definitions of methods, attributes and slots, from ordinary functions.
+//!
+//! A definition is made of a function item or a closure that captures nothing: `fn close(py, &Instance<T>) -> PyResult<()>`.
+//! The C function that CPython calls is compiled from it ([`call_no_arguments`] and its relatives), so nothing above this
+//! folder touches a raw argument. Its receiver is typed, and definitions for a receiver go into classes of that receiver only
+//! ([`Builder`](super::class::Builder)), whose descriptors check the object before the call.
+//!
+//! # Invariant
+//! A function's type has no size, so a value of it can be made of nothing ([`the`]); that it exists was shown when the
+//! definition was made.
+
+use core::ffi::{CStr, c_int, c_void};
+use core::ptr::NonNull;
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::prelude::*;
+use pyo3::{PyClass, ffi};
+
+use super::arguments::Arguments;
+use super::object::Object;
+use super::trampoline;
+
+/// What a method's function is given as the object it is called on.
+///
+/// # Safety
+/// `view` is only ever called with instances of the class that the definition was put into; an implementation relies on that
+/// and on nothing else.
+pub(crate) unsafe trait Receiver: 'static {
+    /// What the function sees, borrowed from the call.
+    type View<'a>;
+
+    /// # Safety
+    /// The address is of a live instance of the receiver's class (or of a subclass), which the call keeps alive.
+    unsafe fn view<'a>(py: Python<'a>, address: &'a *mut ffi::PyObject) -> Self::View<'a>;
+}
+
+/// Methods that are added to a class of PyO3's see its bound instance.
+pub(crate) struct Pyo3<T>(core::marker::PhantomData<fn() -> T>);
+
+// SAFETY: `view` casts to the class that the definition was put into.
+unsafe impl<T: PyClass> Receiver for Pyo3<T> {
+    type View<'a> = &'a Bound<'a, T>;
+
+    #[inline]
+    unsafe fn view<'a>(py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Bound<'a, T> {
+        // SAFETY: a live object.
+        let object = unsafe { Object::view(address) };
+        // SAFETY: an instance of the class, as the caller promises.
+        unsafe { object.bind(py).cast_unchecked::<T>() }
+    }
+}
+
+/// What a function may return in place of an object.
+pub(crate) trait IntoObject {
+    fn into_object(self, py: Python<'_>) -> Object;
+}
+
+impl IntoObject for Object {
+    #[inline]
+    fn into_object(self, _py: Python<'_>) -> Object {
+        self
+    }
+}
+
+impl IntoObject for () {
+    #[inline]
+    fn into_object(self, py: Python<'_>) -> Object {
+        Object::none(py)
+    }
+}
+
+impl IntoObject for bool {
+    #[inline]
+    fn into_object(self, py: Python<'_>) -> Object {
+        Object::bool(py, self)
+    }
+}
+
+impl<T: IntoObject> IntoObject for Option<T> {
+    #[inline]
+    fn into_object(self, py: Python<'_>) -> Object {
+        self.map_or_else(|| Object::none(py), |value| value.into_object(py))
+    }
+}
+
+impl<T> IntoObject for Bound<'_, T> {
+    #[inline]
+    fn into_object(self, _py: Python<'_>) -> Object {
+        Object::new(self)
+    }
+}
+
+/// The function of a type without size; see the module's invariant.
+#[inline]
+pub(in crate::ffi) fn the<F: Copy + 'static>() -> &'static F {
+    const { assert!(size_of::<F>() == 0, "a function item, or a closure that captures nothing") };
+    // SAFETY: a value without size is behind every aligned address; one exists, as a definition was made of it.
+    unsafe { NonNull::<F>::dangling().as_ref() }
+}
+
+/// A method's definition, for classes of the receiver `R`.
+pub(crate) struct Method<R> {
+    pub(in crate::ffi) def: ffi::PyMethodDef,
+    receiver: core::marker::PhantomData<fn(R)>,
+}
+
+impl<R: Receiver> Method<R> {
+    const fn new(name: &'static CStr, doc: &'static CStr, flags: c_int, call: ffi::PyMethodDefPointer) -> Self {
+        let def = ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: call, ml_flags: flags, ml_doc: doc.as_ptr() };
+        Self { def, receiver: core::marker::PhantomData }
+    }
+
+    /// `def name(self)`.
+    pub(crate) fn no_arguments<F, T>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
+        T: IntoObject,
+    {
+        let call = ffi::PyMethodDefPointer { PyCFunction: call_no_arguments::<R, F, T> };
+        Self::new(name, doc, ffi::METH_NOARGS, call)
+    }
+
+    /// `def name(self, value, /)`.
+    pub(crate) fn one_argument<F, T>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<T> + Copy + 'static,
+        T: IntoObject,
+    {
+        let call = ffi::PyMethodDefPointer { PyCFunction: call_one_argument::<R, F, T> };
+        Self::new(name, doc, ffi::METH_O, call)
+    }
+
+    /// `def name(self, *args, **kwargs)`.
+    pub(crate) fn any_arguments<F, T>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>, Arguments<'a>) -> PyResult<T> + Copy + 'static,
+        T: IntoObject,
+    {
+        let call = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call_any_arguments::<R, F, T> };
+        Self::new(name, doc, ffi::METH_FASTCALL | ffi::METH_KEYWORDS, call)
+    }
+}
+
+/// # Safety
+/// Called by CPython as a method of the receiver's class.
+unsafe extern "C" fn call_no_arguments<R: Receiver, F, T>(
+    object: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
+    T: IntoObject,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: a method of the receiver's class.
+        let receiver = unsafe { R::view(py, &object) };
+        the::<F>()(py, receiver).map(|value| value.into_object(py))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// # Safety
+/// Called by CPython as a method of the receiver's class.
+unsafe extern "C" fn call_one_argument<R: Receiver, F, T>(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<T> + Copy + 'static,
+    T: IntoObject,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: a method of the receiver's class.
+        let receiver = unsafe { R::view(py, &object) };
+        // SAFETY: the argument of the call, which keeps it alive.
+        let value = unsafe { Object::view(&value) };
+        the::<F>()(py, receiver, value).map(|value| value.into_object(py))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// # Safety
+/// Called by CPython as a method of the receiver's class.
+unsafe extern "C" fn call_any_arguments<R: Receiver, F, T>(
+    object: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>, Arguments<'a>) -> PyResult<T> + Copy + 'static,
+    T: IntoObject,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: a method of the receiver's class.
+        let receiver = unsafe { R::view(py, &object) };
+        // SAFETY: the three are as CPython passed them, and are used during this call only.
+        let arguments = unsafe { Arguments::new(values, count, keywords) };
+        the::<F>()(py, receiver, arguments).map(|value| value.into_object(py))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// An attribute's definition, for classes of the receiver `R`.
+pub(crate) struct Attribute<R> {
+    pub(in crate::ffi) def: ffi::PyGetSetDef,
+    receiver: core::marker::PhantomData<fn(R)>,
+}
+
+impl<R: Receiver> Attribute<R> {
+    /// An attribute that can be read.
+    pub(crate) fn read_only<F, T>(name: &'static CStr, _get: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
+        T: IntoObject,
+    {
+        let def = ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(get_attribute::<R, F, T>),
+            set: None,
+            doc: core::ptr::null(),
+            closure: core::ptr::null_mut(),
+        };
+        Self { def, receiver: core::marker::PhantomData }
+    }
+
+    /// Lets programs set the attribute; `set` is given `None` (of Rust) for its deletion.
+    pub(crate) fn writable<F>(mut self, _set: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>, Option<&'a Object>) -> PyResult<()> + Copy + 'static,
+    {
+        self.def.set = Some(set_attribute::<R, F>);
+        self
+    }
+}
+
+/// The error for an attribute that cannot be deleted.
+pub(crate) fn cannot_delete(name: &str) -> PyErr {
+    PyAttributeError::new_err(format!("{name} cannot be deleted"))
+}
+
+/// # Safety
+/// Called by CPython as an attribute of the receiver's class.
+unsafe extern "C" fn get_attribute<R: Receiver, F, T>(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
+    T: IntoObject,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: an attribute of the receiver's class.
+        let receiver = unsafe { R::view(py, &object) };
+        the::<F>()(py, receiver).map(|value| value.into_object(py))
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// # Safety
+/// Called by CPython as an attribute of the receiver's class.
+unsafe extern "C" fn set_attribute<R: Receiver, F>(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> c_int
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>, Option<&'a Object>) -> PyResult<()> + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: an attribute of the receiver's class.
+        let receiver = unsafe { R::view(py, &object) };
+        // SAFETY: not null, so the value, which the call keeps alive.
+        let value = (!value.is_null()).then(|| unsafe { Object::view(&value) });
+        the::<F>()(py, receiver, value).map(|()| 0)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run(-1, body) }
+}
