@@ -116,7 +116,7 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
         let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
-            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),
             event_loop: event_loop.clone(),
             class: class.clone(),
             protocol_factory: protocol_factory.clone(),

@@ -42,7 +42,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
     let found = state.with(py, |inner| match &inner.descriptor {
         Descriptor::None | Descriptor::Gone => Found::Gone,
         Descriptor::Python(socket) => Found::Socket(socket.clone()),
-        Descriptor::Native(descriptor) => {
+        Descriptor::Native { descriptor, .. } => {
             let family = socket_name::family(&inner.local).or_else(|| socket_name::family(&inner.peer));
             Found::Number(descriptor.as_raw_fd(), family.unwrap_or("AF_INET"), inner.proto)
         }
@@ -55,7 +55,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
     let socket = make_socket(py, family, proto, Some(number))?;
     // What has just run may have ended the transport: then the number is not the new socket's to close.
     let taken = state.with(py, |inner| match core::mem::take(&mut inner.descriptor) {
-        Descriptor::Native(descriptor) => {
+        Descriptor::Native { descriptor, .. } => {
             inner.descriptor = Descriptor::Python(socket.clone());
             let _: i32 = descriptor.into_raw_fd();
             true
