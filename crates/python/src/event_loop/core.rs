@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use super::entry::{Entry, PythonWork};
+use super::pace::Pace;
 use super::statistics::Counters;
 use super::timer::Timer;
 use crate::convert::errors::os_error;
@@ -64,6 +65,7 @@ pub(crate) struct LoopCore {
     /// Sockets of `sock_recv` and its relatives, by number.
     pub(crate) sockets: Guarded<Sockets>,
     pub(super) inbox: Inbox<Object>,
+    pub(super) pace: Pace,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// Handles of `call_soon_threadsafe` that are being run.
@@ -271,6 +273,7 @@ impl LoopCore {
     #[inline]
     pub(super) fn take_inbox(&self, py: Python<'_>) {
         if !self.inbox.is_empty() {
+            self.pace.taken();
             self.reactor.with(py, |reactor| self.inbox.take(|handle| reactor.ready.push(Entry::Handle(handle))));
         }
     }
@@ -302,6 +305,7 @@ impl LoopCore {
         if self.inbox.push(handle) == WakeNeed::Needed {
             self.signal(py);
         }
+        self.pace_producer(py);
     }
 
     /// Ends a wait under way, from any thread.
@@ -406,6 +410,7 @@ impl LoopCore {
                 foreseen: Guarded::default(),
                 sockets: Guarded::default(),
                 inbox: Inbox::new(),
+                pace: Pace::default(),
                 wake: Guarded::new(Some(wake)),
                 running: RunningGate::default(),
                 corked: Guarded::default(),

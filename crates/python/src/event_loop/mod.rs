@@ -9,6 +9,7 @@ mod exit;
 mod fork;
 mod making;
 mod methods;
+mod pace;
 mod scheduling;
 mod statistics;
 mod timer;
