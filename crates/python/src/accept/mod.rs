@@ -13,6 +13,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use rustix::io::Errno;
@@ -113,7 +114,8 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             }
             Err(error) => return Err(os_error(py, error)),
         };
-        let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
+        let own_context =
+            context.as_ref().map(|context| context.bind(py).call_method0(intern!(py, "copy"))).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
             opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),

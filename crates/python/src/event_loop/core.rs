@@ -21,7 +21,7 @@ use super::statistics::Counters;
 use super::timer::Timer;
 use crate::convert::errors::os_error;
 use crate::guarded::Guarded;
-use crate::handle::RunningGate;
+use crate::handle::{RunningGate, this_thread};
 use crate::object::Object;
 use crate::sock::{Registration, Sockets};
 use crate::trampoline::caught;
@@ -208,9 +208,7 @@ impl LoopCore {
     /// Whether the calling thread is the one that runs the loop.
     #[inline]
     pub(crate) fn is_own_thread(&self) -> bool {
-        // SAFETY: no conditions.
-        let current = unsafe { ffi::PyThread_get_thread_ident() };
-        self.flags.thread.load(Ordering::Relaxed) == current as u64
+        self.flags.thread.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Whether an entry of this loop is being run by the calling thread.

@@ -14,5 +14,5 @@ mod timer;
 pub(crate) use ctype::{Kind, Recipe, is_handle, register};
 pub(crate) use layout::{is_called_with, offset_of, slot_at, slot_offset};
 pub(crate) use run::{report, run};
-pub(crate) use threadsafe::RunningGate;
+pub(crate) use threadsafe::{RunningGate, this_thread};
 pub(crate) use timer::TimerRef;

@@ -88,10 +88,15 @@ pub(crate) struct Running<'a> {
     run: Run,
 }
 
-/// The calling thread.
-fn this_thread() -> u64 {
+unsafe extern "C" {
+    fn pthread_self() -> usize;
+}
+
+/// The calling thread, as `threading.get_ident()` names it: CPython's own function asks first whether threads are set up.
+#[inline]
+pub(crate) fn this_thread() -> u64 {
     // SAFETY: no conditions.
-    let thread = unsafe { ffi::PyThread_get_thread_ident() };
+    let thread = unsafe { pthread_self() };
     thread as u64
 }
 

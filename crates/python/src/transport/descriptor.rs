@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use ferrio_engine::backend::ByNumber;
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::object::Object;
@@ -72,7 +73,7 @@ impl Descriptor {
             Self::Python(socket) => {
                 if !is_own {
                     // A socket whose `detach` fails is none of ours.
-                    let _ = socket.bind(py).call_method0("detach");
+                    let _ = socket.bind(py).call_method0(intern!(py, "detach"));
                 }
                 Some(socket)
             }

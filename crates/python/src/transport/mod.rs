@@ -25,6 +25,7 @@ pub(crate) use recycled::{Recycled, bytes as recycled_bytes};
 pub(crate) use write::{chunk_of, flush_corked, forget_queued, is_exact_bytes};
 
 use ferrio_engine::backend::{Interest, Key};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::event_loop::{Entry, Exit, LoopCore, settle};
@@ -74,7 +75,7 @@ pub(crate) fn on_ready(
     });
     let slow = started.map_or(Ok(()), |started| {
         let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
-        transport.bind(py).call_method1("_report_if_slow", (took,)).map(drop)
+        transport.bind(py).call_method1(intern!(py, "_report_if_slow"), (took,)).map(drop)
     });
     settle(py, outcome.and(slow), |exception| failed_in(Callback::Read, exception))
 }

@@ -17,6 +17,7 @@ use ferrio_engine::sys::Error;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
@@ -274,7 +275,7 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     let lines = unsafe { Bound::from_borrowed_ptr(py, lines) };
     if !cfg!(Py_3_12) {
         // Up to 3.11 this is asyncio's whole method.
-        let joined = PyBytes::new(py, b"").call_method1("join", (lines,))?;
+        let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (lines,))?;
         return write(py, object, joined.as_ptr());
     }
     // SAFETY: a method of the transport's type.
@@ -321,7 +322,7 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
 fn refuse(py: Python<'_>, object: *mut ffi::PyObject, data: Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: the object of the method call.
     let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-    transport.call_method1("_refuse", (data,))?;
+    transport.call_method1(intern!(py, "_refuse"), (data,))?;
     Ok(())
 }
 
@@ -452,7 +453,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
         let value = exception.value(py).clone().into_any();
         fatal(py, transport, exception, WRITE_FAILED)?;
         if let Some(waiter) = waiter {
-            while_handling(py, &value, || waiter.bind(py).call_method1("set_exception", (&value,)))?;
+            while_handling(py, &value, || waiter.bind(py).call_method1(intern!(py, "set_exception"), (&value,)))?;
         }
         return Ok(());
     }
@@ -481,12 +482,12 @@ fn after_sending(py: Python<'_>, core: &LoopCore, transport: &Object, state: &St
     }
     hold(py, core, object, state)?;
     if let Some(waiter) = waiter {
-        waiter.bind(py).call_method1("set_result", (py.None(),))?;
+        waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
     }
     match state.with(py, |inner| inner.life.drained()) {
         DrainedStep::LoseNow => {
             state.detach(py, core);
-            transport.bind(py).call_method1("_call_connection_lost", (py.None(),))?;
+            transport.bind(py).call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
         }
         DrainedStep::Nothing if is_eof_written => super::close::shut_down(py, state)?,
         DrainedStep::Nothing => {}
