@@ -10,8 +10,9 @@ is pending. In between, good clients must have their answers.
 Afterwards descriptors, tasks, objects and memory are what they were after a warm-up, and nothing was raised out of the
 loop or into its exception handler. The exit status is 1 otherwise. Memory that is kept for its next use is no leak, and
 grows for as long as chance brings a new number of peers together: the loop's free lists are filled before the first
-count, and the C library runs without caches of a thread's own, whose content counts as in use. With ``FERRIO_TEST_LOOP=asyncio`` the loop is the standard
-library's, as a control.
+count, and the C library runs without caches of a thread's own, whose content counts as in use.
+
+With ``FERRIO_TEST_LOOP=asyncio`` the loop is the standard library's, as a control.
 """
 
 import argparse
