@@ -24,6 +24,7 @@ pub(crate) mod objects;
 pub(crate) mod receiver;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
+pub(crate) mod thread;
 #[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;

@@ -14,7 +14,7 @@ use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use rustix::io::Errno;
 
 use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
@@ -123,10 +123,11 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             }
             Err(error) => return Err(os_error(py, error)),
         };
-        let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
+        let own_context =
+            context.as_ref().map(|context| context.bind(py).call_method0(intern!(py, "copy"))).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
-            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),
             event_loop: event_loop.clone(),
             class: class.clone(),
             protocol_factory: protocol_factory.clone(),
