@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _ferrio
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._base_loop import BaseLoop
 
 _Theirs: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
 
@@ -70,7 +70,7 @@ class DatagramSocketTransport(_ferrio.DatagramTransport, asyncio.DatagramTranspo
 
     def __init__(
         self,
-        loop: Loop,
+        loop: BaseLoop,
         sock: socket.socket,
         protocol: asyncio.BaseProtocol,
         address: Any = None,

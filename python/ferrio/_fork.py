@@ -14,20 +14,20 @@ from asyncio.log import logger
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 __all__ = ["follow_forks"]
 
 # A plain set: a copy of it is made in one step, whatever other threads do to it meanwhile.
-_live: set[weakref.ref[Loop]] = set()
+_live: set[weakref.ref[LoopCore]] = set()
 
 
-def follow_forks(loop: Loop) -> None:
+def follow_forks(loop: LoopCore) -> None:
     """Let *loop* take part in every fork until it is closed or forgotten."""
     _live.add(weakref.ref(loop, _live.discard))
 
 
-def _open_loops() -> list[Loop]:
+def _open_loops() -> list[LoopCore]:
     loops = [reference() for reference in list(_live)]
     return [loop for loop in loops if loop is not None and not loop.is_closed()]
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio.unix_events
 import errno
 import os
 
 from . import _ferrio
+from ._asyncio_internals import unix_events
 
 __all__ = ["ReadPipeTransport", "WritePipeTransport"]
 
 
-class ReadPipeTransport(asyncio.unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
+class ReadPipeTransport(unix_events._UnixReadPipeTransport):  # type: ignore[misc]
     """The reading end of a pipe, a FIFO, a socket or a character device.
 
     ``_read_ready`` is native; the end of the file and errors are asyncio's.
     """
 
     _reads_large = False
-    _read_as_asyncio = asyncio.unix_events._UnixReadPipeTransport._read_ready  # type: ignore[attr-defined]
+    _read_as_asyncio = unix_events._UnixReadPipeTransport._read_ready
 
 
-class WritePipeTransport(asyncio.unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
+class WritePipeTransport(unix_events._UnixWritePipeTransport):  # type: ignore[misc]
     """The writing end of a pipe, a FIFO, a socket or a character device.
 
     ``write`` is native as long as there is room; the rest is asyncio's.
     """
 
-    _write_as_asyncio = asyncio.unix_events._UnixWritePipeTransport.write  # type: ignore[attr-defined]
+    _write_as_asyncio = unix_events._UnixWritePipeTransport.write
 
     def _keep_rest(self, data: bytes, sent: int) -> None:
         # There was room for so many bytes only.

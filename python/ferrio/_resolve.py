@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 
-def numeric_address(host: str | bytes | None, port: str | bytes | int | None) -> bool:
+def is_numeric_address(host: str | bytes | None, port: str | bytes | int | None) -> bool:
     """Whether ``getaddrinfo`` answers for *host* and *port* without asking anybody.
 
     A scope id (``fe80::1%eth0``) is a local lookup and stays in the answer.

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 
 class _Watched(Mapping[int, selectors.SelectorKey]):
     """Descriptors of ``add_reader`` and ``add_writer``, by number."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: LoopCore) -> None:
         self._loop = loop
 
     def __getitem__(self, fd: int) -> selectors.SelectorKey:
@@ -32,7 +32,7 @@ class _Watched(Mapping[int, selectors.SelectorKey]):
 class ReactorSelector:
     """What asyncio's own transports ask of ``loop._selector``: which events a descriptor is watched for."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: LoopCore) -> None:
         self._map = _Watched(loop)
 
     def get_map(self) -> Mapping[int, selectors.SelectorKey]:

@@ -11,9 +11,7 @@ signal is sent to the number, which may be another process's by then.
 
 from __future__ import annotations
 
-import asyncio.base_subprocess
 import asyncio.events
-import asyncio.unix_events
 import contextlib
 import os
 import signal
@@ -21,10 +19,12 @@ import sys
 from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from ._event_loop import Loop
+from ._asyncio_internals import unix_events
 
-__all__ = ["Children", "SubprocessTransport", "has_other_watcher"]
+if TYPE_CHECKING:
+    from ._base_loop import BaseLoop
+
+__all__ = ["Children", "SubprocessTransport", "uses_child_watcher"]
 
 _HAS_WATCHERS = sys.version_info < (3, 14)
 # asyncio's watcher of 3.11 says what it does in other words than the later one.
@@ -38,7 +38,7 @@ _STATUS_IS_UNKNOWN = (
 )
 
 
-class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type: ignore[name-defined,misc]
+class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore[misc]
     """A child process and its pipes. Follows asyncio's ``_UnixSubprocessTransport``."""
 
     def send_signal(self, signal: int) -> None:
@@ -66,7 +66,7 @@ class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type
 class Children:
     """The children of one loop that have not ended, each with its pidfd."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: BaseLoop) -> None:
         self._loop = loop
         self._pidfds: set[int] = set()
         self._threads: Any = None
@@ -85,7 +85,7 @@ class Children:
     def _watch_in_thread(self, pid: int, transport: SubprocessTransport) -> None:
         if self._threads is None:
             kind = "ThreadedChildWatcher" if _HAS_WATCHERS else "_ThreadedChildWatcher"
-            self._threads = getattr(asyncio.unix_events, kind)()
+            self._threads = getattr(unix_events, kind)()
         try:
             self._threads.add_child_handler(pid, self._loop._child_watcher_callback, transport)
         except RuntimeError:
@@ -118,15 +118,15 @@ class Children:
             os.close(pidfd)
         self._loop._child_watcher_callback(pid, returncode, transport)
 
-    def forget(self) -> None:
-        """Let go of the pidfds: the end of the loop. Children that are still running are left alone."""
+    def close(self) -> None:
+        """Close the pidfds at the end of the loop. Children that are still running are left alone."""
         while self._pidfds:
             pidfd = self._pidfds.pop()
             self._loop._remove_reader(pidfd)
             os.close(pidfd)
 
 
-def has_other_watcher(loop: Loop) -> bool:
+def uses_child_watcher(loop: BaseLoop) -> bool:
     """Whether children are to be watched by an object of asyncio's or of the program's.
 
     Up to Python 3.13 that is a child watcher that the program has set. One of the kind that asyncio makes by itself,
@@ -134,16 +134,15 @@ def has_other_watcher(loop: Loop) -> bool:
     with threads, which a loop has where asyncio has found that there are no pidfds.
     """
     events: Any = asyncio.events
-    unix: Any = asyncio.unix_events
     if not _HAS_WATCHERS:
-        return not isinstance(loop._watcher, unix._PidfdChildWatcher)
+        return not isinstance(loop._watcher, unix_events._PidfdChildWatcher)
     policy = events.get_event_loop_policy()
     getter = getattr(type(policy), "get_child_watcher", None)
     if getter is events.AbstractEventLoopPolicy.get_child_watcher:
         # A policy without child watchers.
         return False
-    if getter is not unix._UnixDefaultEventLoopPolicy.get_child_watcher:
+    if getter is not unix_events._UnixDefaultEventLoopPolicy.get_child_watcher:
         return True
     watcher = getattr(policy, "_watcher", None)
-    usual = unix.ThreadedChildWatcher if _SPEAKS_AS_THREADS else unix.PidfdChildWatcher
+    usual = unix_events.ThreadedChildWatcher if _SPEAKS_AS_THREADS else unix_events.PidfdChildWatcher
     return watcher is not None and type(watcher) is not usual

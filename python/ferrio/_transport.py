@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import _ferrio
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._base_loop import BaseLoop
 
 # Server._attach() and _detach() take the transport since 3.13, for close_clients().
 _SERVER_KNOWS_CLIENTS = sys.version_info >= (3, 13)
@@ -103,7 +103,7 @@ class SocketTransport(_ferrio.StreamTransport):
 
     def __init__(
         self,
-        loop: Loop,
+        loop: BaseLoop,
         sock: socket.socket,
         protocol: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,

@@ -8,13 +8,13 @@ from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 
 class Transports(MutableMapping[int, asyncio.BaseTransport]):
     """Stream transports, which the native half knows, and those that asyncio's classes enter. Holds none of them."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: LoopCore) -> None:
         self._loop = weakref.ref(loop)
         self._entered: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
         # Stream transports that were deleted here: asyncio's sendfile does so for as long as it uses the descriptor.

@@ -24,7 +24,7 @@ WATCHED = {
     "_signal_pair",
     "add_signal_handler",
     "remove_signal_handler",
-    "_take_outer_descriptor",
+    "_take_previous_wakeup_fd",
 }
 
 
