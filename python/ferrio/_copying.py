@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["copied_as", "native_function", "reduce", "reduced_function"]
+__all__ = ["copied_as", "native_function", "native_functions", "reduce", "reduced_function"]
 
 #: What asyncio's primitives have in their dictionaries only from some moment on.
 _LATE = ("_loop", "_cancelling")
+
+#: Ferrio's functions by the names of asyncio's that they replace; ``_namespace`` fills it.
+native_functions: dict[str, Any] = {}
 
 _State = dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any] | None] | None
 
@@ -69,7 +72,5 @@ def reduced_function(function: Any, owner: type | None, name: str) -> str | tupl
 
 
 def native_function(name: str) -> Any:
-    """Ferrio's function in place of asyncio's function *name*."""
-    from ._namespace import PRIMITIVES
-
-    return next(primitive.ours for primitive in PRIMITIVES if primitive.name == name)
+    """Ferrio's function in place of asyncio's function *name*: what a pickle of one calls."""
+    return native_functions[name]

@@ -11,6 +11,7 @@ import asyncio.unix_events
 from typing import Any, NamedTuple
 
 from . import _combining, _locks, _queues, _sleeping, _task_groups, _timeouts
+from ._copying import native_functions
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 
@@ -44,3 +45,4 @@ def _differing() -> tuple[Primitive, ...]:
 
 #: What works on any loop.
 PRIMITIVES = _differing()
+native_functions.update((primitive.name, primitive.ours) for primitive in PRIMITIVES)

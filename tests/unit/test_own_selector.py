@@ -134,6 +134,7 @@ def test_such_a_loop_is_of_its_class_and_has_asyncios_methods(make: Any) -> None
     for name, method in inspect.getmembers(asyncio.SelectorEventLoop, inspect.isfunction):
         if name not in vars(type(loop).__mro__[1]) and name not in mixed:
             assert inspect.getattr_static(loop, name) is method, name
+    assert vars(loop)["_selector"] is loop._selector
     loop.close()
 
 

@@ -21,11 +21,16 @@ import socket
 import types
 import weakref
 
+# Tools look the annotations of Loop's methods up here: see _adopt_methods().
+from collections.abc import Callable  # noqa: F401
+from typing import Any  # noqa: F401
+
 from .. import _ferrio
 from .._asyncio_internals import base_events
 from .._fork import follow_forks
 from .._given_selector import use_selector
 from .._selector import ReactorSelector
+from .._statistics import Statistics  # noqa: F401
 from .._subprocess import Children
 from .connecting import ConnectingMethods
 from .raw_sockets import RawSocketMethods
@@ -137,14 +142,16 @@ class Loop(
         )
 
 
-def _name_methods() -> None:
-    """Give the methods of the families the names of Loop's own, which logs and tracebacks show."""
+def _adopt_methods() -> None:
+    """Make the families' methods Loop's own, as if they were written in its body: references and logs show them so."""
     for family in Loop.__mro__[1 : Loop.__mro__.index(_ferrio.LoopCore)]:
         for name, method in vars(family).items():
-            # Other names are asyncio's, which warnings about coroutines are to show.
-            if isinstance(method, types.FunctionType) and method.__qualname__ == f"{family.__name__}.{name}":
-                method.__module__ = Loop.__module__
-                method.__qualname__ = f"{Loop.__name__}.{name}"
+            if isinstance(method, types.FunctionType):
+                setattr(Loop, name, method)
+                # Some already have the name of asyncio's method, for the warning about a coroutine never awaited.
+                if method.__qualname__ == f"{family.__name__}.{name}":
+                    method.__module__ = Loop.__module__
+                    method.__qualname__ = f"{Loop.__name__}.{name}"
 
 
-_name_methods()
+_adopt_methods()
