@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio.base_events
 import asyncio.constants
-import asyncio.futures
-import asyncio.selector_events
-import asyncio.trsock
 import contextvars
 import socket
-import sys
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._asyncio_internals import SERVERS_KNOW_TRANSPORTS, base_events, selector_events, trsock
+from ._native_transport import NativeTransport, add_addresses
 
 if TYPE_CHECKING:
     from ._base_loop import BaseLoop
 
-# Server._attach() and _detach() take the transport since 3.13, for close_clients().
-_SERVER_KNOWS_CLIENTS = sys.version_info >= (3, 13)
-
-
-_SOCK: Any = asyncio.trsock.TransportSocket._sock  # type: ignore[attr-defined]
+_SOCK = trsock.TransportSocket._sock
 
 
 class TransportSocket(asyncio.trsock.TransportSocket):
@@ -90,7 +83,7 @@ class TransportSocket(asyncio.trsock.TransportSocket):
         return self._flushed().getsockname()
 
 
-class SocketTransport(_ferrio.StreamTransport):
+class SocketTransport(NativeTransport, _ferrio.StreamTransport):
     """A connected TCP or Unix socket. Follows asyncio's ``_SelectorSocketTransport``.
 
     Of sockets that ``is_plain_socket`` knows: it does not call their methods, but for what happens once.
@@ -116,40 +109,18 @@ class SocketTransport(_ferrio.StreamTransport):
         if extra is not None or type(sock) is not _ferrio.SOCKET or not self._read_names(sock.proto):
             self._extra = self._details(sock, extra)
         if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
+            if SERVERS_KNOW_TRANSPORTS:
                 server._attach(self)
             else:
                 server._attach()
-        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
+        base_events._set_nodelay(sock)
         self._begin(waiter)
 
     def _details(self, sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
         details: dict[str, Any] = {} if extra is None else extra
         details["socket"] = TransportSocket(sock, self)
-        try:
-            details["sockname"] = sock.getsockname()
-        except OSError:
-            details["sockname"] = None
-        if "peername" not in details:
-            try:
-                details["peername"] = sock.getpeername()
-            except OSError:
-                details["peername"] = None
+        add_addresses(details, sock)
         return details
-
-    def __repr__(self) -> str:
-        info = [type(self).__name__]
-        loop = self._loop
-        if self._is_released:
-            info.append("closed")
-        elif self.is_closing():
-            info.append("closing")
-        info.append(f"fd={self._sock_fd}")
-        if loop is not None and not loop.is_closed():
-            info.append("read=polling" if self._is_watching else "read=idle")
-            state = "polling" if self._is_sending else "idle"
-            info.append(f"write=<{state}, bufsize={self._pending_bytes}>")
-        return f"<{' '.join(info)}>"
 
     def _warn_unclosed(self) -> None:
         # Called when nobody refers to the transport any more.
@@ -158,7 +129,7 @@ class SocketTransport(_ferrio.StreamTransport):
         if sock is not None:
             sock.close()
         if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
+            if SERVERS_KNOW_TRANSPORTS:
                 server._detach(self)
             else:
                 server._detach()
@@ -167,64 +138,11 @@ class SocketTransport(_ferrio.StreamTransport):
         """True: the sending direction can be ended alone."""
         return True
 
-    @property
-    def _closing(self) -> bool:
-        return self.is_closing()
-
-    @property
-    def _paused(self) -> bool:
-        return not self.is_closing() and not self.is_reading()
-
     # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
         # asyncio checks the type before it looks at the transport, in the words of its version.
-        asyncio.selector_events._SelectorSocketTransport.write(self, data)  # type: ignore[attr-defined]
-
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        loop = self._loop
-        if isinstance(exc, OSError):
-            if loop.get_debug():
-                asyncio.selector_events.logger.debug(  # type: ignore[attr-defined]
-                    "%r: %s", self, message, exc_info=exc
-                )
-        else:
-            loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
-            )
-        self._force_close(exc)
-
-    def _pause_writing(self) -> None:
-        self._tell_protocol("pause_writing")
-
-    def _resume_writing(self) -> None:
-        self._tell_protocol("resume_writing")
-
-    def _tell_protocol(self, method: str) -> None:
-        protocol = self.get_protocol()
-        try:
-            getattr(protocol, method)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"protocol.{method}() failed",
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": protocol,
-                }
-            )
-
-    def _log_debug(self, message: str) -> None:
-        asyncio.selector_events.logger.debug(message, self)  # type: ignore[attr-defined]
-
-    def _report_if_slow(self, took: float) -> None:
-        loop = self._loop
-        if loop is not None and took >= loop.slow_callback_duration:
-            asyncio.selector_events.logger.warning(  # type: ignore[attr-defined]
-                "Executing %r took %.3f seconds", self, took
-            )
+        selector_events._SelectorSocketTransport.write(self, data)
 
     # --- sendfile -------------------------------------------------------------------------------------------
 
