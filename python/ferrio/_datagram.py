@@ -1,4 +1,7 @@
-"""``DatagramSocketTransport``: what a datagram endpoint does once; datagrams and flow control are native."""
+"""``DatagramSocketTransport``: what a datagram endpoint does once, in Python.
+
+Sending, receiving and flow control are native.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,24 @@ if TYPE_CHECKING:
 
 _AsyncioTransport = selector_events._SelectorDatagramTransport
 
-#: Families whose addresses the native half knows; endpoints of others are asyncio's own.
+#: The families whose addresses the native half can parse. Endpoints of other families are asyncio's own.
 NATIVE_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
 class Rules(NamedTuple):
-    """What differs between releases of asyncio, patch releases among them."""
+    """How asyncio's datagram transport behaves where its releases differ, patch releases included."""
 
-    #: What each queued datagram counts beyond its own bytes.
+    #: Bytes that each queued datagram adds to the buffer size beyond its own.
     header_bytes: int
-    #: Empty datagrams are sent, not left out.
+    #: Whether empty datagrams are sent; otherwise ``sendto`` ignores them.
     sends_empty: bool
-    #: ``abort()`` leaves ``get_write_buffer_size()`` as it was.
+    #: Whether ``get_write_buffer_size()`` stays the same after ``abort()``.
     keeps_count: bool
 
 
 @functools.cache
 def rules() -> Rules:
-    """Ask the running interpreter's transport, which never gets as far as a socket here."""
+    """Find the rules by trying the running interpreter's transport, without a socket."""
 
     def ignore(*_args: object, **_kwargs: object) -> None:
         pass
@@ -60,10 +63,10 @@ def rules() -> Rules:
 class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asyncio.DatagramTransport):
     """A UDP or Unix datagram socket. Follows asyncio's ``_SelectorDatagramTransport``.
 
-    Owns *sock* from here on: it is closed after ``connection_lost``.
+    The transport owns *sock* and closes it after ``connection_lost``.
 
     Args:
-        address: Where every datagram goes; without, ``sendto`` says it for each.
+        address: The destination of every datagram. None: ``sendto`` names it for each.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asynci
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        # Flow control is native: the mixin among the bases stays without state.
+        # Sets `_extra` only: asyncio's flow control, which is among the bases, is not used and not initialised.
         asyncio.DatagramTransport.__init__(self, extra)
         details: dict[str, Any] = self._extra
         details["socket"] = trsock.TransportSocket(sock)
@@ -83,7 +86,7 @@ class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asynci
         self._open(loop, sock, protocol, address, details["peername"], *rules())
         loop._transports[self._sock_fd] = self
         loop.call_soon(protocol.connection_made, self)
-        # Only start to receive, and only wake the waiter, when connection_made() has been called.
+        # Receiving starts, and the waiter is woken, only after connection_made().
         loop.call_soon(self._start_reading)
         if waiter is not None:
             loop.call_soon(futures._set_result_unless_cancelled, waiter, None)
@@ -106,7 +109,7 @@ class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asynci
     # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
-        # asyncio checks the type before it looks at the transport, in the words of its version.
+        # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
         _AsyncioTransport.sendto(self, data)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:

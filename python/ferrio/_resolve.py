@@ -1,4 +1,4 @@
-"""Which addresses need no resolver."""
+"""Numeric addresses, which need no resolver."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import socket
 
 
 def is_numeric_address(host: str | bytes | None, port: str | bytes | int | None) -> bool:
-    """Whether ``getaddrinfo`` answers for *host* and *port* without asking anybody.
+    """True if ``getaddrinfo`` resolves *host* and *port* without a look-up that could block.
 
-    A scope id (``fe80::1%eth0``) is a local lookup and stays in the answer.
+    The scope id of an IPv6 address (``fe80::1%eth0``) is looked up locally, so such a host counts as numeric.
     """
     if isinstance(port, bytes):
         port = port.decode("ascii", "replace")

@@ -1,4 +1,7 @@
-"""``SocketTransport``: what a stream connection does once; bytes and flow control are native."""
+"""``SocketTransport``: what a stream connection does once, in Python.
+
+Sending, receiving and flow control are native.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,18 @@ _SOCK = trsock.TransportSocket._sock
 
 
 class TransportSocket(asyncio.trsock.TransportSocket):
-    """What ``get_extra_info("socket")`` shows: asyncio's wrapper, whose users find sent what was written before.
+    """The result of ``get_extra_info("socket")``: asyncio's wrapper, which sends pending writes before it is used.
 
-    What the callback under way has written is sent before the socket is used. Who asks for its number, a duplicate or
-    the socket itself can use that at any time: from then on each write is sent at once.
+    Writes normally wait for the end of the callback. They are sent before any method here touches the socket, so that
+    both happen in the order in which the program asked for them. A program that has taken the descriptor, a duplicate
+    or the socket itself can use it at any time: from then on, each write is sent at once.
     """
 
     __slots__ = ("_transport",)
 
     def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
         _SOCK.__set__(self, sock)
-        # Without a transport there is nothing to be sent: the loop holds one that has something.
+        # Weak: the loop holds every transport that has something to send, so a collected one has nothing.
         self._transport = weakref.ref(transport)
 
     def _flushed(self) -> socket.socket:
@@ -86,9 +90,8 @@ class TransportSocket(asyncio.trsock.TransportSocket):
 class SocketTransport(NativeTransport, _ferrio.StreamTransport):
     """A connected TCP or Unix socket. Follows asyncio's ``_SelectorSocketTransport``.
 
-    Of sockets that ``is_plain_socket`` knows: it does not call their methods, but for what happens once.
-
-    Owns *sock* from here on: it is closed after ``connection_lost``.
+    The transport owns *sock* and closes it after ``connection_lost``. It sends and receives through the descriptor, not
+    through the socket's methods, and so takes only sockets for which ``is_plain_socket`` is true.
     """
 
     _start_tls_compatible = True
@@ -105,9 +108,13 @@ class SocketTransport(NativeTransport, _ferrio.StreamTransport):
         context: contextvars.Context | None = None,
     ) -> None:
         self._open(loop, sock, protocol, server, context)
-        # The names are read now, and shown when somebody asks; other sockets and families show them by themselves.
+        # The native half reads the addresses now and builds `_extra` when it is used, but only for the families that it
+        # knows, and for sockets of exactly Python's class.
         if extra is not None or type(sock) is not _ferrio.SOCKET or not self._read_names(sock.proto):
-            self._extra = self._details(sock, extra)
+            details: dict[str, Any] = {} if extra is None else extra
+            details["socket"] = TransportSocket(sock, self)
+            add_addresses(details, sock)
+            self._extra = details
         if server is not None:
             if SERVERS_KNOW_TRANSPORTS:
                 server._attach(self)
@@ -116,14 +123,8 @@ class SocketTransport(NativeTransport, _ferrio.StreamTransport):
         base_events._set_nodelay(sock)
         self._begin(waiter)
 
-    def _details(self, sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
-        details: dict[str, Any] = {} if extra is None else extra
-        details["socket"] = TransportSocket(sock, self)
-        add_addresses(details, sock)
-        return details
-
     def _warn_unclosed(self) -> None:
-        # Called when nobody refers to the transport any more.
+        # Called by the native finaliser of a transport that was not closed.
         warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
         sock, server = self._release()
         if sock is not None:
@@ -135,13 +136,13 @@ class SocketTransport(NativeTransport, _ferrio.StreamTransport):
                 server._detach()
 
     def can_write_eof(self) -> bool:
-        """True: the sending direction can be ended alone."""
+        """True: ``write_eof`` closes the sending direction only."""
         return True
 
     # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
-        # asyncio checks the type before it looks at the transport, in the words of its version.
+        # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
         selector_events._SelectorSocketTransport.write(self, data)
 
     # --- sendfile -------------------------------------------------------------------------------------------
