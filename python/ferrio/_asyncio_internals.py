@@ -6,13 +6,8 @@ modules at each use: programs and asyncio's own tests replace some of them, logg
 
 from __future__ import annotations
 
-import asyncio.base_events
 import asyncio.format_helpers
-import asyncio.futures
-import asyncio.selector_events
-import asyncio.tasks
 import asyncio.trsock
-import asyncio.unix_events
 import sys
 from typing import Any
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from types import CellType, CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import CellType, CodeType, FunctionType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._asyncio_internals import tasks
 
 __all__ = ["as_completed", "gather", "shield", "wait"]
 
@@ -31,17 +31,6 @@ def _inner(function: Any, name: str) -> Any:
     return staticmethod(FunctionType(code, {}, closure=tuple(CellType() for _ in code.co_freevars)))
 
 
-class ShieldRules(NamedTuple):
-    """What asyncio's ``shield`` does when the future that it returned, the outer one, is cancelled."""
-
-    #: Whether the exception of the inner future then counts as retrieved.
-    retrieves: bool
-    #: Whether the inner future leaves the call graph of the outer one at once.
-    forgets: bool
-    #: The callback that is added to the inner future to report its exception, if any.
-    reporter: Callable[[asyncio.Future[Any]], object] | None
-
-
 class _FakeFuture:
     """A future that records whether its exception was retrieved."""
 
@@ -56,8 +45,11 @@ class _FakeFuture:
         self.was_retrieved = True
 
 
-def _shield_rules() -> ShieldRules | None:
-    """The rules of the running interpreter's ``shield``; ``None`` if its code is not one of those known here."""
+def _shield_rules() -> SimpleNamespace | None:
+    """What asyncio's ``shield`` does when the future that it returned, the outer one, is cancelled.
+
+    ``None`` if the running interpreter's code is not one of those known here.
+    """
     codes = _codes(asyncio.shield)
     expected = {"_inner_done_callback", "_outer_done_callback"}
     if sys.version_info >= (3, 14):
@@ -72,10 +64,13 @@ def _shield_rules() -> ShieldRules | None:
     future = _FakeFuture(cancelled=False)
     FunctionType(inner, {}, closure=(CellType(_FakeFuture(cancelled=True)),))(future)
     reports = "_log_on_exception" in outer.co_names
-    return ShieldRules(
+    return SimpleNamespace(
+        # Whether the exception of the inner future then counts as retrieved.
         retrieves=future.was_retrieved,
+        # Whether the inner future leaves the call graph of the outer one at once.
         forgets="future_discard_from_awaited_by" in outer.co_names,
-        reporter=asyncio.tasks._log_on_exception if reports else None,  # type: ignore[attr-defined]
+        # The callback that is added to the inner future to report its exception, if any.
+        reporter=tasks._log_on_exception if reports else None,
     )
 
 
@@ -92,7 +87,7 @@ else:
     shield = asyncio.shield if SHIELD_RULES is None else _ferrio.Function("shield", asyncio.shield)
 
     if sys.version_info >= (3, 13):
-        GIVES_BACK = "_todo_left" in asyncio.tasks._AsCompletedIterator._wait_for_one.__code__.co_names
+        GIVES_BACK = "_todo_left" in tasks._AsCompletedIterator._wait_for_one.__code__.co_names
         as_completed = _ferrio.Function("as_completed", asyncio.as_completed)
     else:
         # Until 3.12 a generator function, whose checks run at the first step; it stays asyncio's.
@@ -100,7 +95,7 @@ else:
 
 # A future's repr shows these callbacks as the asyncio functions that they replace.
 _ferrio.Gathering.__wrapped__ = _inner(asyncio.gather, "_done_callback")
-_ferrio.Waiting.__wrapped__ = _inner(asyncio.tasks._wait, "_on_completion")  # type: ignore[attr-defined]
+_ferrio.Waiting.__wrapped__ = _inner(tasks._wait, "_on_completion")
 _ferrio.HandingOn.__wrapped__ = _inner(asyncio.shield, "_inner_done_callback")
 _ferrio.Outer.__wrapped__ = _inner(asyncio.shield, "_outer_done_callback")
 _ferrio.Awaited.__wrapped__ = _inner(asyncio.shield, "_clear_awaited_by_callback")

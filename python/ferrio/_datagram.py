@@ -11,7 +11,7 @@ import socket
 import types
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._asyncio_internals import futures, selector_events, trsock
@@ -26,20 +26,16 @@ _AsyncioTransport = selector_events._SelectorDatagramTransport
 NATIVE_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
-class Rules(NamedTuple):
-    """How asyncio's datagram transport behaves where its releases differ, patch releases included."""
-
-    #: Bytes that each queued datagram adds to the buffer size beyond its own.
-    header_bytes: int
-    #: Whether empty datagrams are sent; otherwise ``sendto`` ignores them.
-    sends_empty: bool
-    #: Whether ``get_write_buffer_size()`` stays the same after ``abort()``.
-    keeps_count: bool
-
-
 @functools.cache
-def rules() -> Rules:
-    """Find the rules by trying the running interpreter's transport, without a socket."""
+def _asyncio_rules() -> tuple[int, bool, bool]:
+    """How asyncio's datagram transport behaves where its releases differ, patch releases included.
+
+    Found by trying the running interpreter's transport, without a socket.
+
+    Returns:
+        The bytes that each queued datagram adds to the buffer size beyond its own; whether empty datagrams are sent;
+        whether ``get_write_buffer_size()`` stays the same after ``abort()``.
+    """
 
     def ignore(*_args: object, **_kwargs: object) -> None:
         pass
@@ -57,7 +53,8 @@ def rules() -> Rules:
     ending = types.SimpleNamespace(_conn_lost=0, _buffer=deque([(b"1", None)]), _buffer_size=1, _closing=False)
     vars(ending).update(_sock_fd=-1, _loop=loop, _call_soon=ignore, _call_connection_lost=ignore)
     _AsyncioTransport._force_close(ending, None)
-    return Rules(header_bytes, sends_empty, keeps_count=ending._buffer_size != 0)
+    keeps_count = ending._buffer_size != 0
+    return header_bytes, sends_empty, keeps_count
 
 
 class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asyncio.DatagramTransport):
@@ -83,7 +80,7 @@ class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asynci
         details: dict[str, Any] = self._extra
         details["socket"] = trsock.TransportSocket(sock)
         add_addresses(details, sock)
-        self._open(loop, sock, protocol, address, details["peername"], *rules())
+        self._open(loop, sock, protocol, address, details["peername"], *_asyncio_rules())
         loop._transports[self._sock_fd] = self
         loop.call_soon(protocol.connection_made, self)
         # Receiving starts, and the waiter is woken, only after connection_made().

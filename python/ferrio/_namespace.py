@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _combining, _locks, _queues, _sleeping, _task_groups, _timeouts
 from ._copying import native_functions
@@ -15,12 +15,13 @@ from ._copying import native_functions
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 
 
-class Primitive(NamedTuple):
+class Primitive:
     """A name of asyncio, asyncio's object under that name, and Ferrio's."""
 
-    name: str
-    original: Any
-    ours: Any
+    def __init__(self, name: str, original: Any, ours: Any) -> None:
+        self.name = name
+        self.original = original
+        self.ours = ours
 
 
 #: The names of asyncio's Unix loop in this release.

@@ -17,7 +17,7 @@ class Statistics(NamedTuple):
     turns: int
     """Turns of the loop that were begun."""
     polls: int
-    """Calls that ask the kernel for events, blocking or not. A turn with callbacks to run and nothing watched makes none."""
+    """Calls that ask the kernel for events, blocking or not. A turn with work to do and nothing watched makes none."""
     sleeps: int
     """Polls that were allowed to block, because nothing was ready."""
     callbacks: int

@@ -28,7 +28,6 @@ from typing import Any  # noqa: F401
 from .. import _ferrio
 from .._asyncio_internals import base_events
 from .._fork import follow_forks
-from .._given_selector import use_selector
 from .._selector import ReactorSelector
 from .._statistics import Statistics  # noqa: F401
 from .._subprocess import Children
@@ -100,6 +99,8 @@ class Loop(
         native_tasks: bool | None = None,
     ) -> None:
         if selector is not None:
+            from .._given_selector import use_selector
+
             use_selector(self, selector, Loop)
             return
         is_new = "_pid" not in self.__dict__

@@ -17,7 +17,6 @@ from typing import Any
 from .. import _ferrio
 from .._asyncio_internals import base_events, unix_events
 from .._base_loop import BaseLoop
-from .._resolve import is_numeric_address
 from .._transport import SocketTransport
 
 __all__ = ["ConnectingMethods"]
@@ -133,9 +132,35 @@ class ConnectingMethods(BaseLoop):
             socket.gaierror: The name does not resolve.
         """
         self._check_closed()
-        if is_numeric_address(host, port) and not self._debug:
+        if _is_numeric(host, port) and not self._debug:
             return socket.getaddrinfo(host, port, family, type, proto, flags)
         result: list[tuple[Any, ...]] = await super().getaddrinfo(
             host, port, family=family, type=type, proto=proto, flags=flags
         )
         return result
+
+
+def _is_numeric(host: str | bytes | None, port: str | bytes | int | None) -> bool:
+    """True if ``getaddrinfo`` resolves *host* and *port* without a look-up that could block.
+
+    The scope id of an IPv6 address (``fe80::1%eth0``) is looked up locally, so such a host counts as numeric.
+    """
+    if isinstance(port, bytes):
+        port = port.decode("ascii", "replace")
+    if isinstance(port, str) and port and not port.isdigit():
+        return False
+    if host is None:
+        return True
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if not isinstance(host, str) or not host:
+        return False
+    if ":" in host:
+        family, host = socket.AF_INET6, host.partition("%")[0]
+    else:
+        family = socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
