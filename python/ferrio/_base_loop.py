@@ -6,17 +6,17 @@ It exists for type checkers, and lets those modules name the type without import
 
 from __future__ import annotations
 
-import asyncio
-import asyncio.unix_events
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __all__ = ["BaseLoop"]
 
 if TYPE_CHECKING:
+    import asyncio
+    import asyncio.unix_events
+    import socket
     import weakref
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine, MutableMapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
+    from typing import Any
 
     from . import _ferrio
 
