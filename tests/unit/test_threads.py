@@ -1,4 +1,4 @@
-"""Handles of ``call_soon_threadsafe`` under several threads, and loops that run beside one another."""
+"""``call_soon_threadsafe`` from several threads, and loops in parallel threads."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ since_3_14 = pytest.mark.skipif(
 
 @pytest.fixture
 def quick_switches() -> Iterator[None]:
-    """Threads take turns so often that they meet in the middle of everything."""
+    """Switch threads so often that they interleave everywhere."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -197,7 +197,7 @@ fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), E
     let error = Exit::sort(py, error)?;
     let report = |exception: &Bound<'_, PyAny>| {
         let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
-        core.python(py)?.call_method1("report_failed_welcome", arguments).map(drop)
+        core.python(py)?.call_method1("report_failed_accept", arguments).map(drop)
     };
     let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
     settle(py, abandoned, report)?;
