@@ -51,8 +51,7 @@ fn ours(future: Bound<'_, PyAny>) -> PyResult<Object> {
 fn is_coroutine(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
     let known = unsafe { crate::ffi::object::Object::from_borrowed(object) };
-    // SAFETY: as above.
-    coroutine::is_exact(&known) || unsafe { ffi::PyCoro_CheckExact(object) != 0 }
+    coroutine::is_coroutine(&known)
 }
 
 /// The native functions of this room, by asyncio's qualified names.

@@ -135,29 +135,10 @@ fn close(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<()> {
     coroutine.close(py)
 }
 
-fn qualified_name(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<Object> {
-    Ok(Object::new(PyString::new(py, coroutine.qualified_name())))
-}
-
-fn name(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<Object> {
+/// The last part of the qualified name.
+fn name(coroutine: &CoroutineState) -> &'static str {
     let name = coroutine.qualified_name();
-    Ok(Object::new(PyString::new(py, name.rsplit('.').next().unwrap_or(name))))
-}
-
-fn is_running(_: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<bool> {
-    Ok(coroutine.phase.get() == Phase::Running)
-}
-
-fn awaited(_: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<Option<Object>> {
-    Ok(coroutine.awaited())
-}
-
-fn frame(_: Python<'_>, _: &Instance<Coroutine>) -> PyResult<()> {
-    Ok(())
-}
-
-fn repr(_: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<String> {
-    Ok(format!("<coroutine object {} at {:p}>", coroutine.qualified_name(), coroutine.object().as_ptr()))
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// Makes the class, and has it count as a coroutine.
@@ -167,11 +148,19 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(Method::one_argument(c"send", send, c"Run to the next wait."))
         .method(Method::any_arguments(c"throw", throw, c"Raise an exception where it waits."))
         .method(Method::no_arguments(c"close", close, c"End it with GeneratorExit where it waits."))
-        .attribute(Attribute::read_only(c"__qualname__", qualified_name))
-        .attribute(Attribute::read_only(c"__name__", name))
-        .attribute(Attribute::read_only(c"cr_running", is_running))
+        .attribute(Attribute::read_only(c"__qualname__", |py, coroutine: &Instance<Coroutine>| {
+            Ok(Object::new(PyString::new(py, coroutine.qualified_name())))
+        }))
+        .attribute(Attribute::read_only(c"__name__", |py, coroutine: &Instance<Coroutine>| {
+            Ok(Object::new(PyString::new(py, name(coroutine))))
+        }))
+        .attribute(Attribute::read_only(c"cr_running", |_, coroutine: &Instance<Coroutine>| {
+            Ok(coroutine.phase.get() == Phase::Running)
+        }))
         .not_instantiable()
-        .repr(repr)
+        .repr(|_, coroutine: &Instance<Coroutine>| {
+            Ok(format!("<coroutine object {} at {:p}>", coroutine.qualified_name(), coroutine.object().as_ptr()))
+        })
         // What `__await__()` gives can be iterated by hand.
         .iterates_itself()
         .iterates(next)
@@ -179,8 +168,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     if py.version_info() >= (3, 14, 10) {
         // A call graph passes over a coroutine without a frame; before, it would have tried to show that.
         builder = builder
-            .attribute(Attribute::read_only(c"cr_await", awaited))
-            .attribute(Attribute::read_only(c"cr_frame", frame));
+            .attribute(Attribute::read_only(c"cr_await", |_, coroutine: &Instance<Coroutine>| Ok(coroutine.awaited())))
+            .attribute(Attribute::read_only(c"cr_frame", |_, _: &Instance<Coroutine>| Ok(())));
     }
     let class = builder.build(py, &py.get_type::<PyAny>())?;
     OBJECTS.abstract_coroutine.bind(py)?.call_method1("register", (&class,))?;

@@ -245,10 +245,6 @@ fn repr<C: FunctionClass>(py: Python<'_>, function: &Instance<C>) -> PyResult<St
     Ok(format!("<native function {name} at {:p}>", function.object().as_ptr()))
 }
 
-fn wrapped<C: FunctionClass>(_: Python<'_>, function: &Instance<C>) -> PyResult<Object> {
-    Ok(function.wrapped.clone())
-}
-
 fn set_name<C: FunctionClass>(_: Python<'_>, function: &Instance<C>, arguments: Arguments<'_>) -> PyResult<()> {
     let [owner, _name] = arguments.positional() else {
         return Err(PyTypeError::new_err("__set_name__() takes a class and a name"));
@@ -266,7 +262,7 @@ fn reduce<C: FunctionClass>(py: Python<'_>, function: &Instance<C>) -> PyResult<
     Ok(Object::new(reduced))
 }
 
-fn build<'py, C: FunctionClass>(py: Python<'py>) -> PyResult<Bound<'py, PyType>> {
+fn build<C: FunctionClass>(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<C>>::new()
         .constructed_by(new::<C>)
         .called_as_functions_are()
@@ -274,7 +270,7 @@ fn build<'py, C: FunctionClass>(py: Python<'py>) -> PyResult<Bound<'py, PyType>>
         .repr(repr::<C>)
         .method(Method::any_arguments(c"__set_name__", set_name::<C>, c"Called when a class body has it."))
         .method(Method::no_arguments(c"__reduce__", reduce::<C>, c"How it is pickled: by its name."))
-        .attribute(Attribute::read_only(c"__wrapped__", wrapped::<C>))
+        .attribute(Attribute::read_only(c"__wrapped__", |_, function: &Instance<C>| Ok(function.wrapped.clone())))
         .shows_dictionary()
         .build(py, &py.get_type::<PyAny>())
 }

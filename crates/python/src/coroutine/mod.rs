@@ -13,6 +13,7 @@ mod thrown;
 
 use pyo3::prelude::*;
 
+use crate::ffi::awaitable;
 use crate::ffi::class::Instance;
 use crate::ffi::object::Object;
 
@@ -57,4 +58,10 @@ fn make_new(py: Python<'_>, plan: &'static Plan, owner: Object, item: Option<Obj
 #[inline]
 pub(crate) fn is_exact(object: &Object) -> bool {
     Instance::<Coroutine>::of(object).is_some()
+}
+
+/// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
+#[inline]
+pub(crate) fn is_coroutine(object: &Object) -> bool {
+    is_exact(object) || awaitable::is_python_coroutine(object)
 }

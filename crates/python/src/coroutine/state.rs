@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration, PyTypeE
 use pyo3::prelude::*;
 
 use super::{Plan, Step};
+use crate::ffi::awaitable;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Class, Instance, WeakReferences};
@@ -117,7 +118,7 @@ impl CoroutineState {
             self.future.set(future.clone());
             return Ok(Step::Yield(future));
         }
-        let iterator = iteration::iterator_of(py, &future).map_err(|error| made(py, error));
+        let iterator = awaitable::iterator_of(py, &future).map_err(|error| made(py, error));
         self.future.set(future);
         match iterator {
             Ok(iterator) => {

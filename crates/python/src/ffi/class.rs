@@ -568,11 +568,13 @@ impl<R: Receiver> Builder<R> {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
     pub(crate) fn method(mut self, method: Method<R>) -> Self {
         self.methods.push(method.def);
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
     pub(crate) fn attribute(mut self, attribute: Attribute<R>) -> Self {
         self.attributes.push(attribute.def);
         self
@@ -745,12 +747,13 @@ where
 }
 
 /// Adds a method to a finished class: for the hot methods of a `#[pyclass]`.
+#[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
 pub(crate) fn add_method<T: PyClass>(
     class: &Bound<'_, PyType>,
     method: Method<super::method::Pyo3<T>>,
 ) -> PyResult<()> {
     let py = class.py();
-    assert!(class.is(&py.get_type::<T>()), "a method is added to the class of its receiver");
+    assert!(class.is(py.get_type::<T>()), "a method is added to the class of its receiver");
     let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
     // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
     let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };

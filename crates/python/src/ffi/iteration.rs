@@ -3,7 +3,6 @@
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -30,39 +29,6 @@ pub(crate) fn send_none(py: Python<'_>, iterator: &Object) -> PyResult<Step> {
     // SAFETY: a new reference, or null with an exception.
     let value = unsafe { Object::from_result(py, result) }?;
     Ok(if answer == ffi::PySendResult::PYGEN_NEXT { Step::Yield(value) } else { Step::Return(value) })
-}
-
-/// Whether `object` is exactly the coroutine of an `async def` function.
-#[inline]
-pub(crate) fn is_python_coroutine(object: &Object) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
-}
-
-/// The iterator of `awaitable.__await__()`.
-///
-/// # Errors
-/// `TypeError`: it cannot be awaited; those of `__await__`.
-#[inline]
-pub(crate) fn iterator_of(py: Python<'_>, awaitable: &Object) -> PyResult<Object> {
-    if is_python_coroutine(awaitable) {
-        // It is its own iterator, to `await` too: the object that its `__await__` makes only stands for it.
-        return Ok(awaitable.clone());
-    }
-    // SAFETY: the type of a live object.
-    let class = unsafe { ffi::Py_TYPE(awaitable.as_ptr()) };
-    // SAFETY: a live type.
-    let methods = unsafe { (*class).tp_as_async };
-    // SAFETY: null or a live table.
-    let method = if methods.is_null() { None } else { unsafe { (*methods).am_await } };
-    let Some(method) = method else {
-        let name = awaitable.bind(py).get_type().name()?;
-        return Err(PyTypeError::new_err(format!("object {name} can't be used in 'await' expression")));
-    };
-    // SAFETY: the slot of the object's own type.
-    let iterator = unsafe { method(awaitable.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, iterator) }
 }
 
 impl<R: Receiver> Builder<R> {

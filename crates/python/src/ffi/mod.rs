@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 pub(crate) mod arguments;
+pub(crate) mod awaitable;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;

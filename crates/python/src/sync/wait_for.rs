@@ -14,7 +14,6 @@ use super::sleep;
 use super::timeout::Limit;
 use crate::coroutine::{self, CoroutineState as State, Plan, Step};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::iteration::is_python_coroutine;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 
@@ -59,7 +58,7 @@ fn is_known(py: Python<'_>, awaitable: *mut ffi::PyObject) -> PyResult<bool> {
     static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(core::ptr::null_mut());
     // SAFETY: a live object.
     let known = unsafe { Object::from_borrowed(awaitable) };
-    if is_python_coroutine(&known) || coroutine::is_exact(&known) {
+    if coroutine::is_coroutine(&known) {
         return Ok(true);
     }
     if FUTURE.load(Ordering::Relaxed).is_null() {
