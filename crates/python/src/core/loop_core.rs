@@ -46,7 +46,7 @@ pub(crate) struct LoopCore {
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
-    pub(crate) pace: Pace,
+    pub(super) pace: Pace,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
