@@ -20,7 +20,7 @@ pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
 pub(crate) use entry::Entry;
 pub(crate) use exit::{Exit, leaves_loop, settle};
 pub(crate) use making::{new_future, spawning_core};
-pub(crate) use scheduling::{call_later, foresee, schedule, wake_later};
+pub(crate) use scheduling::{schedule, wake_later};
 pub(crate) use watch::{Direction, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

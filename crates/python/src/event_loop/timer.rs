@@ -3,19 +3,23 @@
 //! A `sleep` needs no handle, nor the arguments and the context that one holds: its future is enough. When somebody looks at
 //! the loop's timers, a handle is made that stands for the `sleep` from then on, as asyncio's would.
 
+#![forbid(unsafe_code)]
+
 use core::cell::OnceCell;
 use std::collections::HashMap;
 
 use ferrio_engine::time::{Expirable, Nanos};
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::core::LoopCore;
 use super::entry::Entry;
 use super::exit::{Exit, settle};
+use crate::ffi::call::call_method;
+use crate::ffi::class::Instance;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
-use crate::handle::{self, Kind, Recipe, TimerRef};
+use crate::handle::{self, Recipe, TimerRef};
 use crate::sync;
 use crate::task::future;
 
@@ -54,16 +58,16 @@ impl Timer {
     /// The handle that was shown for the `sleep` of `sleeping`.
     fn shown_for(&self, sleeping: &Object) -> Option<&Object> {
         match self {
-            Self::Sleep { future, shown } if future.as_ptr() == sleeping.as_ptr() => shown.get().map(TimerRef::object),
+            Self::Sleep { future, shown } if future.is(sleeping) => shown.get().map(TimerRef::object),
             _ => None,
         }
     }
 
     /// Takes the handle that is there for its future, and shows it from now on.
-    fn show(&self, handles: &mut HashMap<*mut ffi::PyObject, TimerRef>) {
+    fn show(&self, handles: &mut HashMap<usize, TimerRef>) {
         if let Self::Sleep { future, shown } = self
             && shown.get().is_none()
-            && let Some(handle) = handles.remove(&future.as_ptr())
+            && let Some(handle) = handles.remove(&future.address())
         {
             // It has none: that was asked.
             let _ = shown.set(handle);
@@ -99,47 +103,41 @@ impl Timer {
 /// Whether a `sleep` has ended before its time: its future is done, or nobody else has it any more.
 #[inline]
 fn is_over(future: &Object) -> bool {
-    // SAFETY: a live object.
-    !future::is_pending(future) || unsafe { ffi::Py_REFCNT(future.as_ptr()) } == 1
+    !future::is_pending(future) || future.reference_count() == 1
 }
 
-impl LoopCore {
+impl Instance<LoopCore> {
     /// Makes a handle for each `sleep` among the timers that has none.
-    pub(super) fn show_sleeps(&self, py: Python<'_>, event_loop: *mut ffi::PyObject) -> PyResult<()> {
-        self.show_sleeps_of(py, event_loop, |_| true).map(drop)
+    pub(super) fn show_sleeps(&self, py: Python<'_>) -> PyResult<()> {
+        self.show_sleeps_of(py, |_| true).map(drop)
     }
 
     /// Takes the timer of a `sleep` that ended before its time. Its future is still pending, and others may have it, the
     /// handle among them that was shown.
-    pub(crate) fn cancel_sleep(&self, py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<()> {
+    pub(crate) fn cancel_sleep(&self, py: Python<'_>, future: &Object) -> PyResult<()> {
         let mut handles: Vec<Object> = self.with_reactor(py, |reactor| {
             reactor.timers.iter().filter_map(|(_, timer)| timer.shown_for(future).cloned()).collect()
         });
         if handles.is_empty() {
-            handles = self.show_sleeps_of(py, event_loop, |each| each.as_ptr() == future.as_ptr())?;
+            handles = self.show_sleeps_of(py, |each| each.is(future))?;
         }
         for handle in handles {
-            handle.bind(py).call_method0(intern!(py, "cancel"))?;
+            call_method(py, &names(py).cancel, [&handle])?;
         }
         Ok(())
     }
 
     /// Makes handles for the `sleep`s whose futures fit.
-    fn show_sleeps_of(
-        &self,
-        py: Python<'_>,
-        event_loop: *mut ffi::PyObject,
-        fits: impl Fn(&Object) -> bool,
-    ) -> PyResult<Vec<Object>> {
+    fn show_sleeps_of(&self, py: Python<'_>, fits: impl Fn(&Object) -> bool) -> PyResult<Vec<Object>> {
         let sleepers: Vec<(Nanos, Object)> = self.with_reactor(py, |reactor| {
             let sleepers = reactor.timers.iter().filter_map(|(deadline, timer)| Some((deadline, timer.sleeper()?)));
             sleepers.filter(|(_, future)| fits(future)).map(|(deadline, future)| (deadline, future.clone())).collect()
         });
         let (mut handles, mut made) = (HashMap::with_capacity(sleepers.len()), Vec::with_capacity(sleepers.len()));
         for (deadline, future) in &sleepers {
-            let timer = timer_of_sleep(py, event_loop, future, *deadline)?;
+            let timer = timer_of_sleep(py, self.object(), future, *deadline)?;
             made.push(timer.object().clone());
-            handles.insert(future.as_ptr(), timer);
+            handles.insert(future.address(), timer);
         }
         // Making them may have run anything: what is left over is dropped behind the section.
         self.with_reactor(py, |reactor| {
@@ -151,30 +149,21 @@ impl LoopCore {
     }
 }
 
-/// A new handle for a `sleep`: what asyncio's `call_later` would have returned.
-pub(super) fn handle_of_sleep(py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<Object> {
-    let nothing = none(py);
-    Recipe {
-        kind: Kind::Timer,
+/// A new handle for a `sleep`: what asyncio's `call_later` would have returned. It is due at `deadline`.
+fn timer_of_sleep(py: Python<'_>, event_loop: &Object, future: &Object, deadline: Nanos) -> PyResult<TimerRef> {
+    let recipe = Recipe {
         event_loop,
-        callback: sync::sleep_callback(py)?.as_ptr(),
-        args: &[future.as_ptr(), nothing.as_ptr()],
+        callback: sync::sleep_callback(py)?,
+        args: &[future.clone(), Object::none(py)],
         context: None,
         trace: false,
-    }
-    .make(py)
+    };
+    recipe.make_timer(py, deadline.as_secs_f64(), None)
 }
 
-/// [`handle_of_sleep`], as one that is due at `deadline`.
-fn timer_of_sleep(
-    py: Python<'_>,
-    event_loop: *mut ffi::PyObject,
-    future: &Object,
-    deadline: Nanos,
-) -> PyResult<TimerRef> {
-    let handle = handle_of_sleep(py, event_loop, future)?;
-    // SAFETY: a new timer handle.
-    Ok(unsafe { TimerRef::schedule(py, handle, deadline.as_secs_f64(), None) })
+/// The handle of a `sleep` whose time is over.
+pub(super) fn handle_of_sleep(py: Python<'_>, event_loop: &Object, future: &Object) -> PyResult<Object> {
+    Ok(timer_of_sleep(py, event_loop, future, Nanos::ZERO)?.unschedule().0)
 }
 
 /// Completes the future of a `sleep`, unless it was cancelled.
@@ -186,9 +175,9 @@ pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
     if !future::is_pending(future) {
         return Ok(());
     }
-    settle(py, future::set_result(py, future, none(py)), |exception| {
+    settle(py, future::set_result(py, future, Object::none(py)), |exception| {
         let Some(event_loop) = future::loop_of(future) else { return Err(PyErr::from_value(exception.clone())) };
-        let handle = handle_of_sleep(py, event_loop.as_ptr(), future)?;
+        let handle = handle_of_sleep(py, &event_loop, future)?;
         handle::report(py, &handle, exception)
     })
 }

@@ -9,18 +9,22 @@
 //! 1. `running` has an entry for each [`Running`] that lives, and nothing else.
 //! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
-use pyo3::ffi;
-use pyo3::intern;
-use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+#![forbid(unsafe_code)]
 
+use pyo3::prelude::*;
+
+use crate::ffi::call::call_method;
 use crate::ffi::guarded::Guarded;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::thread;
 
 /// A handle that is being run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Run {
-    handle: *mut ffi::PyObject,
+    /// The handle's address.
+    handle: usize,
     thread: u64,
 }
 
@@ -28,12 +32,12 @@ struct Run {
 struct Gate {
     running: Vec<Run>,
     /// What the locks' threads wait for, and the locks.
-    waiting: Vec<(*mut ffi::PyObject, Object)>,
+    waiting: Vec<(usize, Object)>,
 }
 
 impl Gate {
     /// Whether a thread other than `thread` runs `handle`.
-    fn is_held(&self, handle: *mut ffi::PyObject, thread: u64) -> bool {
+    fn is_held(&self, handle: usize, thread: u64) -> bool {
         self.running.iter().any(|run| run.handle == handle && run.thread != thread)
     }
 }
@@ -49,23 +53,16 @@ pub(crate) struct Running<'a> {
     run: Run,
 }
 
-/// The calling thread.
-fn this_thread() -> u64 {
-    // SAFETY: no conditions.
-    let thread = unsafe { ffi::PyThread_get_thread_ident() };
-    thread as u64
-}
-
 impl RunningGate {
     /// The calling thread starts to run `handle`, once no other one does.
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: *mut ffi::PyObject) -> PyResult<Running<'a>> {
-        let run = Run { handle, thread: this_thread() };
+    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: &Object) -> PyResult<Running<'a>> {
+        let run = Run { handle: handle.address(), thread: thread::current() };
         loop {
             let is_free = self.0.with(py, |gate| {
-                let is_free = !gate.is_held(handle, run.thread);
+                let is_free = !gate.is_held(run.handle, run.thread);
                 if is_free {
                     gate.running.push(run);
                 }
@@ -82,8 +79,9 @@ impl RunningGate {
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) -> PyResult<()> {
-        let thread = this_thread();
+    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: &Object) -> PyResult<()> {
+        let handle = handle.address();
+        let thread = thread::current();
         while self.0.with(py, |gate| gate.is_held(handle, thread)) {
             self.wait(py, handle, thread)?;
         }
@@ -92,13 +90,10 @@ impl RunningGate {
 
     /// Waits for the end of a run of `handle`.
     #[cold]
-    fn wait(&self, py: Python<'_>, handle: *mut ffi::PyObject, thread: u64) -> PyResult<()> {
-        static ALLOCATE: PyOnceLock<Object> = PyOnceLock::new();
-        let allocate =
-            ALLOCATE.get_or_try_init(py, || py.import("_thread")?.getattr("allocate_lock").map(Object::new))?.bind(py);
-        let lock = allocate.call0()?;
-        lock.call_method0(intern!(py, "acquire"))?;
-        let entry = Object::new(lock.clone());
+    fn wait(&self, py: Python<'_>, handle: usize, thread: u64) -> PyResult<()> {
+        let lock = Object::new(OBJECTS.allocate_lock.bind(py)?.call0()?);
+        call_method(py, &names(py).acquire, [&lock])?;
+        let entry = lock.clone();
         // Making the lock may have let the other thread go on.
         let unused = self.0.with(py, |gate| {
             if gate.is_held(handle, thread) {
@@ -111,9 +106,9 @@ impl RunningGate {
         if unused.is_some() {
             return Ok(());
         }
-        let outcome = lock.call_method0(intern!(py, "acquire"));
+        let outcome = call_method(py, &names(py).acquire, [&lock]);
         let left = self.0.with(py, |gate| {
-            let place = gate.waiting.iter().position(|(_, waiting)| waiting.as_ptr() == lock.as_ptr());
+            let place = gate.waiting.iter().position(|(_, waiting)| waiting.is(&lock));
             place.map(|place| gate.waiting.swap_remove(place))
         });
         drop(left);
@@ -122,7 +117,7 @@ impl RunningGate {
 
     /// In a forked child, which has of all threads the one that forked: what others ran never ends, and none of them waits.
     pub(crate) fn after_fork(&self, py: Python<'_>) {
-        let thread = this_thread();
+        let thread = thread::current();
         let waited = self.0.with(py, |gate| {
             gate.running.retain(|run| run.thread == thread);
             core::mem::take(&mut gate.waiting)
@@ -147,12 +142,9 @@ impl Drop for Running<'_> {
             woken
         });
         for (_, lock) in woken {
-            if let Err(error) = lock.bind(py).call_method0(intern!(py, "release")) {
+            if let Err(error) = call_method(py, &names(py).release, [&lock]) {
                 error.write_unraisable(py, Some(lock.bind(py)));
             }
         }
     }
 }
-
-// SAFETY: the addresses are compared only.
-unsafe impl Send for Gate {}
