@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
-use super::core::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call;
 use crate::ffi::class::{AddedMethod, Instance, add_method};

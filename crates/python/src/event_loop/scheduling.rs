@@ -10,15 +10,14 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
-use super::core::LoopCore;
-use super::entry::Entry;
-use super::timer::Timer;
+use super::timer;
+use crate::core::LoopCore;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::class::{Instance, add_method};
 use crate::ffi::method::Method;
 use crate::ffi::number;
 use crate::ffi::object::Object;
-use crate::handle::Recipe;
+use crate::handle::{self, Recipe};
 use crate::task;
 
 /// `([delay or when,] callback, *args, context=None)`.
@@ -131,7 +130,7 @@ fn call_soon(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argumen
         check_in_debug(py, event_loop, callback, "call_soon", false)?;
     }
     let handle = call.recipe(event_loop.object(), callback, debug).make(py)?;
-    event_loop.push_ready(py, Entry::Handle(handle.clone()));
+    event_loop.push_ready(py, handle::entry(handle.clone()));
     Ok(handle)
 }
 
@@ -143,7 +142,7 @@ fn call_soon_threadsafe(py: Python<'_>, event_loop: &Instance<LoopCore>, argumen
         check_in_debug(py, event_loop, call.callback, "call_soon_threadsafe", true)?;
     }
     let handle = call.recipe(event_loop.object(), call.callback, debug).make_for_threads(py)?;
-    event_loop.push_from_any_thread(py, handle.clone());
+    event_loop.push_from_any_thread(py, handle::entry(handle.clone()));
     Ok(handle)
 }
 
@@ -161,9 +160,9 @@ fn schedule_at(
         // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
         check_in_debug(py, event_loop, call.callback, "call_at", false)?;
     }
-    let timer = call.recipe(event_loop.object(), call.callback, debug).make_timer(py, when, when_object)?;
-    let handle = timer.object().clone();
-    event_loop.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), Timer::Handle(timer)));
+    let handle = call.recipe(event_loop.object(), call.callback, debug).make_timer(py, when, when_object)?;
+    let timer = timer::of_handle(handle.clone());
+    event_loop.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
     Ok(handle)
 }
 
@@ -223,7 +222,7 @@ impl Instance<LoopCore> {
     ) -> PyResult<()> {
         self.check_closed()?;
         let recipe = Recipe { event_loop: self.object(), callback, args, context, trace: self.is_debug() };
-        self.push_ready(py, Entry::Handle(recipe.make(py)?));
+        self.push_ready(py, handle::entry(recipe.make(py)?));
         Ok(())
     }
 
@@ -241,9 +240,9 @@ impl Instance<LoopCore> {
     }
 
     /// Schedules `callback(*args)` to run behind what the next poll finds: for a descriptor known to be ready.
-    pub(crate) fn schedule_after_poll(&self, py: Python<'_>, callback: &Object, args: &[Object]) -> PyResult<()> {
+    pub(crate) fn schedule_behind_poll(&self, py: Python<'_>, callback: &Object, args: &[Object]) -> PyResult<()> {
         let recipe = Recipe { event_loop: self.object(), callback, args, context: None, trace: self.is_debug() };
-        self.foresee(py, recipe.make(py)?);
+        self.push_behind_poll(py, handle::entry(recipe.make(py)?));
         Ok(())
     }
 }
@@ -253,7 +252,7 @@ pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: &Object, future
     let delay = seconds(py, Some(delay), "delay must not be None")?;
     core.check_closed()?;
     let when = Nanos::from_secs_f64_ceil(now_s() + delay);
-    core.with_reactor(py, |reactor| reactor.timers.push(when, Timer::sleep(future)));
+    core.with_reactor(py, |reactor| reactor.timers.push(when, timer::of_sleep(future)));
     Ok(())
 }
 

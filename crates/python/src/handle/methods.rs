@@ -5,8 +5,9 @@
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::threadsafe::RunningGate;
 use super::timer;
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::class::{Builder, Instance};
 use crate::ffi::handle::{self as layout, AnyHandle, Handle, HandleClass, ThreadSafeHandle, TimerHandle, TimerSlots};
 use crate::ffi::method::{Attribute, Method};
@@ -21,7 +22,7 @@ fn loop_of(handle: &Instance<AnyHandle>) -> Option<Instance<LoopCore>> {
 
 /// Waits until no other thread runs this handle.
 fn wait_until_ended(py: Python<'_>, handle: &Instance<AnyHandle>) -> PyResult<()> {
-    loop_of(handle).map_or(Ok(()), |event_loop| event_loop.running.wait_until_ended(py, handle.object()))
+    loop_of(handle).map_or(Ok(()), |event_loop| event_loop.part::<RunningGate>().wait_until_ended(py, handle.object()))
 }
 
 fn cancel<T: HandleClass>(py: Python<'_>, handle: &Instance<T>) -> PyResult<()> {
@@ -71,7 +72,10 @@ fn get_context<T: HandleClass>(_py: Python<'_>, handle: &Instance<T>) -> PyResul
 /// `_run` of a thread-safe handle: asyncio's takes the handle's lock, here the loop's gate stands for it.
 fn run_behind_gate(py: Python<'_>, handle: &Instance<ThreadSafeHandle>) -> PyResult<()> {
     let event_loop = loop_of(handle.any());
-    let _running = event_loop.as_ref().map(|event_loop| event_loop.running.enter(py, handle.object())).transpose()?;
+    let _running = event_loop
+        .as_ref()
+        .map(|event_loop| event_loop.part::<RunningGate>().enter(py, handle.object()))
+        .transpose()?;
     if !handle.is_cancelled() {
         OBJECTS.asyncio_events.bind(py)?.getattr("Handle")?.getattr("_run")?.call1((handle.bind(py),))?;
     }

@@ -19,9 +19,9 @@ use pyo3::types::PyTuple;
 pub(crate) use crate::ffi::inherited::{offset_of, slot_at};
 pub(crate) use methods::register;
 pub(crate) use recipe::Recipe;
-pub(crate) use run::{report, run};
+pub(crate) use run::{entry, report, run};
 pub(crate) use threadsafe::RunningGate;
-pub(crate) use timer::TimerRef;
+pub(crate) use timer::{is_cancelled_timer, unschedule};
 
 use crate::ffi::class::Instance;
 use crate::ffi::handle::AnyHandle;

@@ -4,12 +4,11 @@
 
 use pyo3::prelude::*;
 
-use super::TimerRef;
 use crate::ffi::arguments;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
-use crate::ffi::handle::{Handle, HandleSlots, ThreadSafeHandle};
+use crate::ffi::handle::{Handle, HandleSlots, ThreadSafeHandle, TimerHandle, TimerSlots};
 use crate::ffi::object::Object;
 use crate::ffi::source_traceback;
 
@@ -63,10 +62,11 @@ impl Recipe<'_> {
         }
     }
 
-    /// A `ferrio.TimerHandle` for `seconds` on the loop's clock. `when` is the caller's own object for that time, if there is
+    /// A `ferrio.TimerHandle` for `seconds` on the loop's clock, `_scheduled`. `when` is the caller's own object for that time, if there is
     /// one.
     #[inline]
-    pub(crate) fn make_timer(&self, py: Python<'_>, seconds: f64, when: Option<Object>) -> PyResult<TimerRef> {
-        TimerRef::create(py, self.slots(py)?, seconds, when)
+    pub(crate) fn make_timer(&self, py: Python<'_>, seconds: f64, when: Option<Object>) -> PyResult<Object> {
+        let state = TimerSlots::new(py, self.slots(py)?, seconds, when);
+        Ok(Instance::<TimerHandle>::create(py, state)?.into_object())
     }
 }

@@ -5,7 +5,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::event_loop::{Exit, LoopCore, settle};
+use super::threadsafe::RunningGate;
+use crate::core::{Entry, Exit, LoopCore, Operations, settle};
 use crate::ffi::call::call_with_tuple;
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
@@ -13,6 +14,18 @@ use crate::ffi::handle::{AnyHandle, ThreadSafeHandle};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+
+/// An entry that runs a handle.
+#[inline]
+pub(crate) const fn entry(handle: Object) -> Entry {
+    Entry::call(&HANDLE, handle)
+}
+
+static HANDLE: Operations = Operations {
+    run: |py, core, handle, _| run(py, core, &handle),
+    handle: Some(|_, _, handle, _| Ok(handle.clone())),
+    on_stop: None,
+};
 
 /// Runs `handle` unless it was cancelled.
 ///
@@ -30,7 +43,7 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         return settle(py, run.map(drop), |exception| report(py, handle.object(), exception));
     }
     let _running = if Instance::<ThreadSafeHandle>::of(handle.object()).is_some() {
-        match core.running.enter(py, handle.object()) {
+        match core.part::<RunningGate>().enter(py, handle.object()) {
             // Another thread may have cancelled it meanwhile.
             Ok(_) if handle.is_cancelled() => return Ok(()),
             Ok(running) => Some(running),

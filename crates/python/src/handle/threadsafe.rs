@@ -12,7 +12,9 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::core::parts::{Part, part};
 use crate::ffi::call::call_method;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
@@ -45,6 +47,19 @@ impl Gate {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct RunningGate(Guarded<Gate>);
+
+part!(RunningGate);
+
+impl Part for RunningGate {
+    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // The locks in it belong to threads that wait, and refer to nothing.
+        Ok(())
+    }
+
+    fn clear(&self, _py: Python<'_>) {
+        // Threads that wait leave by themselves.
+    }
+}
 
 /// A handle that is being run, until this is dropped.
 pub(crate) struct Running<'a> {

@@ -2,12 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use ferrio_engine::time::Expirable;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
 use crate::ffi::class::Instance;
-use crate::ffi::handle::{HandleSlots, TimerHandle, TimerSlots};
+use crate::ffi::handle::TimerHandle;
 use crate::ffi::object::Object;
 
 /// `_when`: the float is made when somebody asks. Most timers are cancelled before anybody does.
@@ -26,34 +25,15 @@ pub(super) fn set_when(_py: Python<'_>, handle: &Instance<TimerHandle>, value: O
     Ok(())
 }
 
-/// A timer handle in the loop's timers.
-pub(crate) struct TimerRef(Instance<TimerHandle>);
-
-impl TimerRef {
-    /// A new timer handle, with its time and `_scheduled`.
-    #[inline]
-    pub(super) fn create(py: Python<'_>, handle: HandleSlots, seconds: f64, when: Option<Object>) -> PyResult<Self> {
-        Instance::create(py, TimerSlots::new(py, handle, seconds, when)).map(Self)
-    }
-
-    /// The handle, for the loop's introspection.
-    pub(crate) fn object(&self) -> &Object {
-        self.0.object()
-    }
-
-    /// Takes the handle out of the timers: `_scheduled` becomes false. What a program had put there comes back, as dropping it
-    /// may run Python.
-    #[inline]
-    #[must_use = "what was there runs foreign code when dropped: drop it once nothing is borrowed"]
-    pub(crate) fn unschedule(self) -> (Object, Option<Object>) {
-        let before = self.0.scheduled.replace_by_bool(false);
-        (self.0.into_object(), before)
-    }
+/// Whether a handle in the loop's timers was cancelled.
+#[inline]
+pub(crate) fn is_cancelled_timer(handle: &Object) -> bool {
+    Instance::<TimerHandle>::of(handle).is_some_and(|handle| handle.any().is_cancelled())
 }
 
-impl Expirable for TimerRef {
-    #[inline]
-    fn is_cancelled(&self) -> bool {
-        self.0.any().is_cancelled()
-    }
+/// A handle leaves the loop's timers: `_scheduled` becomes false. What a program had put there comes back.
+#[inline]
+#[must_use = "what was there runs foreign code when dropped: drop it once nothing is borrowed"]
+pub(crate) fn unschedule(handle: &Object) -> Option<Object> {
+    Instance::<TimerHandle>::of(handle).and_then(|handle| handle.scheduled.replace_by_bool(false))
 }

@@ -12,7 +12,7 @@ use ferrio_engine::sys::stream_socket::{self, Connecting, Outcome};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::guarded::Guarded;
@@ -165,7 +165,7 @@ impl LoopCore {
         if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
             return Ok(false);
         }
-        Instance::of_bound(slf).schedule_after_poll(py, Object::of(connection), &[Object::of(future).clone()])?;
+        Instance::of_bound(slf).schedule_behind_poll(py, Object::of(connection), &[Object::of(future).clone()])?;
         Ok(true)
     }
 
