@@ -4,9 +4,13 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 pub(crate) mod arguments;
+pub(crate) mod attributes;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod context;
+pub(crate) mod descriptor;
+pub(crate) mod dictionary;
 pub(crate) mod errors;
 pub(crate) mod fields;
 pub(crate) mod filled;
@@ -19,9 +23,12 @@ pub(crate) mod inherited;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
+pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod receiver;
+#[cfg(Py_3_13)]
+pub(crate) mod signal;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod thread;

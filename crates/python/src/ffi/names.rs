@@ -39,6 +39,7 @@ names! {
     _run
     _sockets
     _task_factory
+    acquire
     add_done_callback
     buffer_updated
     call_at
@@ -62,6 +63,7 @@ names! {
     get_buffer
     get_loop
     proto
+    release
     remove_done_callback
     result
     send

@@ -66,6 +66,7 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    allocate_lock: "_thread" . "allocate_lock";
     asyncio_events: "asyncio.events";
     asyncio_tasks: "asyncio.tasks";
     ferrio_event_loop: "ferrio._event_loop";

@@ -16,6 +16,7 @@ use crate::core::LoopCore;
 use crate::coroutine::{self, Plan, State, Step};
 use crate::event_loop;
 use crate::ffi::arguments::Arguments;
+use crate::ffi::class::Instance;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 use crate::task::future;
@@ -122,19 +123,18 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
     let event_loop = running_loop(py)?;
     let future = waiting::create_future(py, &event_loop)?;
     let result = state.item.get().unwrap_or_else(|| none(py));
-    let core = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively());
+    let core = Instance::<LoopCore>::of(&event_loop).filter(|core| core.waits_natively());
     if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
         && result.bind(py).is_none()
     {
-        event_loop::wake_later(py, core, delay.as_ptr(), future.clone())?;
+        event_loop::wake_later(py, core, &delay, future.clone())?;
         state.stage.set(WITHOUT_HANDLE);
         state.owner.set(event_loop);
         return state.wait_for(py, future);
     }
     let wake = callback(py)?;
     let timer = if let Some(core) = core {
-        let arguments = [future.as_ptr(), result.as_ptr()];
-        event_loop::call_later(py, core, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
+        core.call_later(py, &delay, wake, &[future.clone(), result])?
     } else {
         let arguments = (delay.bind(py), wake.bind(py), future.bind(py), result.bind(py));
         Object::new(event_loop.bind(py).call_method1(intern!(py, "call_later"), arguments)?)
@@ -149,10 +149,10 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
         let (Err(_), Some(event_loop), Some(future)) = (&outcome, &event_loop, state.future.take()) else {
             return outcome.map(Step::Return);
         };
-        if let Some(core) = LoopCore::find(py, event_loop.as_ptr()) {
+        if let Some(core) = Instance::<LoopCore>::of(event_loop) {
             // SAFETY: a live object.
             if future::is_pending(&future) && unsafe { ffi::Py_REFCNT(future.as_ptr()) } > 2 {
-                core.cancel_sleep(py, event_loop.as_ptr(), &future)?;
+                core.cancel_sleep(py, &future)?;
             } else {
                 // The timers see from the future that nobody waits any more.
                 drop(future);
