@@ -25,7 +25,7 @@ use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
-use crate::ffi::thread::this_thread;
+use crate::ffi::thread;
 use crate::ffi::trampoline::caught;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
@@ -46,7 +46,7 @@ pub(crate) struct LoopCore {
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
-    pub(crate) pace: Pace,
+    pub(super) pace: Pace,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
@@ -187,7 +187,7 @@ impl LoopCore {
     /// Whether the calling thread is the one that runs the loop.
     #[inline]
     pub(crate) fn is_own_thread(&self) -> bool {
-        self.flags.thread.load(Ordering::Relaxed) == this_thread()
+        self.flags.thread.load(Ordering::Relaxed) == thread::current()
     }
 
     /// Whether an entry of this loop is being run by the calling thread.

@@ -5,8 +5,8 @@
 //! `tp_finalize` are compiled from that. [`Instance`] is a reference to an object that is known to be one: it is made by a
 //! type check, or by CPython's own when a method is called, and gives the state without another.
 //!
-//! An instance is laid out as its base lays it out, then the state. Slots of a Python base (`__slots__`) are visited and
-//! cleared as well ([`InheritedSlots`]).
+//! An instance is laid out as its base lays it out, then the state; a [`NativeLayout`] may have the state begin with slots of
+//! the base. Other slots of a Python base (`__slots__`) are visited and cleared as well ([`InheritedSlots`]).
 //!
 //! # Invariants
 //! 1. Every instance of a class (and of its subclasses) has a whole state behind the base's part, from `tp_new` or
@@ -63,6 +63,17 @@ impl<T> Description<T> {
         self.idle = IdleList::new(most);
         self
     }
+
+    /// The class; null before it is made.
+    #[inline]
+    pub(in crate::ffi) fn class(&self) -> *mut ffi::PyTypeObject {
+        self.class.load(Ordering::Relaxed)
+    }
+
+    /// Describes a class that is not made here. It is kept for ever.
+    pub(in crate::ffi) fn set_class(&self, class: Bound<'_, PyType>) {
+        self.class.store(class.into_ptr().cast(), Ordering::Relaxed);
+    }
 }
 
 /// A class whose instances hold native state.
@@ -88,8 +99,20 @@ pub(crate) unsafe trait Layout<T: Class> {
     unsafe fn state(object: &Object) -> *const T::State;
 }
 
-/// The layout of a [`NativeClass`].
+/// The layout of a class that is made here.
+pub(crate) trait NativeLayout<T: Class>: Layout<T> {
+    /// Where in an instance the state of a class over `base` begins.
+    fn state_offset(base: &Bound<'_, PyType>) -> usize;
+}
+
+/// The layout of most [`NativeClass`]es: the state lies behind what the base lays out.
 pub(crate) struct Heap;
+
+impl<T: Class> NativeLayout<T> for Heap {
+    fn state_offset(base: &Bound<'_, PyType>) -> usize {
+        state_offset(base)
+    }
+}
 
 // SAFETY: invariant 1; `Description` is filled by `Builder::build` only, which lays instances out so.
 unsafe impl<T: Class> Layout<T> for Heap {
@@ -246,6 +269,15 @@ fn refused<T: PyTypeInfo>(py: Python<'_>, object: &Object) -> PyErr {
     }
 }
 
+impl<T: Class<Layout = OfPyo3> + PyClass> Instance<T> {
+    /// Views a reference of PyO3's as an instance.
+    #[inline]
+    pub(crate) fn of_bound<'a>(bound: &'a Bound<'_, T>) -> &'a Self {
+        // SAFETY: an instance, as its type says.
+        unsafe { Self::assume(Object::of(bound)) }
+    }
+}
+
 impl<T: Class> Clone for Instance<T> {
     #[inline]
     fn clone(&self) -> Self {
@@ -287,10 +319,12 @@ unsafe impl<T: Class> Receiver for Instance<T> {
 }
 
 /// A class that is made here, with the slots that its description calls for.
-pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
+pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     /// Its full name, with the module.
     const NAME: &'static CStr;
     const DOC: &'static CStr;
+    /// The base keeps weak references to instances.
+    const BASE_HAS_WEAK_REFERENCES: bool = false;
     /// Programs may derive from it.
     const IS_SUBCLASSABLE: bool = false;
     /// [`finalize`](Self::finalize) is to be called.
@@ -368,7 +402,7 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: a new reference, or null with an exception.
         let object = unsafe { Object::from_result(py, object) }?;
         // SAFETY: memory of an instance, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
         unsafe { place.write(state) };
         if memory.is_some() {
@@ -394,7 +428,8 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
                 return;
             }
         }
-        if T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null()) {
+        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null())
+        {
             // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
             unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
             // SAFETY: an object that nobody refers to any more, whole until below.
@@ -412,10 +447,12 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
         // SAFETY: an instance of the class.
         unsafe { T::description().inherited.clear(address) };
         instance.clear();
-        // SAFETY: an instance.
-        let place = unsafe { <Heap as Layout<T>>::state(object) }.cast_mut();
-        // SAFETY: the state that was put there, ended once.
-        unsafe { place.drop_in_place() };
+        if !T::State::IS_EMPTY_WHEN_CLEARED {
+            // SAFETY: an instance.
+            let place = unsafe { T::Layout::state(object) }.cast_mut();
+            // SAFETY: the state that was put there, ended once.
+            unsafe { place.drop_in_place() };
+        }
         // SAFETY: the class outlives its instances.
         let class = unsafe { ffi::Py_TYPE(address) };
         let is_exact = class == T::description().class.load(Ordering::Relaxed);
@@ -502,7 +539,7 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
         // SAFETY: a new reference, or null with an exception.
         let object = unsafe { Object::from_result(py, object) }?;
         // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
         unsafe { place.write(T::State::default()) };
         Ok(object)
@@ -628,10 +665,21 @@ impl<R: Receiver> Builder<R> {
 
     /// Makes the class over `bases`, the first of which lays instances out, with `state_bytes` more in each.
     pub(in crate::ffi) fn build_over<'py>(
-        mut self,
+        self,
         py: Python<'py>,
         bases: &[&Bound<'py, PyType>],
         state_bytes: usize,
+    ) -> PyResult<Bound<'py, PyType>> {
+        let size = if state_bytes == 0 { basic_size(bases[0]) } else { state_offset(bases[0]) + state_bytes };
+        self.build_sized(py, bases, size)
+    }
+
+    /// Makes the class over `bases`, with instances of `size` bytes.
+    fn build_sized<'py>(
+        mut self,
+        py: Python<'py>,
+        bases: &[&Bound<'py, PyType>],
+        size: usize,
     ) -> PyResult<Bound<'py, PyType>> {
         // Definitions are leaked: CPython keeps pointers to them, and classes live as long as the process.
         if !self.methods.is_empty() {
@@ -650,7 +698,6 @@ impl<R: Receiver> Builder<R> {
             self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_members, pfunc: members.as_mut_ptr().cast() });
         }
         self.slots.push(ffi::PyType_Slot { slot: 0, pfunc: null_mut() });
-        let size = if state_bytes == 0 { basic_size(bases[0]) } else { state_offset(bases[0]) + state_bytes };
         let mut spec = ffi::PyType_Spec {
             name: self.name.as_ptr(),
             basicsize: c_int::try_from(size)?,
@@ -714,7 +761,7 @@ impl<T: NativeClass> Builder<Instance<T>> {
         let description = T::description();
         assert!(core::ptr::eq(description, T::description()), "one description for each class");
         const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
-        let offset = state_offset(base);
+        let offset = T::Layout::state_offset(base);
         if let Some(place) = T::WEAK_REFERENCES {
             self.member(c"__weaklistoffset__", offset + place)?;
         }
@@ -724,8 +771,10 @@ impl<T: NativeClass> Builder<Instance<T>> {
         if let Some(place) = T::VECTORCALL {
             self.member(c"__vectorcalloffset__", offset + place)?;
         }
-        let class = self.build_over(py, &[base], size_of::<T::State>())?;
-        description.inherited.find(base, &[])?;
+        let end = offset + size_of::<T::State>();
+        let class = self.build_sized(py, &[base], basic_size(base).max(end))?;
+        let own: Vec<usize> = (offset..end).step_by(size_of::<*mut ffi::PyObject>()).collect();
+        description.inherited.find(base, &own)?;
         description.offset.store(offset, Ordering::Relaxed);
         // It lives as long as the process.
         description.class.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
@@ -746,21 +795,54 @@ where
     unsafe { trampoline::object(body) }
 }
 
+/// A receiver that is an instance of a `#[pyclass]`.
+pub(crate) trait OfPyClass: Receiver {
+    type Class: PyClass;
+}
+
+impl<T: PyClass> OfPyClass for super::method::Pyo3<T> {
+    type Class = T;
+}
+
+impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
+    type Class = T;
+}
+
+/// A method that was added to a class.
+pub(crate) struct AddedMethod(&'static ffi::PyMethodDef);
+
+// SAFETY: the definition is compared by its address only.
+unsafe impl Send for AddedMethod {}
+// SAFETY: as above.
+unsafe impl Sync for AddedMethod {}
+
+impl AddedMethod {
+    /// Whether `object` is the method of an instance.
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        // SAFETY: a live object.
+        if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
+            return false;
+        }
+        let function: *const ffi::PyCFunctionObject = object.as_ptr().cast();
+        // SAFETY: a built-in function.
+        let definition = unsafe { (*function).m_ml };
+        core::ptr::eq(definition, self.0)
+    }
+}
+
 /// Adds a method to a finished class: for the hot methods of a `#[pyclass]`.
 #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
-pub(crate) fn add_method<T: PyClass>(
-    class: &Bound<'_, PyType>,
-    method: Method<super::method::Pyo3<T>>,
-) -> PyResult<()> {
+pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
-    assert!(class.is(py.get_type::<T>()), "a method is added to the class of its receiver");
-    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
-    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
+    assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
+    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(method.def));
+    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
-    class.setattr(name, method)
+    class.setattr(name, method)?;
+    Ok(AddedMethod(def))
 }
 
 /// States begin at a multiple of so many bytes.

@@ -4,11 +4,15 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 pub(crate) mod arguments;
+pub(crate) mod attributes;
 pub(crate) mod awaitable;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod context;
 pub(crate) mod deque;
+pub(crate) mod descriptor;
+pub(crate) mod dictionary;
 pub(crate) mod errors;
 pub(crate) mod fields;
 pub(crate) mod filled;
@@ -23,8 +27,11 @@ pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
+pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
+#[cfg(Py_3_13)]
+pub(crate) mod signal;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod thread;

@@ -43,6 +43,7 @@ names! {
     _run
     _sockets
     _task_factory
+    acquire
     add_done_callback
     append
     buffer_updated
@@ -72,6 +73,7 @@ names! {
     popleft
     proto
     remove
+    release
     remove_done_callback
     result
     send

@@ -69,6 +69,7 @@ objects! {
     abstract_coroutine: "collections.abc"."Coroutine";
     asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
     asyncio_current_task: "asyncio.tasks"."current_task";
+    allocate_lock: "_thread" . "allocate_lock";
     asyncio_events: "asyncio.events";
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
     asyncio_queue_empty: "asyncio.queues"."QueueEmpty";

@@ -6,7 +6,7 @@ unsafe extern "C" {
 
 /// The calling thread, as `threading.get_ident()` names it: CPython's own function asks first whether threads are set up.
 #[inline]
-pub(crate) fn this_thread() -> u64 {
+pub(crate) fn current() -> u64 {
     // SAFETY: no conditions.
     let thread = unsafe { pthread_self() };
     thread as u64

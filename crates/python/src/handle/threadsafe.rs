@@ -10,19 +10,24 @@
 //!    runs are nested, or two threads run handles of one loop; `only` is used again once there are none.
 //! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
+#![forbid(unsafe_code)]
+
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::parts::{Part, part};
+use crate::ffi::call::call_method;
 use crate::ffi::guarded::Guarded;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::thread::this_thread;
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::thread;
 
 /// A handle that is being run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Run {
-    handle: *mut ffi::PyObject,
+    /// The handle's address.
+    handle: usize,
     thread: u64,
 }
 
@@ -32,12 +37,12 @@ struct Gate {
     only: Option<Run>,
     further: Vec<Run>,
     /// What the locks' threads wait for, and the locks.
-    waiting: Vec<(*mut ffi::PyObject, Object)>,
+    waiting: Vec<(usize, Object)>,
 }
 
 impl Gate {
     /// Whether a thread other than `thread` runs `handle`.
-    fn is_held(&self, handle: *mut ffi::PyObject, thread: u64) -> bool {
+    fn is_held(&self, handle: usize, thread: u64) -> bool {
         self.only.iter().chain(&self.further).any(|run| run.handle == handle && run.thread != thread)
     }
 
@@ -62,7 +67,7 @@ impl Gate {
     }
 
     /// Ends `run`, the last one that is equal to it; the locks of those who waited for it come back.
-    fn leave(&mut self, run: Run) -> Vec<(*mut ffi::PyObject, Object)> {
+    fn leave(&mut self, run: Run) -> Vec<(usize, Object)> {
         if let Some(place) = self.further.iter().rposition(|each| *each == run) {
             self.further.remove(place);
         } else {
@@ -107,17 +112,17 @@ impl RunningGate {
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: *mut ffi::PyObject) -> PyResult<Running<'a>> {
-        let run = Run { handle, thread: this_thread() };
+    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: &Object) -> PyResult<Running<'a>> {
+        let run = Run { handle: handle.address(), thread: thread::current() };
         if !self.0.with(py, |gate| gate.enter_alone(run)) {
-            self.enter_among_others(py, run)?;
+            self.enter_among_others(py, handle, run)?;
         }
         Ok(Running { gate: self, py, run })
     }
 
     #[cold]
     #[inline(never)]
-    fn enter_among_others(&self, py: Python<'_>, run: Run) -> PyResult<()> {
+    fn enter_among_others(&self, py: Python<'_>, handle: &Object, run: Run) -> PyResult<()> {
         loop {
             let is_free = self.0.with(py, |gate| {
                 let is_free = !gate.is_held(run.handle, run.thread);
@@ -129,7 +134,7 @@ impl RunningGate {
             if is_free {
                 return Ok(());
             }
-            self.wait_until_ended(py, run.handle)?;
+            self.wait_until_ended(py, handle)?;
         }
     }
 
@@ -139,7 +144,7 @@ impl RunningGate {
     fn leave_others(&self, py: Python<'_>, run: Run) {
         let woken = self.0.with(py, |gate| gate.leave(run));
         for (_, lock) in woken {
-            if let Err(error) = lock.bind(py).call_method0(intern!(py, "release")) {
+            if let Err(error) = call_method(py, &names(py).release, [&lock]) {
                 error.write_unraisable(py, Some(lock.bind(py)));
             }
         }
@@ -149,8 +154,9 @@ impl RunningGate {
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) -> PyResult<()> {
-        let thread = this_thread();
+    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: &Object) -> PyResult<()> {
+        let handle = handle.address();
+        let thread = thread::current();
         while self.0.with(py, |gate| gate.is_held(handle, thread)) {
             self.wait(py, handle, thread)?;
         }
@@ -159,13 +165,10 @@ impl RunningGate {
 
     /// Waits for the end of a run of `handle`.
     #[cold]
-    fn wait(&self, py: Python<'_>, handle: *mut ffi::PyObject, thread: u64) -> PyResult<()> {
-        static ALLOCATE: PyOnceLock<Object> = PyOnceLock::new();
-        let allocate =
-            ALLOCATE.get_or_try_init(py, || py.import("_thread")?.getattr("allocate_lock").map(Object::new))?.bind(py);
-        let lock = allocate.call0()?;
-        lock.call_method0(intern!(py, "acquire"))?;
-        let entry = Object::new(lock.clone());
+    fn wait(&self, py: Python<'_>, handle: usize, thread: u64) -> PyResult<()> {
+        let lock = Object::new(OBJECTS.allocate_lock.bind(py)?.call0()?);
+        call_method(py, &names(py).acquire, [&lock])?;
+        let entry = lock.clone();
         // Making the lock may have let the other thread go on.
         let unused = self.0.with(py, |gate| {
             if gate.is_held(handle, thread) {
@@ -178,9 +181,9 @@ impl RunningGate {
         if unused.is_some() {
             return Ok(());
         }
-        let outcome = lock.call_method0(intern!(py, "acquire"));
+        let outcome = call_method(py, &names(py).acquire, [&lock]);
         let left = self.0.with(py, |gate| {
-            let place = gate.waiting.iter().position(|(_, waiting)| waiting.as_ptr() == lock.as_ptr());
+            let place = gate.waiting.iter().position(|(_, waiting)| waiting.is(&lock));
             place.map(|place| gate.waiting.swap_remove(place))
         });
         drop(left);
@@ -189,7 +192,7 @@ impl RunningGate {
 
     /// In a forked child, which has of all threads the one that forked: what others ran never ends, and none of them waits.
     pub(crate) fn after_fork(&self, py: Python<'_>) {
-        let thread = this_thread();
+        let thread = thread::current();
         let waited = self.0.with(py, |gate| {
             gate.only.take_if(|run| run.thread != thread);
             gate.further.retain(|run| run.thread == thread);
@@ -207,6 +210,3 @@ impl Drop for Running<'_> {
         }
     }
 }
-
-// SAFETY: the addresses are compared only.
-unsafe impl Send for Gate {}

@@ -16,6 +16,7 @@ use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::event_loop;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
+use crate::ffi::class::Instance;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::task::future;
@@ -114,19 +115,18 @@ fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let event_loop = running_loop(py)?;
     let future = waiting::create_future(py, &event_loop)?;
     let result = coroutine.item.get_or_none(py);
-    let core = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively());
+    let core = Instance::<LoopCore>::of(&event_loop).filter(|core| core.waits_natively());
     if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
         && result.is_none()
     {
-        event_loop::wake_later(py, core, delay.as_ptr(), future.clone())?;
+        event_loop::wake_later(py, core, &delay, future.clone())?;
         coroutine.stage.set(WITHOUT_HANDLE);
         coroutine.owner.set(event_loop);
         return coroutine.wait_for(py, future);
     }
     let wake = callback(py)?;
     let timer = if let Some(core) = core {
-        let arguments = [future.as_ptr(), result.as_ptr()];
-        event_loop::call_later(py, core, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
+        core.call_later(py, &delay, wake, &[future.clone(), result])?
     } else {
         let arguments = (delay.bind(py), wake.bind(py), future.bind(py), result.bind(py));
         Object::new(event_loop.bind(py).call_method1(&names(py).call_later, arguments)?)
@@ -141,9 +141,9 @@ fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>)
         let (Err(_), Some(event_loop), Some(future)) = (&outcome, &event_loop, coroutine.future.take()) else {
             return outcome.map(Step::Return);
         };
-        if let Some(core) = LoopCore::find(py, event_loop.as_ptr()) {
+        if let Some(core) = Instance::<LoopCore>::of(event_loop) {
             if future::is_pending(&future) && future.reference_count() > 2 {
-                core.cancel_sleep(py, event_loop.as_ptr(), &future)?;
+                core.cancel_sleep(py, &future)?;
             } else {
                 // The timers see from the future that nobody waits any more.
                 drop(future);

@@ -10,6 +10,7 @@ use crate::core::LoopCore;
 use crate::event_loop;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
 use crate::ffi::deque;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -63,8 +64,8 @@ pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyRes
 /// `loop.create_future()`.
 #[inline]
 pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
-    if let Some(core) = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively()) {
-        return event_loop::new_future(py, core, event_loop.as_ptr());
+    if let Some(core) = Instance::<LoopCore>::of(event_loop).filter(|core| core.waits_natively()) {
+        return event_loop::new_future(py, core);
     }
     call_method(py, &names(py).create_future, [event_loop])
 }

@@ -50,7 +50,7 @@ fn run(
     let Some(context) = fields.get(Slot::Context) else { return Ok(()) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(()) };
     settle(py, context::run_in(py, &context, body), |exception| {
-        let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
+        let handle = callback::handle_of(py, &event_loop, task, call)?;
         handle::report(py, &handle, exception)
     })
 }

@@ -56,7 +56,7 @@ fn follow(
             // SAFETY: the object of the method call.
             let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
             let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
-            schedule(py, &event_loop, &callback, &[exception.as_ptr()], None)
+            schedule(py, &event_loop, &callback, core::slice::from_ref(Object::of(exception)), None)
         }
     }
 }

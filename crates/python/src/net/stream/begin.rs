@@ -167,7 +167,7 @@ pub(super) fn schedule_beginning(
     let (protocol, given) = state.with(py, |inner| (inner.protocol.clone(), inner.context.clone()));
     let Some(protocol) = protocol else { return Ok(()) };
     let connection_made = protocol.bind(py).getattr(&names(py).connection_made)?;
-    schedule(py, event_loop, &connection_made, &[transport.as_ptr()], given.as_ref())?;
+    schedule(py, event_loop, &connection_made, core::slice::from_ref(transport), given.as_ref())?;
     let io_context = match &given {
         Some(context) => context.clone(),
         None => context::copy_current(py)?,

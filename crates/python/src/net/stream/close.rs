@@ -100,7 +100,7 @@ fn follow(
             let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
             let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
             let context = state.with(py, |inner| inner.context.clone());
-            schedule(py, &event_loop, &callback, &[exception.as_ptr()], context.as_ref())
+            schedule(py, &event_loop, &callback, core::slice::from_ref(Object::of(exception)), context.as_ref())
         }
     }
 }
