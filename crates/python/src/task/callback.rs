@@ -9,7 +9,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::{scheduling, step, task_type};
-use crate::event_loop;
 use crate::ffi::future::{Fields, Slot};
 use crate::ffi::heap_type::{fast, fast_def, one_argument, one_argument_def};
 use crate::ffi::object::Object;
@@ -98,7 +97,7 @@ pub(super) fn schedule(
     context: Option<&Object>,
 ) -> PyResult<()> {
     if scheduling::direct(py, event_loop).is_some() {
-        return event_loop::schedule(py, event_loop, callback.bind(py), core::slice::from_ref(argument), context);
+        return crate::handle::schedule(py, event_loop, callback.bind(py), core::slice::from_ref(argument), context);
     }
     scheduling::call_soon(py, event_loop, callback, Some(argument.as_ptr()), context)
 }

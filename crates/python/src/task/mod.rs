@@ -33,6 +33,7 @@ pub(crate) mod callback;
 pub(crate) mod collected;
 pub(crate) mod future;
 pub(crate) mod group;
+pub(crate) mod making;
 #[cfg(Py_3_14)]
 pub(crate) mod memory;
 pub(crate) mod scheduling;
@@ -54,6 +55,7 @@ pub(crate) use future::unlink_all;
 #[cfg(Py_3_14)]
 pub(crate) use group::{add_awaiting, remove_awaiting};
 pub(crate) use group::{add_first_callback, cancelling, has_ended_well};
+pub(crate) use making::{new_future, spawning_core};
 pub(crate) use step::{awaited_by, no_longer_awaited_by};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
 
