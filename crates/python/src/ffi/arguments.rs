@@ -82,6 +82,15 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
+    /// Calls `function` with these arguments.
+    pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
+        let values = self.values.as_ptr();
+        // SAFETY: a live object; the rest is as CPython passed it to the call under way.
+        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, result) }
+    }
+
     /// The keywords with their values.
     pub(crate) fn named_values<'py>(
         &self,

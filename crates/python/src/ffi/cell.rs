@@ -57,6 +57,24 @@ impl Slot {
         content.as_ref()
     }
 
+    /// A new reference to what is in it; `None` of Python's for nothing.
+    #[inline]
+    pub(crate) fn get_or_none(&self, py: Python<'_>) -> Object {
+        self.get().unwrap_or_else(|| Object::none(py))
+    }
+
+    /// Whether `object` is in it.
+    #[inline]
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        self.as_ptr() == object.as_ptr()
+    }
+
+    /// Whether the class of `object`, itself and no base of it, is in it.
+    #[inline]
+    pub(crate) fn is_class_of(&self, object: &Object) -> bool {
+        object.has_class(self.as_ptr().cast())
+    }
+
     /// Whether there is nothing in it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

@@ -19,14 +19,15 @@ use core::ops::Deref;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::PyClass;
-use pyo3::ffi;
+use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::fields::{Collector, Fields};
 use super::free_list::FreeList;
+use super::idle_list::{IdleLink, IdleList};
 use super::inherited::InheritedSlots;
 use super::method::{Attribute, IntoObject, Method, Receiver, the};
 use super::object::Object;
@@ -40,6 +41,7 @@ pub(crate) struct Description<T> {
     offset: AtomicUsize,
     inherited: InheritedSlots,
     free: FreeList,
+    idle: IdleList,
     described: PhantomData<fn() -> T>,
 }
 
@@ -51,8 +53,15 @@ impl<T> Description<T> {
             offset: AtomicUsize::new(0),
             inherited: InheritedSlots::new(),
             free: FreeList::new(kept),
+            idle: IdleList::new(0),
             described: PhantomData,
         }
+    }
+
+    /// Lets the class keep up to `most` ended instances whole, for [`Instance::reuse`]; see [`NativeClass::idle_link`].
+    pub(crate) const fn with_idle(mut self, most: usize) -> Self {
+        self.idle = IdleList::new(most);
+        self
     }
 
     /// The class; null before it is made.
@@ -199,6 +208,18 @@ impl<T: Class> Instance<T> {
         if T::Layout::is_instance(&object) { Ok(Self { object, class: PhantomData }) } else { Err(object) }
     }
 
+    /// The pointer at an offset in the state, for what CPython keeps there.
+    #[inline]
+    fn pointer_at(&self, place: usize) -> *mut ffi::PyObject {
+        // SAFETY: an instance.
+        let state = unsafe { T::Layout::state(&self.object) };
+        assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<T::State>(), "within the state");
+        // SAFETY: within the state, as has just been seen.
+        let pointer = unsafe { state.byte_add(place) }.cast::<*mut ffi::PyObject>();
+        // SAFETY: an offset of a field that holds such a pointer.
+        unsafe { pointer.read() }
+    }
+
     /// Views an object as an instance.
     ///
     /// # Safety
@@ -222,6 +243,29 @@ impl<T: Class> Instance<T> {
     #[inline]
     pub(crate) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.object.bind(py)
+    }
+}
+
+impl<T: Class<Layout = OfPyo3> + PyTypeInfo> Instance<T>
+where
+    OfPyo3: Layout<T>,
+{
+    /// [`Self::of`], of what ought to be one.
+    ///
+    /// # Errors
+    /// `TypeError`: it is none.
+    #[inline]
+    pub(crate) fn expect<'a>(py: Python<'_>, object: &'a Object) -> PyResult<&'a Self> {
+        Self::of(object).ok_or_else(|| refused::<T>(py, object))
+    }
+}
+
+/// The error of an object that is no instance, in PyO3's words.
+#[cold]
+fn refused<T: PyTypeInfo>(py: Python<'_>, object: &Object) -> PyErr {
+    match object.bind(py).cast::<T>() {
+        Ok(_) => PySystemError::new_err("an instance of the class is none of its description"),
+        Err(error) => error.into(),
     }
 }
 
@@ -289,6 +333,9 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     const WEAK_REFERENCES: Option<usize> = None;
     /// Where in the state CPython keeps the `__dict__` of an instance: an `offset_of!` of a [`Slot`](super::cell::Slot).
     const DICTIONARY: Option<usize> = None;
+    /// Where in the state is the function that a call of an instance runs: an `offset_of!` of a
+    /// [`Vectorcall`](super::vectorcall::Vectorcall).
+    const VECTORCALL: Option<usize> = None;
 
     /// Before an instance ends, while everything of it is there; it may be used again afterwards.
     ///
@@ -301,9 +348,25 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     /// When an instance has been finalized and ends; its fields are cleared afterwards.
     fn end(_py: Python<'_>, _instance: &Instance<Self>) {}
 
-    /// Takes an instance that ends as a whole, to be used again: nobody refers to it, weak references are gone. `false` leaves
-    /// it to be freed.
-    fn keep(_py: Python<'_>, _instance: &Instance<Self>) -> bool {
+    /// Whether an instance that ends has anything to finalize.
+    #[inline]
+    fn needs_finalizing(_state: &Self::State) -> bool {
+        true
+    }
+
+    /// When the collector clears an instance, before its fields are cleared.
+    #[inline]
+    fn before_clear(_state: &Self::State) {}
+
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    #[inline]
+    fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
+        None
+    }
+
+    /// Whether an instance that ends may be kept whole: it holds nothing.
+    #[inline]
+    fn is_idle(_state: &Self::State) -> bool {
         false
     }
 }
@@ -312,6 +375,14 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
 pub(crate) type WeakReferences = super::cell::Plain<*mut ffi::PyObject>;
 
 impl<T: NativeClass> Instance<T> {
+    /// An ended instance, with the state that it had, which nobody else refers to; `None` when none is idle.
+    #[inline]
+    pub(crate) fn reuse() -> Option<Self> {
+        // SAFETY: what is on the list is an instance: `deallocate` alone gives to it.
+        let link = |object: &Object| T::idle_link(unsafe { Self::assume(object) }).map_or(null_mut(), IdleLink::next);
+        T::description().idle.take(link).map(|object| Self { object, class: PhantomData })
+    }
+
     /// A new instance of exactly this class with `state`.
     ///
     /// # Errors
@@ -353,26 +424,32 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
     let body = || {
         // SAFETY: CPython frees objects on attached threads.
         let py = unsafe { Python::assume_attached() };
-        if T::FINALIZES {
+        // SAFETY: whole until below.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        if T::FINALIZES && T::needs_finalizing(instance) {
             // SAFETY: an object that nobody refers to any more.
             if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
                 // Somebody has taken a reference.
                 return;
             }
         }
-        // SAFETY: a collected object; what is not tracked stays so.
-        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
-        // SAFETY: whole until below.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
-        if T::WEAK_REFERENCES.is_some() || T::BASE_HAS_WEAK_REFERENCES {
+        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null())
+        {
+            // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
+            unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
             // SAFETY: an object that nobody refers to any more, whole until below.
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
-        if T::keep(py, instance) {
+        if let Some(link) = T::idle_link(instance)
+            && T::is_idle(instance)
+            && T::description().idle.give(object, link)
+        {
             return;
         }
+        // SAFETY: a collected object; what is not tracked stays so.
+        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
         T::end(py, instance);
         // SAFETY: an instance of the class.
         unsafe { T::description().inherited.clear(address) };
@@ -386,9 +463,11 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
         // SAFETY: the class outlives its instances.
         let class = unsafe { ffi::Py_TYPE(address) };
         let is_exact = class == T::description().class.load(Ordering::Relaxed);
-        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class. The collector never runs a finalizer again
-        // where it has run one, so the memory of a class with one is not kept.
-        let is_kept = is_exact && !T::FINALIZES && unsafe { T::description().free.give(py, address) };
+        // The interpreter never runs a finalizer again where it has run one: such memory is not used again.
+        // SAFETY: memory of an object with a collector's head.
+        let is_marked = T::FINALIZES && unsafe { ffi::PyObject_GC_IsFinalized(address) } != 0;
+        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class.
+        let is_kept = is_exact && !is_marked && unsafe { T::description().free.give(py, address) };
         if !is_kept {
             // SAFETY: memory from the type's allocator, untracked.
             unsafe { ffi::PyObject_GC_Del(address.cast()) };
@@ -430,6 +509,7 @@ unsafe extern "C" fn clear<T: NativeClass>(address: *mut ffi::PyObject) -> c_int
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
         let instance = unsafe { Instance::<T>::assume(object) };
+        T::before_clear(instance);
         instance.clear();
         // SAFETY: an instance of the class.
         unsafe { T::description().inherited.clear(address) };
@@ -444,7 +524,11 @@ unsafe extern "C" fn finalize<T: NativeClass>(address: *mut ffi::PyObject) {
         // SAFETY: CPython keeps the object alive during the call.
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
-        T::finalize(py, unsafe { Instance::<T>::assume(object) })
+        let instance = unsafe { Instance::<T>::assume(object) };
+        if let Some(link) = T::idle_link(instance) {
+            link.set_finalized();
+        }
+        T::finalize(py, instance)
     };
     // SAFETY: CPython calls this on an attached thread, and keeps the object alive.
     unsafe { trampoline::finalize(address, body) }
@@ -465,6 +549,36 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
         unsafe { place.write(T::State::default()) };
+        Ok(object)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// `__new__` whose function makes the state of the arguments.
+unsafe extern "C" fn new_of_arguments<T: NativeClass, F>(
+    class: *mut ffi::PyTypeObject,
+    arguments: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(&Bound<'a, PyTuple>, Option<&Bound<'a, PyDict>>) -> PyResult<T::State> + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: the arguments of the call, which keeps them alive.
+        let arguments = unsafe { Object::view(&arguments) };
+        // SAFETY: not null, so the keywords, which the call keeps alive.
+        let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
+        let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
+        let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
+        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
         Ok(object)
     };
     // SAFETY: CPython calls this on an attached thread.
@@ -628,6 +742,27 @@ impl<T: NativeClass> Builder<Instance<T>> {
         self.slot(ffi::Py_tp_new, new_empty::<T> as *mut c_void)
     }
 
+    /// Instances can be made by calling the class; `function` makes the state of the arguments.
+    pub(crate) fn constructed_by<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(&Bound<'a, PyTuple>, Option<&Bound<'a, PyDict>>) -> PyResult<T::State> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_new, new_of_arguments::<T, F> as *mut c_void)
+    }
+
+    /// Shows programs the dictionary of an instance, under `__dict__`.
+    pub(crate) fn shows_dictionary(mut self) -> Self {
+        const { assert!(T::DICTIONARY.is_some(), "the class describes where the dictionary is") };
+        self.attributes.push(ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: core::ptr::null(),
+            closure: null_mut(),
+        });
+        self
+    }
+
     /// Makes the class over `base`. Once: the process has one.
     pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
         let description = T::description();
@@ -639,6 +774,9 @@ impl<T: NativeClass> Builder<Instance<T>> {
         }
         if let Some(place) = T::DICTIONARY {
             self.member(c"__dictoffset__", offset + place)?;
+        }
+        if let Some(place) = T::VECTORCALL {
+            self.member(c"__vectorcalloffset__", offset + place)?;
         }
         let end = offset + size_of::<T::State>();
         let class = self.build_sized(py, &[base], basic_size(base).max(end))?;

@@ -161,6 +161,17 @@ impl Field for Slot {
     }
 }
 
+/// It stays to the end of the state: who holds one relies on it, and other objects of a cycle break that.
+impl Field for nesting::Held {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self)
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
+}
+
 impl<T: Owner> Field for Guarded<T> {
     fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
         // SAFETY: the collector visits on an attached thread.

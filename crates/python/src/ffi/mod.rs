@@ -5,10 +5,12 @@
 
 pub(crate) mod arguments;
 pub(crate) mod attributes;
+pub(crate) mod awaitable;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
 pub(crate) mod context;
+pub(crate) mod deque;
 pub(crate) mod descriptor;
 pub(crate) mod dictionary;
 pub(crate) mod errors;
@@ -19,14 +21,15 @@ pub(crate) mod future;
 pub(crate) mod guarded;
 pub(crate) mod handle;
 pub(crate) mod heap_type;
+pub(crate) mod idle_list;
 pub(crate) mod inherited;
+pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
 pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
-pub(crate) mod receiver;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;
 pub(crate) mod source_traceback;
@@ -35,3 +38,4 @@ pub(crate) mod thread;
 #[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
+pub(crate) mod vectorcall;

@@ -66,9 +66,25 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    abstract_coroutine: "collections.abc"."Coroutine";
+    asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
+    asyncio_current_task: "asyncio.tasks"."current_task";
     allocate_lock: "_thread" . "allocate_lock";
     asyncio_events: "asyncio.events";
+    asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
+    asyncio_queue_full: "asyncio.queues"."QueueFull";
+    asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
+    asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
     asyncio_tasks: "asyncio.tasks";
+    barrier_phase: "asyncio.locks"."_BarrierState";
+    broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
+    ferrio_queue: "ferrio._queues"."Queue";
+    heapq_heappop: "heapq"."heappop";
+    heapq_heappush: "heapq"."heappush";
+    reduced_function: "ferrio._copying"."reduced_function";
+    types_method_type: "types"."MethodType";
     warnings: "warnings";
 }

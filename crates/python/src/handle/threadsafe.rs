@@ -6,7 +6,8 @@
 //! signals handled: it waits for a lock of Python's.
 //!
 //! # Invariants
-//! 1. `running` has an entry for each [`Running`] that lives, and nothing else.
+//! 1. `only` and `further` have an entry for each [`Running`] that lives, and nothing else. `further` has some only where
+//!    runs are nested, or two threads run handles of one loop; `only` is used again once there are none.
 //! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
 #![forbid(unsafe_code)]
@@ -32,7 +33,9 @@ struct Run {
 
 #[derive(Default)]
 struct Gate {
-    running: Vec<Run>,
+    /// What runs first of all, as a rule alone.
+    only: Option<Run>,
+    further: Vec<Run>,
     /// What the locks' threads wait for, and the locks.
     waiting: Vec<(usize, Object)>,
 }
@@ -40,7 +43,43 @@ struct Gate {
 impl Gate {
     /// Whether a thread other than `thread` runs `handle`.
     fn is_held(&self, handle: usize, thread: u64) -> bool {
-        self.running.iter().any(|run| run.handle == handle && run.thread != thread)
+        self.only.iter().chain(&self.further).any(|run| run.handle == handle && run.thread != thread)
+    }
+
+    /// Enters `run`, if nothing is running.
+    #[inline]
+    fn enter_alone(&mut self, run: Run) -> bool {
+        let is_alone = self.only.is_none() && self.further.is_empty();
+        if is_alone {
+            self.only = Some(run);
+        }
+        is_alone
+    }
+
+    /// Ends the one run that there is, if nobody waits for it.
+    #[inline]
+    fn leave_alone(&mut self) -> bool {
+        let is_alone = self.further.is_empty() && self.waiting.is_empty();
+        if is_alone {
+            self.only = None;
+        }
+        is_alone
+    }
+
+    /// Ends `run`, the last one that is equal to it; the locks of those who waited for it come back.
+    fn leave(&mut self, run: Run) -> Vec<(usize, Object)> {
+        if let Some(place) = self.further.iter().rposition(|each| *each == run) {
+            self.further.remove(place);
+        } else {
+            self.only = None;
+        }
+        if self.only == Some(run) || self.further.contains(&run) {
+            return Vec::new();
+        }
+        let waiting = core::mem::take(&mut self.waiting).into_iter();
+        let (woken, others) = waiting.partition(|(handle, _)| *handle == run.handle);
+        self.waiting = others;
+        woken
     }
 }
 
@@ -75,18 +114,39 @@ impl RunningGate {
     /// What a signal handler raises meanwhile.
     pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: &Object) -> PyResult<Running<'a>> {
         let run = Run { handle: handle.address(), thread: thread::current() };
+        if !self.0.with(py, |gate| gate.enter_alone(run)) {
+            self.enter_among_others(py, handle, run)?;
+        }
+        Ok(Running { gate: self, py, run })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_among_others(&self, py: Python<'_>, handle: &Object, run: Run) -> PyResult<()> {
         loop {
             let is_free = self.0.with(py, |gate| {
                 let is_free = !gate.is_held(run.handle, run.thread);
                 if is_free {
-                    gate.running.push(run);
+                    gate.further.push(run);
                 }
                 is_free
             });
             if is_free {
-                return Ok(Running { gate: self, py, run });
+                return Ok(());
             }
             self.wait_until_ended(py, handle)?;
+        }
+    }
+
+    /// Ends a run that is not alone or that others wait for.
+    #[cold]
+    #[inline(never)]
+    fn leave_others(&self, py: Python<'_>, run: Run) {
+        let woken = self.0.with(py, |gate| gate.leave(run));
+        for (_, lock) in woken {
+            if let Err(error) = call_method(py, &names(py).release, [&lock]) {
+                error.write_unraisable(py, Some(lock.bind(py)));
+            }
         }
     }
 
@@ -134,7 +194,8 @@ impl RunningGate {
     pub(crate) fn after_fork(&self, py: Python<'_>) {
         let thread = thread::current();
         let waited = self.0.with(py, |gate| {
-            gate.running.retain(|run| run.thread == thread);
+            gate.only.take_if(|run| run.thread != thread);
+            gate.further.retain(|run| run.thread == thread);
             core::mem::take(&mut gate.waiting)
         });
         drop(waited);
@@ -142,24 +203,10 @@ impl RunningGate {
 }
 
 impl Drop for Running<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let (py, run) = (self.py, self.run);
-        let woken: Vec<_> = self.gate.0.with(py, |gate| {
-            if let Some(place) = gate.running.iter().rposition(|each| *each == run) {
-                gate.running.remove(place);
-            }
-            if gate.waiting.is_empty() || gate.running.contains(&run) {
-                return Vec::new();
-            }
-            let waiting = core::mem::take(&mut gate.waiting).into_iter();
-            let (woken, others) = waiting.partition(|(handle, _)| *handle == run.handle);
-            gate.waiting = others;
-            woken
-        });
-        for (_, lock) in woken {
-            if let Err(error) = call_method(py, &names(py).release, [&lock]) {
-                error.write_unraisable(py, Some(lock.bind(py)));
-            }
+        if !self.gate.0.with(self.py, Gate::leave_alone) {
+            self.gate.leave_others(self.py, self.run);
         }
     }
 }

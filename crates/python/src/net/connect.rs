@@ -57,7 +57,7 @@ impl Connection {
             SocketAddr::V4(address) => SocketName::V4(address),
             SocketAddr::V6(address) => SocketName::V6(Box::new(address)),
         };
-        Some(Opened { descriptor, peer, proto: IPPROTO_TCP })
+        Some(Opened { descriptor, peer, proto: IPPROTO_TCP, is_accepted: false })
     }
 
     fn raise(&self, errno: i32) -> PyErr {

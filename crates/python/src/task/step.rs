@@ -7,6 +7,7 @@ use core::mem::ManuallyDrop;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::asyncio::{self, Asyncio};
@@ -205,7 +206,7 @@ fn throw(py: Python<'_>, asyncio: &Asyncio, coroutine: &Object, error: &Object) 
     match asyncio::call_method(py, &asyncio.names.throw, &[coroutine.as_ptr(), error.as_ptr()], None) {
         Ok(result) => Ok(Sent::Yielded(result)),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned(Object::new(error.value(py).getattr("value")?)))
+            Ok(Sent::Returned(Object::new(error.value(py).getattr(intern!(py, "value"))?)))
         }
         Err(error) => Err(error),
     }
