@@ -18,7 +18,19 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # Of their own: some of the libraries change pytest or asyncio for everybody who has them installed.
 LIBRARIES := $(VENV)-libraries
-ENGINE_SOURCES := $(shell find crates/engine crates/python -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+# A development build beside the packages of $(VENV); see `make check`.
+CHECK := $(VENV)-check
+CHECK_TARGET := $(or $(CARGO_TARGET_DIR),target)/check/$(TAG)
+ENGINE_SOURCES := $(shell find crates/engine -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+NATIVE_SOURCES := $(ENGINE_SOURCES) $(shell find crates/python -name '*.rs' -o -name Cargo.toml) pyproject.toml
+
+# How many tests run at a time, where they may: `make test JOBS=4`.
+JOBS ?= $(shell nproc)
+# A fork in a worker of pytest-xdist warns of the thread that talks to the reporting process.
+PARALLEL := -n $(JOBS) --dist worksteal -W "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+
+# Where bytecode is not kept, hundreds of tests' interpreters compile the package and the test's assertions again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## List the targets
@@ -35,7 +47,7 @@ $(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
 	$(BIN)/python -m pip install --quiet --group $*
 	touch $@
 
-$(STAMPS)/built: $(ENGINE_SOURCES) $(STAMPS)/group-build
+$(STAMPS)/built: $(NATIVE_SOURCES) $(STAMPS)/group-build
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
 	touch $@
 
@@ -49,6 +61,29 @@ bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="-
 .PHONY: conformance
 conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONFORMANCE="test_events -k name")
 	$(BIN)/python tests/conformance $(CONFORMANCE)
+
+# The environment of `make check`: the packages of $(VENV), and a folder `ferrio` of links to the sources in Python and
+# to the development build. What `make build` makes, and what is measured, is another file elsewhere.
+$(CHECK)/made: $(STAMPS)/group-test
+	$(PYTHON) -m venv --without-pip $(CHECK)
+	mkdir -p $(CHECK)/package/ferrio
+	purelib='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	{ echo $(abspath $(CHECK)/package); $(BIN)/python -c "$$purelib"; } > "$$($(CHECK)/bin/python -c "$$purelib")/ferrio.pth"
+	touch $@
+
+$(STAMPS)/engine-tested: $(ENGINE_SOURCES) $(STAMPS)/venv
+	@TIMEFORMAT='== engine tests: %R s (%U + %S s of CPU)'; time cargo test --quiet -p ferrio-engine --all-features
+	@touch $@
+
+.PHONY: check
+check: $(CHECK)/made  ## While you work: a development build, the engine's tests if it changed, the quick part of the others
+	@TIMEFORMAT='== development build: %R s (%U + %S s of CPU)'; \
+	time PYO3_PYTHON=$(abspath $(BIN)/python) cargo build --quiet -p ferrio-python --target-dir $(CHECK_TARGET)
+	@find $(CHECK)/package/ferrio -maxdepth 1 -type l -delete
+	@ln -s $(abspath $(filter-out %.so %/__pycache__,$(wildcard python/ferrio/*))) $(CHECK)/package/ferrio
+	@ln -s $(abspath $(CHECK_TARGET)/debug/lib_ferrio.so) $(CHECK)/package/ferrio/_ferrio.so
+	@$(MAKE) --no-print-directory --silent $(STAMPS)/engine-tested
+	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; time $(CHECK)/bin/python -m pytest -q --quick $(PARALLEL)
 
 .PHONY: test
 test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmarks' own, then the package's on PYTHON
