@@ -98,10 +98,11 @@ test-package: build $(STAMPS)/group-test  ## Run the package's tests, the framew
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: lint
-lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stubs match the built module
+lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that the stubs match the built module
 	cargo fmt --all --check
 	cargo clippy --quiet -p ferrio-engine --all-targets --all-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
+	$(BIN)/python scripts/layers.py
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
