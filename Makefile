@@ -58,6 +58,10 @@ build: $(STAMPS)/built  ## Build the extension module into the virtual environme
 bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
 	$(BIN)/python benchmarks $(BENCH)
 
+.PHONY: instructions
+instructions: build  ## Count instructions of the hot paths against benchmarks/instructions.json (INSTRUCTIONS="--update")
+	$(BIN)/python benchmarks/instructions.py $(or $(INSTRUCTIONS),--baseline)
+
 .PHONY: conformance
 conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONFORMANCE="test_events -k name")
 	$(BIN)/python tests/conformance $(CONFORMANCE)
