@@ -97,7 +97,7 @@ test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmark
 
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q --ignore tests/frameworks
+	$(BIN)/python -m pytest -q --ignore tests/frameworks $(PARALLEL)
 	$(BIN)/python -m pytest -q tests/frameworks
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
@@ -113,6 +113,16 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
 	$(BIN)/python scripts/figures.py --check
+
+.PHONY: deny
+deny: $(STAMPS)/group-deny  ## Check the licences, bans and sources of the dependencies by deny.toml
+	PATH=$(abspath $(BIN)):$$PATH cargo deny check licenses bans sources
+
+# A folder of its own: the option is one for all crates.
+.PHONY: loom
+loom:  ## Explore every interleaving of the inbox's hand-over
+	RUSTFLAGS="--cfg loom" cargo test --quiet -p ferrio-engine --release --test loom_inbox \
+	  --target-dir $(or $(CARGO_TARGET_DIR),target)/loom --config 'profile.release.lto="off"' --config profile.release.codegen-units=16
 
 $(LIBRARIES)/installed: pyproject.toml
 	$(PYTHON) -m venv $(LIBRARIES)
