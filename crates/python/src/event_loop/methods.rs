@@ -17,7 +17,7 @@ use crate::ffi::nesting;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
 use crate::handle::is_handle;
-use crate::task::{Call, handle_of, unlink_all};
+use crate::task::{TaskCall, handle_of, unlink_all};
 
 #[pymethods]
 impl LoopCore {
@@ -166,8 +166,8 @@ impl LoopCore {
             let handle = match &entry {
                 Entry::Handle(handle) | Entry::SleepOver { handle: Some(handle), .. } => handle.clone(),
                 Entry::SleepOver { future, handle: None } => timer::handle_of_sleep(py, slf.as_ptr(), future)?,
-                Entry::Step { task, error, .. } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
-                Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
+                Entry::Step { task, error, .. } => handle_of(py, slf.as_ptr(), task, &TaskCall::Step(error.as_ref()))?,
+                Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &TaskCall::Wakeup(future))?,
                 Entry::Accepted(_)
                 | Entry::StartReading(_)
                 | Entry::Connected(_)

@@ -95,7 +95,7 @@ impl LoopCore {
         self.with_reactor(py, |reactor| {
             for entry in reactor.ready.iter() {
                 if let Entry::Step { task, is_first: true, .. } = entry {
-                    task::collected::from_now_on(task);
+                    task::tracking::track(task);
                 }
             }
         });
@@ -269,7 +269,7 @@ impl LoopCore {
             Entry::StartReading(transport) => stream::start_reading(py, self, &transport),
             Entry::Step { task, error, is_first } => {
                 if is_first {
-                    task::collected::from_now_on(&task);
+                    task::tracking::track(&task);
                 }
                 let outcome = task::run_step(py, self, &task, error);
                 drop(task);

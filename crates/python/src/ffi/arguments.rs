@@ -82,6 +82,14 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
+    /// The keywords with their values, as references.
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
+    }
+
     /// The keywords with their values.
     pub(crate) fn keywords<'py>(
         &self,

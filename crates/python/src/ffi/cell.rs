@@ -9,8 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 
-/// A plain value.
+/// A plain value, laid out as such.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
@@ -34,8 +35,9 @@ impl<T: Copy> Plain<T> {
     }
 }
 
-/// A reference, or none.
+/// A reference, or none; laid out as the object's address, or null.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {
@@ -73,6 +75,13 @@ impl Slot {
     #[inline]
     pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
+    }
+
+    /// Puts in a reference, or nothing; what was there comes back.
+    #[inline]
+    #[must_use = "dropping what the slot held may run Python"]
+    pub(crate) fn replace(&self, object: Option<Object>) -> Option<Object> {
+        self.0.replace(object)
     }
 
     /// Puts `value` in; `None` leaves nothing there.

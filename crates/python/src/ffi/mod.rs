@@ -3,7 +3,9 @@
 // While the rooms above move onto the floor, not all of it is used.
 #![allow(dead_code, unused_macros, unused_imports)]
 
+pub(crate) mod address;
 pub(crate) mod arguments;
+pub(crate) mod bound_method;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
@@ -16,14 +18,15 @@ pub(crate) mod guarded;
 pub(crate) mod handle;
 pub(crate) mod heap_type;
 pub(crate) mod inherited;
+pub(crate) mod initializer;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
 pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod receiver;
+pub(crate) mod send;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
-#[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;

@@ -47,6 +47,7 @@ names! {
     call_soon
     cancel
     cancelled
+    cancelling
     close
     connection_lost
     connection_made

@@ -66,8 +66,24 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    asyncio_c_current_task: "_asyncio"."current_task";
+    asyncio_c_enter_task: "_asyncio"."_enter_task";
+    asyncio_c_future: "_asyncio"."Future";
+    asyncio_c_future_init: "_asyncio"."Future"."__init__";
+    asyncio_c_leave_task: "_asyncio"."_leave_task";
+    asyncio_c_register_eager_task: "_asyncio"."_register_eager_task";
+    asyncio_c_register_task: "_asyncio"."_register_task";
+    asyncio_c_swap_current_task: "_asyncio"."_swap_current_task";
+    asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
+    asyncio_c_unregister_task: "_asyncio"."_unregister_task";
     asyncio_events: "asyncio.events";
+    asyncio_format_helpers: "asyncio.format_helpers";
+    asyncio_futures: "asyncio.futures";
     asyncio_tasks: "asyncio.tasks";
+    cancelled_error: "asyncio.exceptions"."CancelledError";
     ferrio_event_loop: "ferrio._event_loop";
+    invalid_state_error: "asyncio.exceptions"."InvalidStateError";
+    is_coroutine: "asyncio.coroutines"."iscoroutine";
+    traceback: "traceback";
     warnings: "warnings";
 }
