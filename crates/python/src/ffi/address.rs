@@ -5,7 +5,7 @@ use pyo3::ffi;
 use super::object::Object;
 
 /// A borrowed object: `&Object`, or, in rooms that do not have that yet, the address of a live object.
-pub(crate) trait Shown {
+pub(crate) trait Shown: Copy {
     fn shown(&self) -> &Object;
 }
 
