@@ -4,7 +4,6 @@
 //! Both are bound built-in methods of the task, as asyncio's are: `__self__` is the task.
 #![forbid(unsafe_code)]
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::{scheduling, step};
@@ -44,7 +43,7 @@ pub(crate) fn callable_in_place_of(py: Python<'_>, callback: impl Shown) -> PyRe
 }
 
 /// What an entry does with its task.
-pub(crate) enum TaskCall<'a> {
+pub(super) enum TaskCall<'a> {
     /// Step, with this error thrown in.
     Step(Option<&'a Object>),
     /// Wake up: this future is done.
@@ -52,13 +51,7 @@ pub(crate) enum TaskCall<'a> {
 }
 
 /// The handle that a task's entry stands for.
-pub(crate) fn handle_of(
-    py: Python<'_>,
-    event_loop: impl Shown,
-    task: &Object,
-    call: &TaskCall<'_>,
-) -> PyResult<Object> {
-    let task = Task::of(task).ok_or_else(|| PyTypeError::new_err("a task was expected"))?;
+pub(super) fn handle_of(py: Python<'_>, event_loop: &Object, task: &Task, call: &TaskCall<'_>) -> PyResult<Object> {
     let (callback, argument) = match call {
         TaskCall::Step(error) => (step_callable(py, task)?, error.map(Object::as_ptr)),
         TaskCall::Wakeup(future) => (wakeup_callable(py, task)?, Some(future.as_ptr())),
@@ -66,7 +59,7 @@ pub(crate) fn handle_of(
     let context = task.context().get();
     Recipe {
         kind: Kind::Plain,
-        event_loop: event_loop.shown().as_ptr(),
+        event_loop: event_loop.as_ptr(),
         callback: callback.as_ptr(),
         args: argument.as_slice(),
         context: context.as_ref().map(Object::as_ptr),

@@ -11,7 +11,7 @@ use pyo3::types::{PyList, PyTuple, PyType};
 use super::asyncio::uninitialized;
 use super::{asyncio, callback, scheduling};
 use crate::combine;
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::address::Shown;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::call::{call_method, call_method_with_context};

@@ -36,7 +36,7 @@ mod group;
 mod scheduling;
 mod step;
 mod task_type;
-pub(crate) mod tracking;
+mod tracking;
 
 use pyo3::prelude::*;
 
@@ -44,10 +44,10 @@ use crate::ffi::future::check::check;
 use crate::ffi::thread_state;
 
 pub(crate) use crate::ffi::thread_state::{running_loop, running_task};
-pub(crate) use callback::{TaskCall, callable_in_place_of, handle_of};
+pub(crate) use callback::callable_in_place_of;
 pub(crate) use future::{is_ours, unlink_all};
 pub(crate) use group::{add_awaiting, add_first_callback, cancelling, has_ended_well, remove_awaiting};
-pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
+pub(crate) use step::{awaited_by, no_longer_awaited_by};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
 
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.

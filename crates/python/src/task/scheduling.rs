@@ -4,13 +4,60 @@
 use pyo3::prelude::*;
 
 use super::asyncio::uninitialized;
-use super::callback;
-use crate::event_loop::{Entry, LoopCore};
+use super::callback::{self, TaskCall};
+use super::{step, tracking};
+use crate::core::{Entry, Exit, LoopCore, Operations};
 use crate::ffi::call::{call_method, call_method_with_context};
 use crate::ffi::class::Instance;
 use crate::ffi::future::{Future, Task};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+
+/// A task's step; the argument is an error to throw into its coroutine.
+static STEP: Operations = Operations { run: run_step, handle: Some(shown_step), on_stop: None };
+
+/// The first one. The collector does not track the task before.
+static FIRST_STEP: Operations = Operations {
+    run: |py, core, task, error| {
+        tracking::track(&task);
+        run_step(py, core, task, error)
+    },
+    handle: Some(shown_step),
+    on_stop: Some(tracking::track),
+};
+
+/// A task's wake-up; the argument is the future that it waits for, which is done.
+static WAKE_UP: Operations = Operations { run: run_wakeup, handle: Some(shown_wakeup), on_stop: None };
+
+#[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
+fn run_step(py: Python<'_>, _core: &LoopCore, task: Object, error: Option<Object>) -> Result<(), Exit> {
+    match Task::of(&task) {
+        Some(task) => step::run_step(py, task, error),
+        None => Ok(()),
+    }
+}
+
+fn shown_step(py: Python<'_>, event_loop: &Object, task: &Object, error: Option<&Object>) -> PyResult<Object> {
+    callback::handle_of(py, event_loop, checked(task)?, &TaskCall::Step(error))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
+fn run_wakeup(py: Python<'_>, _core: &LoopCore, task: Object, future: Option<Object>) -> Result<(), Exit> {
+    match (Task::of(&task), &future) {
+        (Some(task), Some(future)) => step::run_wakeup(py, task, future),
+        _ => Ok(()),
+    }
+}
+
+fn shown_wakeup(py: Python<'_>, event_loop: &Object, task: &Object, future: Option<&Object>) -> PyResult<Object> {
+    let future = future.ok_or_else(uninitialized)?;
+    callback::handle_of(py, event_loop, checked(task)?, &TaskCall::Wakeup(future))
+}
+
+/// The object of an entry.
+fn checked(task: &Object) -> PyResult<&Task> {
+    Task::of(task).ok_or_else(uninitialized)
+}
 
 /// The loop's core, if entries may be put into its queue without `call_soon`.
 #[inline]
@@ -48,7 +95,7 @@ pub(super) fn first_step(py: Python<'_>, task: &Task) -> PyResult<()> {
 }
 
 /// Steps `task` in the next turn, with `error` thrown in.
-pub(super) fn step(py: Python<'_>, task: &Task, error: Option<Object>) -> PyResult<()> {
+pub(super) fn schedule_step(py: Python<'_>, task: &Task, error: Option<Object>) -> PyResult<()> {
     push_step(py, task, error, false).map(drop)
 }
 
@@ -59,7 +106,8 @@ fn push_step(py: Python<'_>, task: &Task, error: Option<Object>, is_first: bool)
     let Some(event_loop) = task.event_loop.get() else { return Err(uninitialized()) };
     if let Some(core) = direct(&event_loop).filter(|_| task.has_plain_context()) {
         core.check_closed()?;
-        core.push_ready(py, Entry::Step { task: task.object().clone(), error, is_first });
+        let operations = if is_first { &FIRST_STEP } else { &STEP };
+        core.push_ready(py, Entry::Call { operations, object: task.object().clone(), argument: error });
         return Ok(core.is_turning());
     }
     let callable = callback::step_callable(py, task)?;
@@ -71,7 +119,8 @@ pub(super) fn wake(py: Python<'_>, task: Task, future: &Future) -> PyResult<()> 
     let Some(event_loop) = task.event_loop.get() else { return Err(uninitialized()) };
     if let Some(core) = direct(&event_loop).filter(|_| task.has_plain_context()) {
         core.check_closed()?;
-        core.push_ready(py, Entry::Wakeup { task: task.into_object(), future: future.object().clone() });
+        let argument = Some(future.object().clone());
+        core.push_ready(py, Entry::Call { operations: &WAKE_UP, object: task.into_object(), argument });
         return Ok(());
     }
     let callable = callback::wakeup_callable(py, &task)?;

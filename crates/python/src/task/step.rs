@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::asyncio::{self, uninitialized};
 use super::callback::{self, TaskCall};
 use super::{future, scheduling};
-use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
+use crate::core::{Exit, leaves_loop, settle};
 use crate::ffi::call::{call_method, call_method_with_context};
 use crate::ffi::errors::{exception, made};
 use crate::ffi::future::{Future, FutureState, Task};
@@ -25,8 +25,7 @@ use crate::handle::{self, context};
 ///
 /// # Errors
 /// What leaves the loop; other exceptions go to its exception handler.
-pub(crate) fn run_step(py: Python<'_>, _core: &LoopCore, task: &Object, error: Option<Object>) -> Result<(), Exit> {
-    let Some(task) = Task::of(task) else { return Ok(()) };
+pub(super) fn run_step(py: Python<'_>, task: &Task, error: Option<Object>) -> Result<(), Exit> {
     let shown = error.clone();
     run(py, task, &TaskCall::Step(shown.as_ref()), || step(py, task, error))
 }
@@ -35,8 +34,7 @@ pub(crate) fn run_step(py: Python<'_>, _core: &LoopCore, task: &Object, error: O
 ///
 /// # Errors
 /// As for [`run_step`].
-pub(crate) fn run_wakeup(py: Python<'_>, _core: &LoopCore, task: &Object, future: &Object) -> Result<(), Exit> {
-    let Some(task) = Task::of(task) else { return Ok(()) };
+pub(super) fn run_wakeup(py: Python<'_>, task: &Task, future: &Object) -> Result<(), Exit> {
     run(py, task, &TaskCall::Wakeup(future), || wakeup(py, task, future))
 }
 
@@ -45,7 +43,7 @@ fn run(py: Python<'_>, task: &Task, call: &TaskCall<'_>, body: impl FnOnce() -> 
     let Some(context) = task.context().get() else { return Ok(()) };
     let Some(event_loop) = task.event_loop.get() else { return Ok(()) };
     settle(py, context::run_in(py, &context, body), |exception| {
-        let handle = callback::handle_of(py, &event_loop, task.object(), call)?;
+        let handle = callback::handle_of(py, &event_loop, task, call)?;
         handle::report(py, &handle, exception)
     })
 }
@@ -142,7 +140,7 @@ pub(super) fn advance(py: Python<'_>, task: &Task, error: Option<Object>) -> PyR
     drop(coroutine);
     match sent {
         // A bare yield: one turn of the loop.
-        Ok(Sent::Yielded(result)) if result.is_none() => scheduling::step(py, task, None),
+        Ok(Sent::Yielded(result)) if result.is_none() => scheduling::schedule_step(py, task, None),
         Ok(Sent::Yielded(result)) => wait_for(py, task, result),
         Ok(Sent::Returned(result)) => {
             if task.must_cancel().get() {
@@ -278,7 +276,7 @@ fn loop_of(py: Python<'_>, future: &Object) -> PyResult<Object> {
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Task, text: &str) -> PyResult<()> {
     let error = exception::<PyRuntimeError>(py, text)?;
-    scheduling::step(py, task, Some(error))
+    scheduling::schedule_step(py, task, Some(error))
 }
 
 fn other_loop(py: Python<'_>, task: &Task, future: &Object) -> PyResult<String> {

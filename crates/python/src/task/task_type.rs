@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::{asyncio, future, scheduling, step};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::address::Shown;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Instance};

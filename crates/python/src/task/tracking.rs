@@ -5,8 +5,7 @@
 //! its first step begins, before anything in that can fail, and when the loop stops.
 //!
 //! # Invariant
-//! A task that is not tracked stands in the ready queue of a loop that is being run, as the
-//! [`Entry::Step`](crate::event_loop::Entry::Step) that is its first.
+//! A task that is not tracked stands in the ready queue of a loop that is being run, as the entry of its first step.
 #![forbid(unsafe_code)]
 
 use crate::ffi::future::Task;
@@ -14,7 +13,7 @@ use crate::ffi::object::Object;
 
 /// Tracks a task whose first step begins, or whose loop stops.
 #[inline]
-pub(crate) fn track(task: &Object) {
+pub(super) fn track(task: &Object) {
     if let Some(task) = Task::of(task) {
         task.track();
     }
