@@ -15,7 +15,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState as State, Plan, Step};
 use crate::event_loop::spawning_core;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};

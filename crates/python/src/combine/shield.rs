@@ -179,7 +179,7 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
     if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
         return Ok(None);
     }
-    let outer = new_future(py, core, event_loop.as_ptr())?;
+    let outer = new_future(py, core)?;
     if !future::is_own(&outer) {
         return Ok(None);
     }

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, 
 use super::ends::Ends;
 use super::ours;
 use super::stand_in::stands_for;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState as State, Plan, Step};
 use crate::event_loop::spawning_core;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::Slot;

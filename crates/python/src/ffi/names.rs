@@ -22,6 +22,9 @@ macro_rules! names {
 // One a line, in alphabetical order.
 names! {
     __await__
+    __func__
+    __new__
+    __self__
     __traceback__
     _accept_connection
     _asyncio_future_blocking
@@ -30,6 +33,7 @@ names! {
     _closing
     _conn_lost
     _fileno
+    _get_loop
     _loop
     _pending_removals
     _pipe
@@ -39,7 +43,9 @@ names! {
     _run
     _sockets
     _task_factory
+    acquire
     add_done_callback
+    append
     buffer_updated
     call_at
     call_exception_handler
@@ -48,6 +54,7 @@ names! {
     cancel
     cancelled
     cancelling
+    clear
     close
     connection_lost
     connection_made
@@ -62,14 +69,21 @@ names! {
     fileno
     get_buffer
     get_loop
+    locked
+    pop
+    popleft
     proto
+    remove
+    release
     remove_done_callback
     result
     send
+    set
     set_exception
     set_result
     throw
     value
+    wait
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

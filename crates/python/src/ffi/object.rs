@@ -96,26 +96,6 @@ impl Object {
         core::ptr::eq(unsafe { ffi::Py_TYPE(self.as_ptr()) }, class)
     }
 
-    /// Whether its class is that of generators, or derived from it.
-    pub(crate) fn is_generator(&self) -> bool {
-        // SAFETY: a live object.
-        unsafe { ffi::PyGen_Check(self.as_ptr()) != 0 }
-    }
-
-    /// Whether it is a coroutine of an `async def` function, and nothing derived.
-    #[inline]
-    pub(crate) fn is_exact_coroutine(&self) -> bool {
-        // SAFETY: a live object.
-        unsafe { ffi::PyCoro_CheckExact(self.as_ptr()) != 0 }
-    }
-
-    /// Whether it is a `contextvars.Context`, and nothing derived.
-    #[inline]
-    pub(crate) fn is_exact_context(&self) -> bool {
-        // SAFETY: a live object.
-        unsafe { ffi::PyContext_CheckExact(self.as_ptr()) != 0 }
-    }
-
     /// How many references there are to it.
     #[inline]
     pub(crate) fn reference_count(&self) -> isize {
@@ -173,6 +153,12 @@ impl Object {
     /// The object's address; the reference stays here.
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
+    }
+
+    /// The object's address as a number, to compare it: it says nothing of the object's life.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.as_ptr() as usize
     }
 
     /// Shows the object to the collector.

@@ -66,6 +66,8 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    abstract_coroutine: "collections.abc"."Coroutine";
+    allocate_lock: "_thread"."allocate_lock";
     asyncio_c_current_task: "_asyncio"."current_task";
     asyncio_c_enter_task: "_asyncio"."_enter_task";
     asyncio_c_future: "_asyncio"."Future";
@@ -76,14 +78,28 @@ objects! {
     asyncio_c_swap_current_task: "_asyncio"."_swap_current_task";
     asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
     asyncio_c_unregister_task: "_asyncio"."_unregister_task";
+    asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
+    asyncio_current_task: "asyncio.tasks"."current_task";
     asyncio_events: "asyncio.events";
     asyncio_format_helpers: "asyncio.format_helpers";
     asyncio_futures: "asyncio.futures";
+    asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
+    asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";
+    asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
+    asyncio_queue_full: "asyncio.queues"."QueueFull";
+    asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
+    asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
     asyncio_tasks: "asyncio.tasks";
-    cancelled_error: "asyncio.exceptions"."CancelledError";
+    barrier_phase: "asyncio.locks"."_BarrierState";
+    broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
-    invalid_state_error: "asyncio.exceptions"."InvalidStateError";
-    is_coroutine: "asyncio.coroutines"."iscoroutine";
+    ferrio_queue: "ferrio._queues"."Queue";
+    heapq_heappop: "heapq"."heappop";
+    heapq_heappush: "heapq"."heappush";
+    reduced_function: "ferrio._copying"."reduced_function";
     traceback: "traceback";
+    types_method_type: "types"."MethodType";
     warnings: "warnings";
 }

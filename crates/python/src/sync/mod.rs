@@ -11,7 +11,7 @@
 
 mod barrier;
 mod condition;
-mod deque;
+mod core_class;
 mod event;
 mod lock;
 mod order;

@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyDict, PyList, PyListMethods, PySet, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
 use super::{running, waiting};
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState as State, Plan, Step};
 use crate::ffi::arguments::{self, Arguments};
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::object::Object;

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::ffi::awaitable::is_python_coroutine;
 use crate::ffi::call::call;
 use crate::ffi::errors::is_caught_by;
 use crate::ffi::future::Task;
@@ -36,9 +37,9 @@ pub(super) fn load(py: Python<'_>) {
         &OBJECTS.asyncio_c_swap_current_task,
         &OBJECTS.asyncio_c_unregister_eager_task,
         &OBJECTS.asyncio_c_unregister_task,
-        &OBJECTS.cancelled_error,
-        &OBJECTS.invalid_state_error,
-        &OBJECTS.is_coroutine,
+        &OBJECTS.asyncio_cancelled_error,
+        &OBJECTS.asyncio_invalid_state_error,
+        &OBJECTS.asyncio_iscoroutine,
     ];
     for object in used {
         let _ = object.get(py);
@@ -119,17 +120,17 @@ pub(super) fn register_after_eager_step(py: Python<'_>, task: &Task) -> PyResult
 /// `asyncio.iscoroutine`.
 #[inline]
 pub(super) fn is_coroutine(py: Python<'_>, object: &Object) -> PyResult<bool> {
-    Ok(object.is_exact_coroutine() || call(py, OBJECTS.is_coroutine.get(py)?, [object])?.bind(py).is_truthy()?)
+    Ok(is_python_coroutine(object) || call(py, OBJECTS.asyncio_iscoroutine.get(py)?, [object])?.bind(py).is_truthy()?)
 }
 
 /// Whether the exception is an `asyncio.CancelledError`.
 pub(super) fn is_cancelled_error(py: Python<'_>, exception: &Object) -> PyResult<bool> {
-    Ok(is_caught_by(exception, OBJECTS.cancelled_error.get(py)?))
+    Ok(is_caught_by(exception, OBJECTS.asyncio_cancelled_error.get(py)?))
 }
 
 /// `CancelledError()` or `CancelledError(message)`.
 pub(super) fn cancelled_error(py: Python<'_>, message: Option<&Object>) -> PyResult<Object> {
-    let class = OBJECTS.cancelled_error.get(py)?;
+    let class = OBJECTS.asyncio_cancelled_error.get(py)?;
     match message.filter(|message| !message.is_none()) {
         Some(message) => call(py, class, [message]),
         None => call(py, class, []),
@@ -139,7 +140,7 @@ pub(super) fn cancelled_error(py: Python<'_>, message: Option<&Object>) -> PyRes
 /// The error `InvalidStateError(text)`.
 #[cold]
 pub(super) fn invalid_state(py: Python<'_>, text: &str) -> PyErr {
-    let class = OBJECTS.invalid_state_error.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
+    let class = OBJECTS.asyncio_invalid_state_error.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
     class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), text.to_owned()))
 }
 

@@ -7,13 +7,12 @@
 use pyo3::prelude::*;
 
 use super::{scheduling, step};
-use crate::ffi::address::Shown;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::bound_method::TaskMethod;
 use crate::ffi::future::Task;
 use crate::ffi::method::Method;
 use crate::ffi::object::Object;
-use crate::handle::{Kind, Recipe};
+use crate::handle::Recipe;
 
 static WAKEUP: TaskMethod =
     TaskMethod::new(|| Method::one_argument(c"task_wakeup", step::wakeup, c"A future is done."));
@@ -38,8 +37,8 @@ pub(super) fn step_callable(py: Python<'_>, task: &Task) -> PyResult<Object> {
 /// What to call instead of `callback`, if that is a task linked to a future: asyncio's own code completes a future with
 /// `loop.call_soon(callback, future)`.
 #[inline]
-pub(crate) fn callable_in_place_of(py: Python<'_>, callback: impl Shown) -> PyResult<Option<Object>> {
-    Task::exact(callback.shown()).map(|task| wakeup_callable(py, task)).transpose()
+pub(crate) fn callable_in_place_of(py: Python<'_>, callback: &Object) -> PyResult<Option<Object>> {
+    Task::exact(callback).map(|task| wakeup_callable(py, task)).transpose()
 }
 
 /// What an entry does with its task.
@@ -53,19 +52,12 @@ pub(super) enum TaskCall<'a> {
 /// The handle that a task's entry stands for.
 pub(super) fn handle_of(py: Python<'_>, event_loop: &Object, task: &Task, call: &TaskCall<'_>) -> PyResult<Object> {
     let (callback, argument) = match call {
-        TaskCall::Step(error) => (step_callable(py, task)?, error.map(Object::as_ptr)),
-        TaskCall::Wakeup(future) => (wakeup_callable(py, task)?, Some(future.as_ptr())),
+        TaskCall::Step(error) => (step_callable(py, task)?, *error),
+        TaskCall::Wakeup(future) => (wakeup_callable(py, task)?, Some(*future)),
     };
+    let args = argument.map_or(&[] as &[Object], core::slice::from_ref);
     let context = task.context().get();
-    Recipe {
-        kind: Kind::Plain,
-        event_loop: event_loop.as_ptr(),
-        callback: callback.as_ptr(),
-        args: argument.as_slice(),
-        context: context.as_ref().map(Object::as_ptr),
-        trace: false,
-    }
-    .make(py)
+    Recipe { event_loop, callback: &callback, args, context: context.as_ref(), trace: false }.make(py)
 }
 
 /// Calls `callback(argument)` in the next turn: natively where the loop allows, else through its `call_soon`.
@@ -77,7 +69,7 @@ pub(super) fn schedule(
     context: Option<&Object>,
 ) -> PyResult<()> {
     match scheduling::direct(event_loop) {
-        Some(core) => core.schedule(py, event_loop.as_ptr(), callback.as_ptr(), &[argument.as_ptr()], context),
+        Some(event_loop) => event_loop.schedule(py, callback, core::slice::from_ref(argument), context),
         None => scheduling::call_soon(py, event_loop, callback, Some(argument), context),
     }
 }

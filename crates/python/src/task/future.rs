@@ -286,7 +286,7 @@ pub(crate) fn unlink_all(event_loop: &Bound<'_, LoopCore>) -> PyResult<()> {
         let Some(task) = Task::exact(&task) else { continue };
         let Some(waiter) = task.future_waiter().get() else { continue };
         let Some(future) = Future::of(&waiter) else { continue };
-        if future.callback0.as_ptr() == task.object().as_ptr() {
+        if future.callback0.is(task.object()) {
             future.callback0.set(callback::wakeup_callable(py, task)?);
         }
     }
@@ -326,7 +326,7 @@ pub(super) fn callbacks(py: Python<'_>, future: &Future) -> PyResult<Option<Obje
     let others = future.further_callbacks();
     let Some(first) = future.callback0.get() else { return Ok(others) };
     let first = callback::callable_in_place_of(py, &first)?.unwrap_or(first);
-    let context = future.context0.get().unwrap_or_else(|| Object::none(py));
+    let context = future.context0.get_or_none(py);
     let shown = PyList::new(py, [PyTuple::new(py, [first.bind(py), context.bind(py)])?])?;
     if let Some(others) = others {
         shown.call_method1("extend", (others.bind(py),))?;

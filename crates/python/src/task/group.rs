@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 
 use super::asyncio::HAS_CALL_GRAPH;
 use crate::ffi::call::call_method;
+use crate::ffi::context::Context;
 use crate::ffi::future::{FutureState, Task};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::handle::context;
 
 /// `task.cancelling()`: how often it was asked to end.
 #[inline]
@@ -32,7 +32,7 @@ pub(crate) fn add_first_callback(py: Python<'_>, task: &Object, callback: &Objec
     let Some(task) = Task::exact(task).filter(|task| task.is_pending() && task.has_no_callbacks()) else {
         return Ok(false);
     };
-    task.set_first_callback(callback.clone(), Some(context::copy_current(py)?));
+    task.set_first_callback(callback.clone(), Some(Context::copy_current(py)?.into_object()));
     Ok(true)
 }
 

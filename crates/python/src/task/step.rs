@@ -13,13 +13,15 @@ use super::asyncio::{self, uninitialized};
 use super::callback::{self, TaskCall};
 use super::{future, scheduling};
 use crate::core::{Exit, leaves_loop, settle};
+use crate::ffi::awaitable::is_generator;
 use crate::ffi::call::{call_method, call_method_with_context};
+use crate::ffi::context::run_in;
 use crate::ffi::errors::{exception, made};
 use crate::ffi::future::{Future, FutureState, Task};
+use crate::ffi::iteration::{Step, send_none};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::send::{Sent, send_none};
-use crate::handle::{self, context};
+use crate::handle;
 
 /// Runs an entry: steps `task` in its context.
 ///
@@ -42,7 +44,7 @@ fn run(py: Python<'_>, task: &Task, call: &TaskCall<'_>, body: impl FnOnce() -> 
     // The collector may have emptied a task whose entry was still there.
     let Some(context) = task.context().get() else { return Ok(()) };
     let Some(event_loop) = task.event_loop.get() else { return Ok(()) };
-    settle(py, context::run_in(py, &context, body), |exception| {
+    settle(py, run_in(py, &context, body), |exception| {
         let handle = callback::handle_of(py, &event_loop, task, call)?;
         handle::report(py, &handle, exception)
     })
@@ -140,9 +142,9 @@ pub(super) fn advance(py: Python<'_>, task: &Task, error: Option<Object>) -> PyR
     drop(coroutine);
     match sent {
         // A bare yield: one turn of the loop.
-        Ok(Sent::Yielded(result)) if result.is_none() => scheduling::schedule_step(py, task, None),
-        Ok(Sent::Yielded(result)) => wait_for(py, task, result),
-        Ok(Sent::Returned(result)) => {
+        Ok(Step::Yield(result)) if result.is_none() => scheduling::schedule_step(py, task, None),
+        Ok(Step::Yield(result)) => wait_for(py, task, result),
+        Ok(Step::Return(result)) => {
             if task.must_cancel().get() {
                 // It was cancelled right before it returned.
                 task.must_cancel().set(false);
@@ -156,11 +158,11 @@ pub(super) fn advance(py: Python<'_>, task: &Task, error: Option<Object>) -> PyR
 }
 
 #[cold]
-fn throw(py: Python<'_>, coroutine: &Object, error: &Object) -> PyResult<Sent> {
+fn throw(py: Python<'_>, coroutine: &Object, error: &Object) -> PyResult<Step> {
     match call_method(py, &names(py).throw, [coroutine, error]) {
-        Ok(result) => Ok(Sent::Yielded(result)),
+        Ok(result) => Ok(Step::Yield(result)),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned(Object::new(error.value(py).getattr("value")?)))
+            Ok(Step::Return(Object::new(error.value(py).getattr(&names(py).value)?)))
         }
         Err(error) => Err(error),
     }
@@ -217,7 +219,7 @@ fn wait_for(py: Python<'_>, task: &Task, result: Object) -> PyResult<()> {
     }
     let blocking = result.bind(py).getattr_opt(&names(py)._asyncio_future_blocking)?;
     let Some(blocking) = blocking.filter(|blocking| !blocking.is_none()) else {
-        let text = if result.is_generator() {
+        let text = if is_generator(&result) {
             format!(
                 "yield was used instead of yield from for generator in task {} with {}",
                 repr(py, task.object())?,
@@ -244,7 +246,7 @@ fn wait_for(py: Python<'_>, task: &Task, result: Object) -> PyResult<()> {
 /// `future.add_done_callback(task_wakeup, context=...)`.
 fn add_wakeup(py: Python<'_>, task: &Task, future: &Object) -> PyResult<()> {
     let wakeup = callback::wakeup_callable(py, task)?;
-    let context = task.context().get().unwrap_or_else(|| Object::none(py));
+    let context = task.context().get_or_none(py);
     call_method_with_context(py, &names(py).add_done_callback, [future, &wakeup, &context]).map(drop)
 }
 
@@ -256,7 +258,7 @@ fn waits(py: Python<'_>, task: &Task, future: Object) -> PyResult<()> {
         return Ok(());
     }
     task.future_waiter().set(future.clone());
-    let message = task.cancel_message.get().unwrap_or_else(|| Object::none(py));
+    let message = task.cancel_message.get_or_none(py);
     if call_method(py, &names(py).cancel, [&future, &message])?.bind(py).is_truthy()? {
         task.must_cancel().set(false);
     }

@@ -12,13 +12,13 @@ use crate::core::LoopCore;
 use crate::ffi::address::Shown;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Instance};
+use crate::ffi::context::Context;
 use crate::ffi::future::check::{Approved, Habits};
 use crate::ffi::future::{Future, Task};
 use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::ffi::source_traceback;
-use crate::handle::context;
 
 /// Whether the interpreter's tasks keep the number of a generated name, and make the text when somebody asks for it.
 static NUMBERS_FOR_NAMES: AtomicBool = AtomicBool::new(false);
@@ -124,8 +124,8 @@ fn fill(py: Python<'_>, task: &Task, coroutine: &Object, given: Given<'_>) -> Py
         return Err(PyTypeError::new_err(format!("a coroutine was expected, got {}", coroutine.bind(py).repr()?)));
     }
     let context = match given.context {
-        None => context::copy_current(py)?,
-        Some(context) if REFUSES_OTHER_CONTEXTS.load(Ordering::Relaxed) && !context.is_exact_context() => {
+        None => Context::copy_current(py)?.into_object(),
+        Some(context) if REFUSES_OTHER_CONTEXTS.load(Ordering::Relaxed) && Context::of(context).is_none() => {
             task.log_destroy_pending().set(false);
             let kind = context.bind(py).get_type().name()?;
             return Err(PyTypeError::new_err(format!("a contextvars.Context was expected, got {kind}")));
@@ -197,13 +197,12 @@ impl Drop for EagerStep<'_> {
 /// Runs the first step of a new task at once, as a part of the task that runs now.
 fn start_eagerly(py: Python<'_>, task: &Task) -> PyResult<()> {
     let (Some(event_loop), Some(context)) = (task.event_loop.get(), task.context().get()) else { return Ok(()) };
-    if !context.is_exact_context() {
+    let Some(context) = Context::of(&context) else {
         return Err(PyTypeError::new_err("an instance of Context was expected"));
-    }
+    };
     let around = asyncio::swap(py, &event_loop, task.object())?;
     let eager = EagerStep { py, event_loop: &event_loop, task, around: Some(around) };
-    let started = asyncio::register_eager(py, task)
-        .and_then(|()| context::run_in(py, &context, || step::advance(py, task, None)));
+    let started = asyncio::register_eager(py, task).and_then(|()| context.run(py, || step::advance(py, task, None)));
     started.and(eager.leave())?;
     if task.is_pending() {
         return asyncio::register_after_eager_step(py, task);

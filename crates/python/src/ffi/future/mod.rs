@@ -31,6 +31,7 @@ use pyo3::types::PySet;
 
 use self::class::{FUTURE, TASK};
 use super::cell::{Plain, Slot};
+use super::context::Context;
 use super::errors::{set_traceback, traceback_of};
 use super::method::{IntoObject, Receiver};
 use super::object::Object;
@@ -312,7 +313,7 @@ impl Task {
     #[inline]
     pub(crate) fn has_plain_context(&self) -> bool {
         // SAFETY: looking at an object's class runs no Python, so nobody comes to the slot in between.
-        unsafe { self.context().peek() }.is_some_and(Object::is_exact_context)
+        unsafe { self.context().peek() }.and_then(Context::of).is_some()
     }
 
     #[inline]
