@@ -57,17 +57,17 @@ fn checked(object: &Object) -> PyResult<&Future> {
 
 /// A pending `ferrio.Future` of the loop `event_loop`.
 #[inline]
-pub(crate) fn create(py: Python<'_>, event_loop: impl Shown) -> PyResult<Object> {
+pub(crate) fn create(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
     let future = Future::create(py)?;
-    future.event_loop.set(event_loop.shown().clone());
+    future.event_loop.set(event_loop.clone());
     Ok(future.into_object())
 }
 
 /// [`create`] in debug mode: records where.
 #[cold]
-pub(crate) fn create_traced(py: Python<'_>, event_loop: impl Shown) -> PyResult<Object> {
+pub(crate) fn create_traced(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
     let future = Future::create(py)?;
-    future.event_loop.set(event_loop.shown().clone());
+    future.event_loop.set(event_loop.clone());
     future.source_traceback.set(source_traceback::of_future(py)?);
     Ok(future.into_object())
 }

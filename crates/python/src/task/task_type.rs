@@ -48,8 +48,7 @@ struct Given<'a> {
 #[inline]
 pub(crate) fn create_task(
     py: Python<'_>,
-    core: &LoopCore,
-    event_loop: impl Shown,
+    event_loop: &Instance<LoopCore>,
     arguments: Arguments<'_>,
 ) -> PyResult<Option<Object>> {
     let [coroutine] = arguments.positional() else { return Ok(None) };
@@ -59,13 +58,13 @@ pub(crate) fn create_task(
         match name.cast::<PyString>()?.to_str()? {
             "name" => given.name = value,
             "context" => given.context = value,
-            "eager_start" if core.starts_eagerly() => {
+            "eager_start" if event_loop.starts_eagerly() => {
                 given.eager = value.map_or(Ok(false), |value| value.bind(py).is_truthy())?;
             }
             _ => return Ok(None),
         }
     }
-    make(py, core, event_loop.shown(), coroutine, given).map(Some)
+    make(py, event_loop, event_loop.object(), coroutine, given).map(Some)
 }
 
 /// A task of the coroutine `coroutine`, as `loop.create_task` makes it.
