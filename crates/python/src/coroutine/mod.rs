@@ -29,6 +29,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
+use crate::ffi::awaitable;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::errors::made;
 use crate::ffi::free_list::FreeList;
@@ -344,6 +345,12 @@ pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
     let class = unsafe { ffi::Py_TYPE(object) };
     class == CLASS.load(Ordering::Relaxed)
+}
+
+/// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
+#[inline]
+pub(crate) fn is_coroutine(object: &Object) -> bool {
+    is_exact(object.as_ptr()) || awaitable::is_python_coroutine(object)
 }
 
 /// A coroutine that has ended, holds nothing, and is nobody's.

@@ -57,6 +57,25 @@ impl Slot {
         content.as_ref()
     }
 
+    /// A new reference to what is in it; `None` of Python's for nothing.
+    #[inline]
+    pub(crate) fn get_or_none(&self, py: Python<'_>) -> Object {
+        self.get().unwrap_or_else(|| Object::none(py))
+    }
+
+    /// Whether `object` is in it.
+    #[inline]
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        self.as_ptr() == object.as_ptr()
+    }
+
+    /// Whether there is nothing in it, or `None` of Python's.
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_none_or(Object::is_none)
+    }
+
     /// Whether there is nothing in it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -93,6 +112,18 @@ impl Slot {
         let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
         self.0.set(object);
         outcome
+    }
+}
+
+impl From<Object> for Slot {
+    fn from(object: Object) -> Self {
+        Self(Cell::new(Some(object)))
+    }
+}
+
+impl From<Option<Object>> for Slot {
+    fn from(object: Option<Object>) -> Self {
+        Self(Cell::new(object))
     }
 }
 

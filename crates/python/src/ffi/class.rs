@@ -19,11 +19,11 @@ use core::ops::Deref;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::PyClass;
-use pyo3::ffi;
+use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyTuple, PyType};
+use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::fields::{Collector, Fields};
 use super::free_list::FreeList;
@@ -202,6 +202,29 @@ impl<T: Class> Instance<T> {
     }
 }
 
+impl<T: Class<Layout = OfPyo3> + PyTypeInfo> Instance<T>
+where
+    OfPyo3: Layout<T>,
+{
+    /// [`Self::of`], of what ought to be one.
+    ///
+    /// # Errors
+    /// `TypeError`: it is none.
+    #[inline]
+    pub(crate) fn expect<'a>(py: Python<'_>, object: &'a Object) -> PyResult<&'a Self> {
+        Self::of(object).ok_or_else(|| refused::<T>(py, object))
+    }
+}
+
+/// The error of an object that is no instance, in PyO3's words.
+#[cold]
+fn refused<T: PyTypeInfo>(py: Python<'_>, object: &Object) -> PyErr {
+    match object.bind(py).cast::<T>() {
+        Ok(_) => PySystemError::new_err("an instance of the class is none of its description"),
+        Err(error) => error.into(),
+    }
+}
+
 impl<T: Class> Clone for Instance<T> {
     #[inline]
     fn clone(&self) -> Self {
@@ -305,6 +328,38 @@ impl<T: NativeClass> Instance<T> {
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
         }
         Ok(Self { object, class: PhantomData })
+    }
+
+    /// A new instance of `class` with `state`.
+    ///
+    /// # Errors
+    /// `MemoryError`; the state is dropped.
+    ///
+    /// # Safety
+    /// `class` is this class, or one derived from it whose instances need nothing else to be filled.
+    #[inline]
+    pub(in crate::ffi) unsafe fn allocate(
+        py: Python<'_>,
+        class: *mut ffi::PyTypeObject,
+        state: T::State,
+    ) -> PyResult<Self> {
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance, which has its state there.
+        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
+        Ok(Self { object, class: PhantomData })
+    }
+
+    /// The class; `None` before it is made.
+    pub(in crate::ffi) fn class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
+        let class = T::description().class.load(Ordering::Relaxed);
+        // SAFETY: null, or a class that lives for ever.
+        let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, class.cast()) };
+        class.and_then(|class| class.cast_into::<PyType>().ok())
     }
 }
 
@@ -414,15 +469,8 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| {
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(T::State::default()) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }

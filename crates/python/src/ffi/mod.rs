@@ -4,9 +4,11 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 pub(crate) mod arguments;
+pub(crate) mod awaitable;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod class_table;
 pub(crate) mod errors;
 pub(crate) mod fields;
 pub(crate) mod filled;
@@ -16,14 +18,17 @@ pub(crate) mod guarded;
 pub(crate) mod handle;
 pub(crate) mod heap_type;
 pub(crate) mod inherited;
+pub(crate) mod init;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
 pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod receiver;
+pub(crate) mod set;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
+pub(crate) mod subclass;
 #[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;

@@ -66,8 +66,28 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
+    asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
     asyncio_events: "asyncio.events";
     asyncio_tasks: "asyncio.tasks";
+    asyncio_wait: "ferrio._combining"."asyncios_wait";
+    cancelled_error: "asyncio.exceptions"."CancelledError";
     ferrio_event_loop: "ferrio._event_loop";
+    future_base: "_asyncio"."Future";
+    gathering_future: "asyncio.tasks"."_GatheringFuture";
+    release_waiter: "asyncio.tasks"."_release_waiter";
+    shield_rules: "ferrio._combining"."SHIELD_RULES";
+    task_group: "asyncio.taskgroups"."TaskGroup";
+    task_group_enter: "asyncio.taskgroups"."TaskGroup"."__aenter__";
+    task_group_exit: "asyncio.taskgroups"."TaskGroup"."__aexit__";
+    task_group_init: "asyncio.taskgroups"."TaskGroup"."__init__";
+    timeout_created: "asyncio.timeouts"."_State"."CREATED";
+    timeout_enter: "asyncio.timeouts"."Timeout"."__aenter__";
+    timeout_entered: "asyncio.timeouts"."_State"."ENTERED";
+    timeout_exit: "asyncio.timeouts"."Timeout"."__aexit__";
+    timeout_exited: "asyncio.timeouts"."_State"."EXITED";
+    timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
+    timeout_init: "asyncio.timeouts"."Timeout"."__init__";
+    wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";
 }

@@ -11,8 +11,7 @@ use pyo3::types::{PyList, PyTuple, PyType};
 
 #[cfg(Py_3_14)]
 use super::memory;
-use super::{asyncio, callback, scheduling, task_type};
-use crate::combine;
+use super::{asyncio, callback, native_callback, scheduling, task_type};
 use crate::event_loop::LoopCore;
 use crate::ffi::arguments::unexpected_keyword;
 use crate::ffi::future::{Fields, Flag, Slot, State};
@@ -330,7 +329,7 @@ fn schedule_callback(
     if task_type::is_exact(callback.as_ptr()) {
         return scheduling::wake(py, callback, future.as_ptr());
     }
-    if combine::is_spared(py, &callback, future)? {
+    if native_callback::is_skipped(py, &callback, future)? {
         return Ok(());
     }
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };

@@ -35,6 +35,7 @@ pub(crate) mod future;
 pub(crate) mod group;
 #[cfg(Py_3_14)]
 pub(crate) mod memory;
+pub(crate) mod native_callback;
 pub(crate) mod scheduling;
 pub(crate) mod step;
 pub(crate) mod task_type;
