@@ -3,8 +3,9 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
+use crate::core::LoopCore;
 use crate::coroutine;
-use crate::event_loop::{self, LoopCore};
+use crate::event_loop;
 use crate::ffi::cell::Slot;
 use crate::ffi::fields::{Field, Visitor};
 use crate::ffi::object::Object;

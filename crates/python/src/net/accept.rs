@@ -12,12 +12,12 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit, ffi};
 use rustix::io::Errno;
 
-use crate::event_loop::{Entry, Exit, LoopCore, settle};
+use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
@@ -26,10 +26,10 @@ use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 use crate::handle::context;
-use crate::net::stream::{Opened, Parties, abandon, begin};
+use crate::net::stream::{Opened, Parties, StreamPart, abandon, begin};
 
 /// An accepted connection that has no transport yet.
-pub(crate) struct Accepted {
+struct Accepted {
     /// Taken when the transport is made; closed with the entry if that never happens.
     opened: Guarded<Option<Opened>>,
     event_loop: Object,
@@ -44,8 +44,18 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// Every Python object that the entry holds.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+    fn objects(&self) -> impl Iterator<Item = &Object> {
         [&self.event_loop, &self.class, &self.protocol_factory, &self.context].into_iter().chain(&self.server)
+    }
+}
+
+impl Deferred for Accepted {
+    fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit> {
+        welcome(py, core, &self)
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.objects().try_for_each(|object| object.visit(visit))
     }
 }
 
@@ -127,7 +137,7 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             },
             has_own_context,
         };
-        core.push_ready(py, Entry::Accepted(Box::new(accepted)));
+        core.push_ready(py, Entry::deferred(accepted));
     }
     Ok(())
 }
@@ -148,12 +158,15 @@ impl LoopCore {
     fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
         // What is no number of a descriptor is held by nobody.
         let number: RawFd = number.extract().ok()?;
-        self.holders.with(py, |holders| holders.holder(number)).map(|transport| transport.into_bound(py).unbind())
+        self.part::<StreamPart>()
+            .holders
+            .with(py, |holders| holders.holder(number))
+            .map(|transport| transport.into_bound(py).unbind())
     }
 
     /// The numbers of the descriptors that stream transports hold.
     fn _stream_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
-        self.holders.with(py, |holders| holders.numbers())
+        self.part::<StreamPart>().holders.with(py, |holders| holders.numbers())
     }
 }
 
@@ -161,7 +174,7 @@ impl LoopCore {
 ///
 /// # Errors
 /// What leaves the loop. Any other failure closes the connection, and is reported in debug mode only, as in asyncio.
-pub(crate) fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
+fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
     let mut protocol = None;
     let outcome = context::run_in(py, &accepted.context, || {
         // SAFETY: a live callable; errors come back as null.

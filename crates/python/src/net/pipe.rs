@@ -17,7 +17,7 @@ use ferrio_engine::sys::pipe::{self, Attempt};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::event_loop::{LoopCore, RECEIVE_BYTES};
+use crate::core::{LoopCore, RECEIVE_BYTES};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::filled::filled;
 use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};

@@ -12,7 +12,7 @@ use pyo3::types::{PyList, PyTuple, PyType};
 #[cfg(Py_3_14)]
 use super::memory;
 use super::{asyncio, callback, native_callback, scheduling, task_type};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::unexpected_keyword;
 use crate::ffi::future::{Fields, Flag, Slot, State};
 use crate::ffi::heap_type::{self, fast, getter, one_argument};

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 
 use super::state::{Known, State};
 use super::{address, error_received, report};
-use crate::event_loop::{LoopCore, settle};
+use crate::core::{LoopCore, settle};
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;

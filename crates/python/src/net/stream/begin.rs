@@ -12,11 +12,14 @@ use pyo3::types::PyType;
 
 use super::ctype;
 use super::descriptor::Descriptor;
+use super::on_ready;
+use super::part::StreamPart;
 use super::read::fatal;
 use super::server;
 use super::state::{Delivery, State};
 use super::{Callback, report_failed_callback};
-use crate::event_loop::{Entry, Exit, LoopCore, Source, schedule, settle};
+use crate::core::{Entry, Exit, LoopCore, Operations, Source, settle};
+use crate::event_loop::schedule;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -106,8 +109,8 @@ pub(super) fn take(
     state.start_over(py, transport.as_ptr())?;
     // SAFETY: its owner is stored below, and keeps it open until the key is detached.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    let key = core.attach(py, Source::Transport(None), borrowed, usage)?;
-    if let Err(error) = core.holders.with(py, |holders| holders.give(borrowed, transport)) {
+    let key = core.attach(py, Source::Object { run: on_ready, object: None }, borrowed, usage)?;
+    if let Err(error) = core.part::<StreamPart>().holders.with(py, |holders| holders.give(borrowed, transport)) {
         core.detach(py, key);
         return Err(os_error(py, error));
     }
@@ -120,6 +123,14 @@ pub(super) fn take(
     });
     Ok(())
 }
+
+/// A transport that is to begin to read.
+static START_READING: Operations =
+    Operations { run: |py, core, transport, _| start_reading(py, core, &transport), handle: None, on_stop: None };
+
+/// The future that waits for a connection, which is made.
+static CONNECTED: Operations =
+    Operations { run: |py, _, waiter, _| tell_connected(py, &waiter), handle: None, on_stop: None };
 
 static BUFFERED_PROTOCOL: PyOnceLock<Object> = PyOnceLock::new();
 
@@ -155,9 +166,9 @@ pub(super) fn schedule_beginning(
     let before = state.with(py, |inner| inner.io_context.replace(io_context));
     drop(before);
     let core = core_of(py, event_loop)?;
-    core.push_ready(py, Entry::StartReading(transport.clone()));
+    core.push_ready(py, Entry::call(&START_READING, transport.clone()));
     if let Some(waiter) = waiter {
-        core.push_ready(py, Entry::Connected(waiter.clone()));
+        core.push_ready(py, Entry::call(&CONNECTED, waiter.clone()));
     }
     Ok(())
 }

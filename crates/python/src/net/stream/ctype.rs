@@ -17,7 +17,7 @@ use super::descriptor::Descriptor;
 use super::limits::Limits;
 use super::state::{Corking, State};
 use super::{begin, close, details, write};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::errors::os_error;
 use crate::ffi::heap_type::{

@@ -9,25 +9,26 @@ mod ctype;
 mod descriptor;
 mod details;
 mod limits;
+mod part;
 mod read;
 mod recycled;
 mod server;
 mod state;
 mod write;
 
-pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, report_failed_waiter, start_reading, tell_connected};
+pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, report_failed_waiter};
 pub(crate) use ctype::register;
-pub(crate) use descriptor::Holders;
 pub(crate) use details::abandon;
 pub(crate) use limits::Limits;
+pub(crate) use part::{StreamPart, flush_corked, forget_corked};
 pub(crate) use read::received_bytes;
-pub(crate) use recycled::{Recycled, bytes as recycled_bytes};
-pub(crate) use write::{chunk_of, flush_corked, forget_queued, is_exact_bytes};
+pub(crate) use recycled::bytes as recycled_bytes;
+pub(crate) use write::{chunk_of, is_exact_bytes};
 
 use ferrio_engine::backend::{Interest, Key};
 use pyo3::prelude::*;
 
-use crate::event_loop::{Entry, Exit, LoopCore, settle};
+use crate::core::{Entry, Exit, LoopCore, settle};
 use crate::ffi::object::Object;
 use crate::handle::context;
 use state::State;
@@ -37,13 +38,8 @@ use state::State;
 ///
 /// # Errors
 /// What leaves the loop.
-pub(crate) fn on_ready(
-    py: Python<'_>,
-    core: &LoopCore,
-    transport: &Object,
-    key: Key,
-    ready: Interest,
-) -> Result<(), Exit> {
+fn on_ready(py: Python<'_>, core: &LoopCore, transport: Option<Object>, key: Key, ready: Interest) -> Result<(), Exit> {
+    let Some(transport) = &transport else { return Ok(()) };
     // SAFETY: sources of this kind hold transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     // It lets go of the loop when it ends.
@@ -62,7 +58,7 @@ pub(crate) fn on_ready(
             let read = settle(py, read, |exception| failed_in(Callback::Read, exception));
             if read.is_err() && ready.writes() {
                 // asyncio's handle of this direction would be left over in the queue.
-                core.push_ready(py, Entry::Transport { key, ready: Interest::WRITE });
+                core.push_ready(py, Entry::ready(key, Interest::WRITE));
             }
             read?;
         }

@@ -9,9 +9,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
+use super::part::StreamPart;
 use super::recycled;
 use super::state::{Delivery, State};
-use crate::event_loop::{LoopCore, RECEIVE_BYTES, leaves_loop};
+use crate::core::{LoopCore, RECEIVE_BYTES, leaves_loop};
 use crate::ffi::errors::{os_error, while_handling};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -58,7 +59,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
 /// A `bytes` with a copy of what was received, counted.
 pub(crate) fn received_bytes(py: Python<'_>, core: &LoopCore, data: &[u8]) -> Object {
     core.counters.received.add(data.len());
-    recycled::bytes(py, &core.recycled, data)
+    recycled::bytes(py, &core.part::<StreamPart>().recycled, data)
 }
 
 enum Incoming {
@@ -78,7 +79,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
             let filled = &scratch[..count];
             // SAFETY: the backend has initialised the first `count` bytes.
             let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            Incoming::Bytes(recycled::bytes(py, &core.recycled, filled), count)
+            Incoming::Bytes(recycled::bytes(py, &core.part::<StreamPart>().recycled, filled), count)
         }
     });
     core.return_scratch(py, scratch);

@@ -12,7 +12,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::descriptor::Descriptor;
-use crate::event_loop::{LoopCore, Source};
+use super::part::StreamPart;
+use crate::core::{LoopCore, Source};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 
@@ -203,7 +204,7 @@ impl State {
             let outcome =
                 if reactor.backend.watched(key) == interest { Ok(()) } else { reactor.backend.watch(key, interest) };
             let released = match reactor.sources.get_mut(key) {
-                Some(Source::Transport(place)) => core::mem::replace(place, holder),
+                Some(Source::Object { object: place, .. }) => core::mem::replace(place, holder),
                 _ => holder,
             };
             (outcome, released)
@@ -223,7 +224,7 @@ impl State {
         if descriptor.is_gone() {
             return None;
         }
-        let is_own = core.holders.with(py, |holders| holders.release(number, transport));
+        let is_own = core.part::<StreamPart>().holders.with(py, |holders| holders.release(number, transport));
         descriptor.release(py, is_own)
     }
 

@@ -24,7 +24,7 @@ use super::close::finally;
 use super::read::fatal;
 use super::state::{Corking, Inner, NOT_OPENED, State};
 use super::{Callback, report_failed_callback};
-use crate::event_loop::{Exit, LoopCore, settle};
+use crate::core::{Exit, LoopCore, settle};
 use crate::ffi::errors::{os_error, while_handling};
 use crate::ffi::object::Object;
 
@@ -343,7 +343,7 @@ fn follow(py: Python<'_>, object: *mut ffi::PyObject, state: &State, verdict: &V
             if may_wait && core.is_in_entry() {
                 state.with(py, |inner| inner.corking = Corking::Listed);
                 // SAFETY: the object of the method call.
-                core.cork(py, unsafe { Object::from_borrowed(object) });
+                super::part::cork(py, core, unsafe { Object::from_borrowed(object) });
                 return Ok(());
             }
             // Flushing may end the transport, and with it the last reference to its loop.
