@@ -1,4 +1,4 @@
-"""Exceptions in protocol methods: who is told what, in which words, and what ends."""
+"""Exceptions in protocol methods: which reports they cause, in which words, and what they end."""
 
 import asyncio
 import socket

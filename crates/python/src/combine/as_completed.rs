@@ -16,7 +16,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::callback_class::callback_class;
 use super::caller::{self, Awaiter, Caller};
 use super::is_plain_collection;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::awaitable;
 use crate::ffi::call::call_method;
@@ -203,7 +203,7 @@ impl Shown {
 const GIVEN_BACK: u8 = 1;
 
 /// The first step: the iterator moves to `item`, and the queue takes its place.
-fn begin(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
+fn begin(py: Python<'_>, state: &CoroutineState, shown: Shown) -> PyResult<Step> {
     let iterator = state.owner.get_or_none(py);
     let done = Instance::<CompletedIterator>::expect(py, &iterator)?.done.get();
     state.item.set(iterator);
@@ -211,7 +211,7 @@ fn begin(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
     get(py, state, shown)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, shown: Shown) -> PyResult<Step> {
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>, shown: Shown) -> PyResult<Step> {
     let Err(error) = outcome else { return get(py, state, shown) };
     let outcome = queue::give_up_first_in(py, state);
     give_back(py, state)?;
@@ -219,7 +219,7 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, shown: Shown
     Err(error)
 }
 
-fn get(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
+fn get(py: Python<'_>, state: &CoroutineState, shown: Shown) -> PyResult<Step> {
     match queue::get_first_in(py, state) {
         Ok(Getting::Waiting(step)) => Ok(step),
         Ok(Getting::Item(item)) if item.is_none() => Err(PyTimeoutError::new_err(())),
@@ -232,7 +232,7 @@ fn get(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
 }
 
 /// After a wait that failed, what it would have got is left to another, in releases of asyncio that do so.
-fn give_back(py: Python<'_>, state: &State) -> PyResult<()> {
+fn give_back(py: Python<'_>, state: &CoroutineState) -> PyResult<()> {
     let Some(iterator) = state.item.get() else { return Ok(()) };
     let iterator = Instance::<CompletedIterator>::expect(py, &iterator)?;
     if iterator.gives_back && state.stage.replace(GIVEN_BACK) != GIVEN_BACK {
@@ -308,7 +308,7 @@ fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Object) ->
     }
     if !pending.is_empty() && !timeout.is_none() {
         let on_timeout = Object::new(Bound::new(py, TimeoutCallback { completion: callback.clone().into() })?);
-        let timer = call_method(py, &names(py).call_later, [&caller.event_loop, timeout, &on_timeout])?;
+        let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, &on_timeout])?;
         completion.timer.set(timer);
     }
     let gives_back = OBJECTS.as_completed_gives_back.get(py)?.is_true();

@@ -7,33 +7,33 @@ use crate::core::LoopCore;
 use crate::coroutine;
 use crate::event_loop;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
 use crate::ffi::fields::{Field, Visitor};
 use crate::ffi::object::Object;
 use crate::sync::waiting;
 use crate::task;
 
 /// The running loop and its current task.
-pub(super) struct Caller<'py> {
-    pub(super) event_loop: Object,
-    pub(super) core: &'py LoopCore,
+pub(super) struct Caller {
+    pub(super) event_loop: Instance<LoopCore>,
     task: Option<Object>,
 }
 
-impl<'py> Caller<'py> {
+impl Caller {
     /// `None` where the call is left to asyncio's own function: no Ferrio loop runs, or it makes other tasks, or the task that
     /// runs is of another kind.
-    pub(super) fn find(py: Python<'py>) -> PyResult<Option<Self>> {
+    pub(super) fn find(py: Python<'_>) -> PyResult<Option<Self>> {
         let event_loop = waiting::running_loop(py)?;
-        let Some(core) = event_loop::spawning_core(py, &event_loop)? else { return Ok(None) };
-        let task = task::current_task(py, &event_loop)?;
+        let Some(event_loop) = event_loop::spawning_core(py, &event_loop)?.cloned() else { return Ok(None) };
+        let task = task::current_task(py, event_loop.object())?;
         let is_known = task.as_ref().is_none_or(|task| task::is_task(task.as_ptr()));
-        Ok(is_known.then_some(Self { event_loop, core, task }))
+        Ok(is_known.then_some(Self { event_loop, task }))
     }
 
     /// Whether `future` is a future or task of ours, of this loop.
     #[inline]
     pub(super) fn has_future(&self, future: &Object) -> bool {
-        task::is_of_loop(future.as_ptr(), self.event_loop.as_ptr())
+        task::is_of_loop(future.as_ptr(), self.event_loop.object().as_ptr())
     }
 
     /// Whether `awaitable` can be a child: a coroutine, or a future or task of ours, of this loop.
@@ -45,7 +45,7 @@ impl<'py> Caller<'py> {
     /// A new task for a coroutine.
     #[inline]
     pub(super) fn spawn(&self, py: Python<'_>, coroutine: &Object) -> PyResult<Object> {
-        task::spawn(py, self.core, &self.event_loop, coroutine)
+        task::spawn(py, &self.event_loop, self.event_loop.object(), coroutine)
     }
 
     /// The task that runs, for a callback to keep.

@@ -133,7 +133,7 @@ fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
         if message.is_none() {
             message = PyString::new(py, "").into_any();
         }
-        return OBJECTS.cancelled_error.bind(py)?.call1((message,)).map(Object::new);
+        return OBJECTS.asyncio_cancelled_error.bind(py)?.call1((message,)).map(Object::new);
     }
     let error = call_method(py, &names(py).exception, [child])?;
     if error.is_none() { call_method(py, &names(py).result, [child]) } else { Ok(error) }

@@ -167,7 +167,7 @@ impl NativeCallback for AwaiterCallback {
 /// `shield(arg)`.
 pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([argument]) = arguments.only() else { return Ok(None) };
-    let Some(caller) = Caller::find(py)?.filter(|caller| caller.core.waits_natively()) else { return Ok(None) };
+    let Some(caller) = Caller::find(py)?.filter(|caller| caller.event_loop.waits_natively()) else { return Ok(None) };
     let is_coroutine = coroutine::is_coroutine(argument);
     if !is_coroutine {
         if !caller.has_future(argument) {
@@ -177,7 +177,7 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
             return Ok(Some(argument.clone()));
         }
     }
-    let outer = new_future(py, caller.core, caller.event_loop.as_ptr())?;
+    let outer = new_future(py, &caller.event_loop)?;
     if !future::is_own(&outer) {
         return Ok(None);
     }

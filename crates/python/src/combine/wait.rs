@@ -11,7 +11,7 @@ use super::callback_class::callback_class;
 use super::caller::{self, Awaiter, Caller};
 use super::counter::Counter;
 use super::is_plain_collection;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
@@ -128,7 +128,7 @@ pub(crate) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<
     coroutine::make(py, &WAIT, futures.clone(), Some(Object::new(options))).map(Some)
 }
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let given = state.owner.get_or_none(py);
     let options = state.item.get_or_none(py);
     let (timeout, return_when) = options.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
@@ -174,7 +174,7 @@ fn begin<'py>(
     if futures.is_empty() {
         return Ok(None);
     }
-    let waiter = call_method(py, &names(py).create_future, [&caller.event_loop])?;
+    let waiter = call_method(py, &names(py).create_future, [caller.event_loop.object()])?;
     let waiting = WaitCallback {
         until,
         counter: Counter::new(futures.len(), are_tasks),
@@ -186,7 +186,7 @@ fn begin<'py>(
     let (callback, waiting) = (Object::of(&bound), bound.get());
     if !timeout.is_none() {
         let (timeout, release) = (Object::of(timeout), OBJECTS.release_waiter.get(py)?);
-        let timer = call_method(py, &names(py).call_later, [&caller.event_loop, timeout, release, &waiter])?;
+        let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, release, &waiter])?;
         waiting.timer.set(timer);
     }
     waiting.waiter.set(waiter);
@@ -199,7 +199,7 @@ fn begin<'py>(
     Ok(Some((bound, futures)))
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     let (Some(futures), Some(callback)) = (state.owner.get(), state.item.get()) else {
         return outcome.map(Step::Return);
     };

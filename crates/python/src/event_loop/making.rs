@@ -4,14 +4,19 @@
 //! is unusual: task factories, arguments that end in a `TypeError`, and a program that has put another class in the place
 //! of `asyncio.tasks.Task` or `asyncio.futures.Future`.
 
+#![forbid(unsafe_code)]
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
-use pyo3::{ffi, intern};
 
 use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
-use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
+use crate::ffi::call::call;
+use crate::ffi::class::{AddedMethod, Instance, add_method};
+use crate::ffi::dictionary::Entry;
+use crate::ffi::method::Method;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::task;
 
@@ -25,28 +30,21 @@ struct Inherited {
 
 /// A name of a module, and what asyncio's C module has put there.
 struct Place {
-    module: Object,
-    name: Object,
+    entry: Entry,
     value: Object,
 }
 
 impl Place {
     fn of(py: Python<'_>, module: &str, name: &str) -> PyResult<Self> {
-        let value = py.import("_asyncio")?.getattr(name)?;
-        let module = py.import(module)?.getattr("__dict__")?.cast_into::<PyDict>()?;
-        Ok(Self {
-            module: Object::new(module),
-            name: Object::new(PyString::intern(py, name)),
-            value: Object::new(value),
-        })
+        let value = Object::new(py.import("_asyncio")?.getattr(name)?);
+        let dictionary = py.import(module)?.getattr("__dict__")?.cast_into::<PyDict>()?;
+        Ok(Self { entry: Entry::new(dictionary, PyString::intern(py, name)), value })
     }
 
     /// Whether the name still shows that.
     #[inline]
-    fn is_unchanged(&self) -> bool {
-        // SAFETY: the module's dictionary and a string.
-        let value = unsafe { ffi::PyDict_GetItemWithError(self.module.as_ptr(), self.name.as_ptr()) };
-        value == self.value.as_ptr()
+    fn is_unchanged(&self, py: Python<'_>) -> bool {
+        self.entry.shows(py, &self.value)
     }
 }
 
@@ -64,76 +62,55 @@ fn inherited(py: Python<'_>) -> PyResult<&'static Inherited> {
     })
 }
 
-fast!(create_task, |py, object, arguments| {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
+/// The method `create_task` of the core's type.
+static CREATE_TASK: PyOnceLock<AddedMethod> = PyOnceLock::new();
+
+fn create_task(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let inherited = inherited(py)?;
-    if core.flags.native_tasks.get() && !core.flags.has_task_factory.get() && inherited.task.is_unchanged() {
-        core.check_closed()?;
-        if let Some(task) = task::create_task(py, core, object, arguments)? {
+    let flags = &event_loop.flags;
+    if flags.native_tasks.get() && !flags.has_task_factory.get() && inherited.task.is_unchanged(py) {
+        event_loop.check_closed()?;
+        if let Some(task) = task::create_task(py, event_loop, event_loop.object().as_ptr(), arguments)? {
             return Ok(task);
         }
     }
-    call_inherited(py, &inherited.create_task, object, arguments)
-});
+    call_inherited(py, &inherited.create_task, event_loop.object(), arguments)
+}
 
-/// The core of a Ferrio loop whose `create_task` would do no more than [`task::spawn`], and takes entries of tasks.
-pub(crate) fn spawning_core<'a>(py: Python<'a>, event_loop: &Object) -> PyResult<Option<&'a LoopCore>> {
-    let Some(core) = LoopCore::find(py, event_loop.as_ptr()) else { return Ok(None) };
+/// The loop, if it is Ferrio's, its `create_task` would do no more than [`task::spawn`], and it takes entries of tasks.
+pub(crate) fn spawning_core<'a>(py: Python<'_>, event_loop: &'a Object) -> PyResult<Option<&'a Instance<LoopCore>>> {
+    let Some(core) = Instance::<LoopCore>::of(event_loop) else { return Ok(None) };
     let plain = core.flags.native_tasks.get() && !core.flags.has_task_factory.get() && core.takes_task_entries();
-    if !plain || !inherited(py)?.task.is_unchanged() {
+    if !plain || !inherited(py)?.task.is_unchanged(py) {
         return Ok(None);
     }
     // A subclass, or the program, may have put another function there.
-    let method = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
-    // SAFETY: a live object.
-    if unsafe { ffi::PyCFunction_Check(method.as_ptr()) } == 0 {
-        return Ok(None);
-    }
-    // SAFETY: a built-in function.
-    let function = unsafe { ffi::PyCFunction_GetFunction(method.as_ptr()) };
-    let is_own = function.is_some_and(|function| function as *const () == create_task as *const ());
+    let method = event_loop.bind(py).getattr(&names(py).create_task)?;
+    let is_own = CREATE_TASK.get(py).is_some_and(|create_task| create_task.is(Object::of(&method)));
     Ok((is_own && !core.flags.closed.get()).then_some(core))
 }
 
-no_arguments!(create_future, |py, object| {
-    // SAFETY: a method of the core's type.
-    new_future(py, unsafe { LoopCore::of(py, object) }, object)
-});
-
-/// `loop.create_future()`, for the loop at `object`, whose core is `core`.
-pub(crate) fn new_future(py: Python<'_>, core: &LoopCore, object: *mut ffi::PyObject) -> PyResult<Object> {
+/// `loop.create_future()`.
+pub(crate) fn new_future(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {
     let inherited = inherited(py)?;
-    if !core.flags.native_tasks.get() || !inherited.future.is_unchanged() {
-        // SAFETY: the method of asyncio's that this one overrides, and its object.
-        let future = unsafe { ffi::PyObject_CallOneArg(inherited.create_future.as_ptr(), object) };
-        // SAFETY: a new reference, or null with an exception.
-        return unsafe { Object::from_owned(future) }.ok_or_else(|| PyErr::fetch(py));
+    let object = event_loop.object();
+    if !event_loop.flags.native_tasks.get() || !inherited.future.is_unchanged(py) {
+        return call(py, &inherited.create_future, [object]);
     }
-    if core.is_debug() { task::future::create_traced(py, object) } else { task::future::create(py, object) }
+    let object = object.as_ptr();
+    if event_loop.is_debug() { task::future::create_traced(py, object) } else { task::future::create(py, object) }
 }
 
-/// `method(object, *args, **keywords)`.
 #[cold]
-fn call_inherited(
-    py: Python<'_>,
-    method: &Object,
-    object: *mut ffi::PyObject,
-    arguments: Arguments<'_>,
-) -> PyResult<Object> {
-    let values: Vec<_> = [object].into_iter().chain(arguments.addresses().iter().copied()).collect();
-    let positional = 1 + arguments.positional_addresses().len();
-    // SAFETY: the arguments of the call under way, with its object before them.
-    let result = unsafe { ffi::PyObject_Vectorcall(method.as_ptr(), values.as_ptr(), positional, arguments.names()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(result) }.ok_or_else(|| PyErr::fetch(py))
+fn call_inherited(py: Python<'_>, method: &Object, event_loop: &Object, arguments: Arguments<'_>) -> PyResult<Object> {
+    arguments.pass_on(py, method, event_loop)
 }
 
 /// Adds the methods to the core's type.
 pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(
+    let create_task = add_method(
         class,
-        fast_def(
+        Method::<Instance<LoopCore>>::any_arguments(
             c"create_task",
             create_task,
             c"create_task($self, coro, **kwargs)\n--\n\n\
@@ -145,12 +122,14 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               Follows asyncio.loop.create_task.",
         ),
     )?;
+    let _ = CREATE_TASK.set(class.py(), create_task);
     add_method(
         class,
-        no_arguments_def(
+        Method::<Instance<LoopCore>>::no_arguments(
             c"create_future",
-            create_future,
+            new_future,
             c"create_future($self)\n--\n\nA pending future of this loop: a ferrio.Future.",
         ),
-    )
+    )?;
+    Ok(())
 }

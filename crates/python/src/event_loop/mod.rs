@@ -12,7 +12,7 @@ mod wakeup_descriptor;
 mod watch;
 
 pub(crate) use making::{new_future, spawning_core};
-pub(crate) use scheduling::{call_later, schedule, schedule_behind_poll, wake_later};
+pub(crate) use scheduling::{schedule, wake_later};
 pub(crate) use watch::{Watches, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

@@ -3,23 +3,29 @@
 //! The descriptor is its user's: whoever registers a number keeps it open until it is removed. Registering a number again
 //! asks the kernel again, so that a number which was closed and given to another file works (see the epoll backend).
 
+#![forbid(unsafe_code)]
+
 use std::collections::HashMap;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, LoopCore, PythonReactor, RunReady, Source, SourceState};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
+use crate::ffi::call::call_method;
+use crate::ffi::class::{Instance, add_method};
+use crate::ffi::descriptor;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::guarded::Guarded;
-use crate::ffi::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
+use crate::ffi::method::Method;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::handle::{self, Kind, Recipe, is_called_with};
+use crate::handle::{self, Recipe, is_called_with};
 use crate::net::raw;
 
 /// The callbacks of a descriptor.
@@ -122,43 +128,40 @@ fn repr(object: &Bound<'_, PyAny>) -> String {
 }
 
 /// Sets the callback of one direction; a callback that it replaces is cancelled.
-fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, direction: Direction) -> PyResult<Object> {
+fn add(
+    py: Python<'_>,
+    event_loop: &Instance<LoopCore>,
+    arguments: Arguments<'_>,
+    direction: Direction,
+) -> PyResult<Object> {
     let function = if direction == Direction::Read { "_add_reader" } else { "_add_writer" };
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
-    core.check_closed()?;
-    let [file, callback, args @ ..] = arguments.positional_addresses() else {
+    event_loop.check_closed()?;
+    let [file, callback, args @ ..] = arguments.positional() else {
         return Err(PyTypeError::new_err(format!("{function}() takes a file descriptor and a callback")));
     };
     let mut context = None;
-    for (name, value) in arguments.keywords(py) {
+    for (name, value) in arguments.named_values(py) {
         if name.eq("context")? {
-            // SAFETY: a singleton of the interpreter.
-            context = (value != unsafe { ffi::Py_None() }).then_some(value);
+            context = (!value.is_none()).then_some(value);
         } else {
             return Err(unexpected_keyword(function, &name));
         }
     }
-    // SAFETY: an argument of the call.
-    let file = unsafe { Bound::from_borrowed_ptr(py, *file) };
-    let fd = number(&file)?;
-    let handle =
-        Recipe { kind: Kind::Plain, event_loop: object, callback: *callback, args, context, trace: core.is_debug() }
-            .make(py)?;
-    let known = watches(core).with(py, |watches| watches.get(&fd).copied());
+    let fd = number(file.bind(py))?;
+    let recipe = Recipe { event_loop: event_loop.object(), callback, args, context, trace: event_loop.is_debug() };
+    let handle = recipe.make(py)?;
+    let known = watches(event_loop).with(py, |watches| watches.get(&fd).copied());
     let key = if let Some(key) = known {
         key
     } else {
-        let waiting = raw::release(py, core, fd, None)?;
-        let key = attach(py, core, fd, Object::new(file))?;
+        let waiting = raw::release(py, event_loop, fd, None)?;
+        let key = attach(py, event_loop, fd, file.clone())?;
         for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
-            // SAFETY: the loop whose method is running.
-            let event_loop = unsafe { Object::from_borrowed(object) };
-            raw::behind_handle(py, &event_loop, core, fd, other, &waiter)?;
+            raw::behind_handle(py, event_loop.object(), event_loop, fd, other, &waiter)?;
         }
         key
     };
-    install(py, core, fd, key, direction, handle, known.is_none())
+    install(py, event_loop, fd, key, direction, handle, known.is_none())
 }
 
 /// Sets the callback of one direction of a key; one that it replaces is cancelled.
@@ -178,7 +181,7 @@ fn install(
     });
     match replaced {
         Ok(Some(replaced)) => {
-            replaced.bind(py).call_method0("cancel")?;
+            call_method(py, &names(py).cancel, [&replaced])?;
         }
         Ok(None) => {}
         Err(error) => {
@@ -192,9 +195,8 @@ fn install(
 }
 
 fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<Key> {
-    // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let key = core.attach(py, Source::new(Watch { file, reader: None, writer: None }), borrowed, Usage::Watched)?;
+    let source = Source::new(Watch { file, reader: None, writer: None });
+    let key = core.attach(py, source, descriptor::of_user(fd), Usage::Watched)?;
     watches(core).with(py, |watches| watches.insert(fd, key));
     Ok(key)
 }
@@ -222,7 +224,7 @@ fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> P
     match removed {
         None => Ok(false),
         Some(handle) => {
-            handle.bind(py).call_method0("cancel")?;
+            call_method(py, &names(py).cancel, [&handle])?;
             Ok(true)
         }
     }
@@ -272,15 +274,8 @@ pub(crate) fn wait_behind_handle(
     callback: &Bound<'_, PyAny>,
     argument: &Object,
 ) -> PyResult<Object> {
-    let handle = Recipe {
-        kind: Kind::Plain,
-        event_loop: event_loop.as_ptr(),
-        callback: callback.as_ptr(),
-        args: &[argument.as_ptr()],
-        context: None,
-        trace: core.is_debug(),
-    }
-    .make(py)?;
+    let (callback, args) = (Object::of(callback), core::slice::from_ref(argument));
+    let handle = Recipe { event_loop, callback, args, context: None, trace: core.is_debug() }.make(py)?;
     match watches(core).with(py, |watches| watches.get(&fd).copied()) {
         Some(key) => install(py, core, fd, key, direction, handle, false),
         None => Ok(handle),
@@ -297,48 +292,52 @@ pub(crate) fn forget_waiter(
 ) -> PyResult<()> {
     let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else { return Ok(()) };
     let handle = core.with_reactor(py, |reactor| place_of(reactor, key, direction).and_then(|place| place.clone()));
-    if handle.is_some_and(|handle| is_called_with(&handle, argument)) {
+    if handle.is_some_and(|handle| is_called_with(py, &handle, argument)) {
         remove(py, core, fd, direction)?;
     }
     Ok(())
 }
 
-fast!(add_reader, |py, object, arguments| add(py, object, arguments, Direction::Read));
-fast!(add_writer, |py, object, arguments| add(py, object, arguments, Direction::Write));
-
-fn remove_method(
-    py: Python<'_>,
-    object: *mut ffi::PyObject,
-    file: *mut ffi::PyObject,
-    direction: Direction,
-) -> PyResult<Object> {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
-    // SAFETY: an argument of the call.
-    let file = unsafe { Bound::from_borrowed_ptr(py, file) };
-    let removed = !core.flags.closed.get()
-        && match number_of_registered(py, core, &file).map_err(|error| made(py, error)) {
-            Ok(fd) => remove(py, core, fd, direction)?,
-            // No descriptor has such a number, so none is registered.
-            Err(error) if error.is_instance_of::<PyOverflowError>(py) => false,
-            Err(error) => return Err(error),
-        };
-    Ok(Object::new(pyo3::types::PyBool::new(py, removed).to_owned()))
+fn add_reader(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
+    add(py, event_loop, arguments, Direction::Read)
 }
 
-one_argument!(remove_reader, |py, object, file| remove_method(py, object, file, Direction::Read));
-one_argument!(remove_writer, |py, object, file| remove_method(py, object, file, Direction::Write));
+fn add_writer(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
+    add(py, event_loop, arguments, Direction::Write)
+}
+
+/// [`remove`] for a file as its user names it.
+fn remove_file(py: Python<'_>, core: &LoopCore, file: &Object, direction: Direction) -> PyResult<bool> {
+    if core.flags.closed.get() {
+        return Ok(false);
+    }
+    match number_of_registered(py, core, file.bind(py)).map_err(|error| made(py, error)) {
+        Ok(fd) => remove(py, core, fd, direction),
+        // No descriptor has such a number, so none is registered.
+        Err(error) if error.is_instance_of::<PyOverflowError>(py) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_reader(py: Python<'_>, event_loop: &Instance<LoopCore>, file: &Object) -> PyResult<bool> {
+    remove_file(py, event_loop, file, Direction::Read)
+}
+
+fn remove_writer(py: Python<'_>, event_loop: &Instance<LoopCore>, file: &Object) -> PyResult<bool> {
+    remove_file(py, event_loop, file, Direction::Write)
+}
 
 /// Adds the methods to the core's type.
 pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(
-        class,
-        fast_def(c"_add_reader", add_reader, c"As add_reader, without asking who else uses the number."),
-    )?;
-    add_method(
-        class,
-        fast_def(c"_add_writer", add_writer, c"As add_writer, without asking who else uses the number."),
-    )?;
-    add_method(class, one_argument_def(c"_remove_reader", remove_reader, c"As remove_reader, without that question."))?;
-    add_method(class, one_argument_def(c"_remove_writer", remove_writer, c"As remove_writer, without that question."))
+    let methods = [
+        Method::<Instance<LoopCore>>::any_arguments(
+            c"_add_reader",
+            add_reader,
+            c"As add_reader, without asking who else uses the number.",
+        ),
+        Method::any_arguments(c"_add_writer", add_writer, c"As add_writer, without asking who else uses the number."),
+        Method::one_argument(c"_remove_reader", remove_reader, c"As remove_reader, without that question."),
+        Method::one_argument(c"_remove_writer", remove_writer, c"As remove_writer, without that question."),
+    ];
+    methods.into_iter().try_for_each(|method| add_method(class, method).map(drop))
 }

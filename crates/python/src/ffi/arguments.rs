@@ -102,7 +102,35 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
+    /// Calls `function` with these arguments.
+    pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
+        let values = self.values.as_ptr();
+        // SAFETY: a live object; the rest is as CPython passed it to the call under way.
+        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, result) }
+    }
+
     /// The keywords with their values.
+    pub(crate) fn named_values<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        let values = &self.values()[self.positional..];
+        self.keywords(py).zip(values).map(|((name, _), value)| (name, value))
+    }
+
+    /// `function(receiver, *args, **kwargs)` with these arguments.
+    pub(crate) fn pass_on(&self, py: Python<'_>, function: &Object, receiver: &Object) -> PyResult<Object> {
+        let values: Vec<_> = core::iter::once(receiver.as_ptr()).chain(self.values.iter().copied()).collect();
+        let count = 1 + self.positional;
+        // SAFETY: the receiver and the arguments of the call under way, `count` of them without a name.
+        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values.as_ptr(), count, self.keywords) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, result) }
+    }
+
+    /// The keywords with the addresses of their values.
     pub(crate) fn keywords<'py>(
         &self,
         py: Python<'py>,
@@ -124,6 +152,13 @@ static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
 /// A tuple of the objects at these addresses.
 #[inline]
 pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
+    // SAFETY: the caller of the function whose arguments these are keeps them alive.
+    tuple_of(py, unsafe { Object::view_all(values) })
+}
+
+/// A tuple of these objects.
+#[inline]
+pub(crate) fn tuple_of(py: Python<'_>, values: &[Object]) -> PyResult<Object> {
     if values.is_empty() {
         return Ok(EMPTY.get_or_init(py, || Object::new(PyTuple::empty(py))).clone());
     }
@@ -131,12 +166,10 @@ pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<O
     // SAFETY: the thread is attached.
     let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };
     // SAFETY: a new reference, or null with an exception.
-    let Some(tuple) = (unsafe { Object::from_owned(tuple) }) else { return Err(PyErr::fetch(py)) };
-    for (index, &value) in (0..).zip(values) {
-        // SAFETY: the caller of the function whose arguments these are keeps them alive.
-        let value = unsafe { Object::from_borrowed(value) };
+    let tuple = unsafe { Object::from_result(py, tuple) }?;
+    for (index, value) in (0..).zip(values) {
         // SAFETY: a new tuple that nobody has seen, an index below its length, a reference to give away.
-        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.into_ptr()) };
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.clone().into_ptr()) };
     }
     Ok(tuple)
 }

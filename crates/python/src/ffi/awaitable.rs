@@ -1,5 +1,6 @@
 //! What an object is to `await`, as far as CPython tells.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -44,4 +45,30 @@ unsafe fn await_slot(class: *const ffi::PyTypeObject) -> usize {
     }
     // SAFETY: a live type's table.
     unsafe { (*methods).am_await }.map_or(0, |slot| slot as usize)
+}
+
+/// The iterator of `awaitable.__await__()`.
+///
+/// # Errors
+/// `TypeError`: it cannot be awaited; those of `__await__`.
+#[inline]
+pub(crate) fn iterator_of(py: Python<'_>, awaitable: &Object) -> PyResult<Object> {
+    if is_python_coroutine(awaitable) {
+        // It is its own iterator, to `await` too: the object that its `__await__` makes only stands for it.
+        return Ok(awaitable.clone());
+    }
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(awaitable.as_ptr()) };
+    // SAFETY: a live type.
+    let methods = unsafe { (*class).tp_as_async };
+    // SAFETY: null or a live table.
+    let method = if methods.is_null() { None } else { unsafe { (*methods).am_await } };
+    let Some(method) = method else {
+        let name = awaitable.bind(py).get_type().name()?;
+        return Err(PyTypeError::new_err(format!("object {name} can't be used in 'await' expression")));
+    };
+    // SAFETY: the slot of the object's own type.
+    let iterator = unsafe { method(awaitable.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, iterator) }
 }

@@ -18,6 +18,25 @@ pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments:
     unsafe { Object::from_result(py, result) }
 }
 
+/// `function(*arguments)`, without another tuple.
+#[inline]
+pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>) -> PyResult<Object> {
+    let (py, tuple) = (arguments.py(), arguments.as_ptr());
+    // SAFETY: a tuple.
+    let count = unsafe { ffi::PyTuple_GET_SIZE(tuple) };
+    let result = if count == 0 {
+        // SAFETY: a live object.
+        unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) }
+    } else {
+        // SAFETY: the tuple's items lie behind one another, and the tuple outlives the call.
+        let items = unsafe { (&raw const (*tuple.cast::<ffi::PyTupleObject>()).ob_item).cast() };
+        // SAFETY: `count` items at `items`, no keywords.
+        unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), items, count.unsigned_abs(), core::ptr::null_mut()) }
+    };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
 /// `receiver.name(*arguments)`, where `arguments` begins with the receiver.
 #[inline]
 pub(crate) fn call_method<const N: usize>(

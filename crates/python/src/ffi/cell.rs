@@ -69,6 +69,12 @@ impl Slot {
         self.as_ptr() == object.as_ptr()
     }
 
+    /// Whether the class of `object`, itself and no base of it, is in it.
+    #[inline]
+    pub(crate) fn is_class_of(&self, object: &Object) -> bool {
+        object.has_class(self.as_ptr().cast())
+    }
+
     /// Whether there is nothing in it, or `None` of Python's.
     #[inline]
     pub(crate) fn is_nothing(&self) -> bool {
@@ -82,6 +88,13 @@ impl Slot {
         self.as_ptr().is_null()
     }
 
+    /// Whether the object `True` is in it.
+    #[inline]
+    pub(crate) fn is_true(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_some_and(Object::is_true)
+    }
+
     /// Moves the reference out.
     #[inline]
     pub(crate) fn take(&self) -> Option<Object> {
@@ -92,6 +105,28 @@ impl Slot {
     #[inline]
     pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
+    }
+
+    /// Puts a reference in; what was there comes back.
+    #[inline]
+    #[must_use = "dropping what was there may run Python"]
+    pub(crate) fn replace(&self, object: Option<Object>) -> Option<Object> {
+        self.0.replace(object)
+    }
+
+    /// Puts `True` or `False` in. What was there comes back, unless it was `True`: giving that back runs nothing.
+    #[inline]
+    #[must_use = "dropping what was there may run Python"]
+    pub(crate) fn replace_by_bool(&self, value: bool) -> Option<Object> {
+        // SAFETY: slots are used by attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        let before = self.replace(Some(Object::bool(py, value)))?;
+        if !before.is_true() {
+            return Some(before);
+        }
+        // SAFETY: the reference that the slot owned, not the last one to the singleton.
+        unsafe { ffi::Py_DECREF(before.into_ptr()) };
+        None
     }
 
     /// Puts `value` in; `None` leaves nothing there.
@@ -116,6 +151,7 @@ impl Slot {
 }
 
 impl From<Object> for Slot {
+    #[inline]
     fn from(object: Object) -> Self {
         Self(Cell::new(Some(object)))
     }

@@ -2,6 +2,7 @@
 
 use ferrio_engine::sys::Error;
 use pyo3::exceptions::PyOSError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTypeInfo, ffi};
@@ -30,7 +31,7 @@ pub(crate) fn exception<E: PyTypeInfo>(py: Python<'_>, text: &str) -> PyResult<O
 
 fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
     let errno = error.raw_os_error();
-    let text = py.import("os")?.call_method1("strerror", (errno,))?;
+    let text = py.import("os")?.call_method1(intern!(py, "strerror"), (errno,))?;
     py.get_type::<PyOSError>().call1(PyTuple::new(py, [errno.into_pyobject(py)?.into_any(), text])?)
 }
 

@@ -32,6 +32,9 @@ macro_rules! names {
 // One a line, in alphabetical order.
 names! {
     __await__
+    __func__
+    __new__
+    __self__
     __traceback__
     _accept_connection
     _asyncio_future_blocking
@@ -42,6 +45,7 @@ names! {
     _closing
     _conn_lost
     _fileno
+    _get_loop
     _loop
     _make_cancelled_error
     _on_task_done
@@ -54,8 +58,10 @@ names! {
     _run
     _sockets
     _task_factory
+    acquire
     add_done_callback
     all_completed = "ALL_COMPLETED"
+    append
     buffer_updated
     call_at
     call_exception_handler
@@ -64,6 +70,7 @@ names! {
     cancel
     cancelled
     cancelling
+    clear
     close
     co_flags
     connection_lost
@@ -84,17 +91,24 @@ names! {
     gi_code
     r#loop = "loop"
     name
+    locked
+    pop
+    popleft
     proto
+    remove
+    release
     remove_done_callback
     result
     return_when
     send
+    set
     set_exception
     set_result
     throw
     time
     timeout
     value
+    wait
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

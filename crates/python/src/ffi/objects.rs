@@ -66,15 +66,30 @@ macro_rules! objects {
 
 // One a line, in alphabetical order.
 objects! {
+    abstract_coroutine: "collections.abc"."Coroutine";
+    allocate_lock: "_thread" . "allocate_lock";
     as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
     asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
+    asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
+    asyncio_current_task: "asyncio.tasks"."current_task";
     asyncio_events: "asyncio.events";
+    asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
+    asyncio_queue_full: "asyncio.queues"."QueueFull";
+    asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
+    asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
-    cancelled_error: "asyncio.exceptions"."CancelledError";
+    barrier_phase: "asyncio.locks"."_BarrierState";
+    broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
+    ferrio_queue: "ferrio._queues"."Queue";
     future_base: "_asyncio"."Future";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
+    heapq_heappop: "heapq"."heappop";
+    heapq_heappush: "heapq"."heappush";
+    reduced_function: "ferrio._copying"."reduced_function";
     release_waiter: "asyncio.tasks"."_release_waiter";
     shield_rules: "ferrio._combining"."SHIELD_RULES";
     task_group: "asyncio.taskgroups"."TaskGroup";
@@ -88,6 +103,7 @@ objects! {
     timeout_exited: "asyncio.timeouts"."_State"."EXITED";
     timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
     timeout_init: "asyncio.timeouts"."Timeout"."__init__";
+    types_method_type: "types"."MethodType";
     wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";
 }

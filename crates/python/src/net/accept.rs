@@ -14,7 +14,7 @@ use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use rustix::io::Errno;
 
 use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
@@ -123,10 +123,11 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             }
             Err(error) => return Err(os_error(py, error)),
         };
-        let own_context = context.as_ref().map(|context| context.bind(py).call_method0("copy")).transpose()?;
+        let own_context =
+            context.as_ref().map(|context| context.bind(py).call_method0(intern!(py, "copy"))).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
-            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),
             event_loop: event_loop.clone(),
             class: class.clone(),
             protocol_factory: protocol_factory.clone(),
@@ -196,7 +197,7 @@ fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), E
     let error = Exit::sort(py, error)?;
     let report = |exception: &Bound<'_, PyAny>| {
         let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
-        core.python(py)?.call_method1("report_failed_welcome", arguments).map(drop)
+        core.python(py)?.call_method1("report_failed_accept", arguments).map(drop)
     };
     let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
     settle(py, abandoned, report)?;

@@ -12,7 +12,7 @@
 mod barrier;
 mod block;
 mod condition;
-mod deque;
+mod core_class;
 mod event;
 mod lock;
 mod order;

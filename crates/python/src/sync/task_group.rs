@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::{block, running, waiting};
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 #[cfg(not(Py_3_14))]
 use crate::ffi::call::call_method_with_keywords;
@@ -235,11 +235,11 @@ static STAND_IN: Plan =
     Plan { qualified_name: "TaskGroup.__aexit__", start: |py, _| Ok(Step::Yield(Object::none(py))), resume: pass_on };
 
 /// asyncio's own method has ended.
-fn pass_on(_: Python<'_>, _: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn pass_on(_: Python<'_>, _: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     outcome.map(Step::Return)
 }
 
-fn enter_start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn enter_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let owner = state.owner.get_or_none(py);
     if enter_now(py, Instance::<TaskGroupCore>::expect(py, &owner)?)? {
         return Ok(Step::Return(owner));
@@ -265,7 +265,7 @@ fn enter_now(py: Python<'_>, group: &TaskGroupCore) -> PyResult<bool> {
     Ok(true)
 }
 
-fn exit_start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn exit_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let owner = state.owner.get_or_none(py);
     let group = Instance::<TaskGroupCore>::expect(py, &owner)?;
     let raised = state.item.take();
@@ -278,7 +278,7 @@ fn exit_start(py: Python<'_>, state: &State) -> PyResult<Step> {
     state.wait_for(py, coroutine)
 }
 
-fn exit_resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn exit_resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     let Some(owner) = state.owner.get() else {
         // asyncio's own method has ended.
         return outcome.map(Step::Return);
@@ -294,7 +294,7 @@ fn exit_resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyRe
 }
 
 /// Waits until there are no children, and ends the group.
-fn wait_for_children(py: Python<'_>, state: &State, group: &Instance<TaskGroupCore>) -> PyResult<Step> {
+fn wait_for_children(py: Python<'_>, state: &CoroutineState, group: &Instance<TaskGroupCore>) -> PyResult<Step> {
     match group.children() {
         Some(0) if group.is_clean(py) => {
             let version = version(py)?;
@@ -327,7 +327,7 @@ fn original_exit(py: Python<'_>, owner: &Object, raised: Option<&Object>) -> PyR
 /// the block ended: nobody had asked the parent to end.
 fn continue_waiting(
     py: Python<'_>,
-    state: &State,
+    state: &CoroutineState,
     group: &Instance<TaskGroupCore>,
     error: Option<PyErr>,
 ) -> PyResult<Step> {

@@ -19,7 +19,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 use super::{block, running};
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::Slot;
@@ -268,11 +268,11 @@ static ENTER: Plan = Plan { qualified_name: "Timeout.__aenter__", start: enter_s
 static EXIT: Plan = Plan { qualified_name: "Timeout.__aexit__", start: exit_start, resume: pass_on };
 
 /// asyncio's own method has ended.
-fn pass_on(_: Python<'_>, _: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn pass_on(_: Python<'_>, _: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     outcome.map(Step::Return)
 }
 
-fn enter_start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn enter_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let owner = state.owner.get_or_none(py);
     if enter_now(py, &owner)? {
         return Ok(Step::Return(owner));
@@ -281,7 +281,7 @@ fn enter_start(py: Python<'_>, state: &State) -> PyResult<Step> {
     state.wait_for(py, coroutine)
 }
 
-fn exit_start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn exit_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let owner = state.owner.get_or_none(py);
     if leave_now(py, &owner)? {
         return Ok(Step::Return(Object::none(py)));

@@ -10,7 +10,7 @@ use pyo3::types::PyType;
 
 use super::sleep;
 use super::timeout::Limit;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::awaitable;
 use crate::ffi::call::call;
@@ -52,7 +52,7 @@ fn is_free(py: Python<'_>, awaitable: &Object) -> PyResult<bool> {
     Ok(awaitable.bind(py).getattr(&names(py).cr_await)?.is_none())
 }
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
+fn start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let awaitable = state.owner.take().unwrap_or_else(|| Object::none(py));
     let given = state.item.take().unwrap_or_else(|| Object::none(py));
     let has_time = given.is_none() || !sleep::is_over(given.bind(py))?;
@@ -67,7 +67,7 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
     state.wait_for(py, coroutine)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     let outcome = match state.item.take().and_then(Limit::from_object) {
         Some(limit) => limit.leave(py, outcome),
         // asyncio's own function has ended.

@@ -9,12 +9,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::{scheduling, step, task_type};
-use crate::core::LoopCore;
+use crate::event_loop;
 use crate::ffi::future::{Fields, Slot};
 use crate::ffi::heap_type::{fast, fast_def, one_argument, one_argument_def};
 use crate::ffi::object::Object;
 use crate::ffi::trampoline;
-use crate::handle::{Kind, Recipe};
+use crate::handle::Recipe;
 
 one_argument!(task_wakeup, |py, task, future| {
     // SAFETY: the function is bound to tasks only.
@@ -63,33 +63,22 @@ pub(super) fn step_callable(py: Python<'_>, task: *mut ffi::PyObject) -> PyResul
 /// What to call instead of `callback`, if that is a task linked to a future: asyncio's own code completes a future with
 /// `loop.call_soon(callback, future)`.
 #[inline]
-pub(crate) fn callable_in_place_of(py: Python<'_>, callback: *mut ffi::PyObject) -> PyResult<Option<Object>> {
+pub(crate) fn callable_in_place_of(py: Python<'_>, callback: &Object) -> PyResult<Option<Object>> {
+    let callback = callback.as_ptr();
     if task_type::is_exact(callback) { wakeup_callable(py, callback).map(Some) } else { Ok(None) }
 }
 
 /// The handle that a task's entry stands for.
-pub(crate) fn handle_of(
-    py: Python<'_>,
-    event_loop: *mut ffi::PyObject,
-    task: &Object,
-    call: &Call<'_>,
-) -> PyResult<Object> {
+pub(crate) fn handle_of(py: Python<'_>, event_loop: &Object, task: &Object, call: &Call<'_>) -> PyResult<Object> {
     // SAFETY: entries hold tasks.
     let fields = unsafe { Fields::of(task.as_ptr()) };
     let (callback, argument) = match call {
-        Call::Step(error) => (step_callable(py, task.as_ptr())?, error.map(Object::as_ptr)),
-        Call::Wakeup(future) => (wakeup_callable(py, task.as_ptr())?, Some(future.as_ptr())),
+        Call::Step(error) => (step_callable(py, task.as_ptr())?, *error),
+        Call::Wakeup(future) => (wakeup_callable(py, task.as_ptr())?, Some(*future)),
     };
+    let args = argument.map_or(&[] as &[Object], core::slice::from_ref);
     let context = fields.get(Slot::Context);
-    Recipe {
-        kind: Kind::Plain,
-        event_loop,
-        callback: callback.as_ptr(),
-        args: argument.as_slice(),
-        context: context.as_ref().map(Object::as_ptr),
-        trace: false,
-    }
-    .make(py)
+    Recipe { event_loop, callback: &callback, args, context: context.as_ref(), trace: false }.make(py)
 }
 
 /// What an entry does with its task.
@@ -105,13 +94,11 @@ pub(super) fn schedule(
     py: Python<'_>,
     event_loop: &Object,
     callback: &Object,
-    argument: *mut ffi::PyObject,
+    argument: &Object,
     context: Option<&Object>,
 ) -> PyResult<()> {
     if scheduling::direct(py, event_loop).is_some() {
-        // SAFETY: `direct` has found the loop's core.
-        let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
-        return core.schedule(py, event_loop.as_ptr(), callback.as_ptr(), &[argument], context);
+        return event_loop::schedule(py, event_loop, callback.bind(py), core::slice::from_ref(argument), context);
     }
-    scheduling::call_soon(py, event_loop, callback, Some(argument), context)
+    scheduling::call_soon(py, event_loop, callback, Some(argument.as_ptr()), context)
 }

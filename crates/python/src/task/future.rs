@@ -333,7 +333,7 @@ fn schedule_callback(
         return Ok(());
     }
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };
-    callback::schedule(py, &event_loop, &callback, future.as_ptr(), context)
+    callback::schedule(py, &event_loop, &callback, future, context)
 }
 
 /// Links `task` to a pending future of ours, so that it wakes up when that is done. Whether that was possible: the
@@ -419,7 +419,7 @@ getter!(get_callbacks, |py, object| {
     let first = fields.get(Slot::Callback0);
     let others = fields.get(Slot::Callbacks);
     let Some(first) = first else { return Ok(others.unwrap_or_else(|| trampoline::none(py))) };
-    let first = callback::callable_in_place_of(py, first.as_ptr())?.unwrap_or(first);
+    let first = callback::callable_in_place_of(py, &first)?.unwrap_or(first);
     let context = fields.get(Slot::Context0).unwrap_or_else(|| trampoline::none(py));
     let shown = PyList::new(py, [PyTuple::new(py, [first.bind(py), context.bind(py)])?])?;
     if let Some(others) = others {

@@ -30,7 +30,7 @@ static WAKE_UP: Operations = Operations {
         None => Ok(()),
     },
     handle: Some(|py, event_loop, task, future| match future {
-        Some(future) => callback::handle_of(py, event_loop.as_ptr(), task, &Call::Wakeup(future)),
+        Some(future) => callback::handle_of(py, event_loop, task, &Call::Wakeup(future)),
         None => Err(uninitialized()),
     }),
     on_stop: None,
@@ -41,7 +41,7 @@ fn run_step(py: Python<'_>, core: &LoopCore, task: Object, error: Option<Object>
 }
 
 fn shown_step(py: Python<'_>, event_loop: &Object, task: &Object, error: Option<&Object>) -> PyResult<Object> {
-    callback::handle_of(py, event_loop.as_ptr(), task, &Call::Step(error))
+    callback::handle_of(py, event_loop, task, &Call::Step(error))
 }
 
 /// The loop's core, if entries may be put into its queue without `call_soon`.

@@ -7,6 +7,7 @@ use core::mem::ManuallyDrop;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::asyncio::{self, Asyncio};
@@ -49,7 +50,7 @@ fn run(
     let Some(context) = fields.get(Slot::Context) else { return Ok(()) };
     let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(()) };
     settle(py, context::run_in(py, &context, body), |exception| {
-        let handle = callback::handle_of(py, event_loop.as_ptr(), task, call)?;
+        let handle = callback::handle_of(py, &event_loop, task, call)?;
         handle::report(py, &handle, exception)
     })
 }
@@ -205,7 +206,7 @@ fn throw(py: Python<'_>, asyncio: &Asyncio, coroutine: &Object, error: &Object) 
     match asyncio::call_method(py, &asyncio.names.throw, &[coroutine.as_ptr(), error.as_ptr()], None) {
         Ok(result) => Ok(Sent::Yielded(result)),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned(Object::new(error.value(py).getattr("value")?)))
+            Ok(Sent::Returned(Object::new(error.value(py).getattr(intern!(py, "value"))?)))
         }
         Err(error) => Err(error),
     }

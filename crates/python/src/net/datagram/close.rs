@@ -2,6 +2,7 @@
 
 use ferrio_engine::flow::CloseStep;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::state::State;
@@ -54,8 +55,8 @@ fn follow(
             state.detach(py, core);
             // SAFETY: the object of the method call.
             let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-            let callback = transport.getattr("_call_connection_lost")?;
-            schedule(py, &event_loop, &callback, &[exception.as_ptr()], None)
+            let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
+            schedule(py, &event_loop, &callback, core::slice::from_ref(Object::of(exception)), None)
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Opened {
     pub(crate) peer: SocketName,
     /// As `socket.proto` shows it.
     pub(crate) proto: u16,
+    /// Whether the socket has the options of another one, its listener's.
+    pub(crate) is_accepted: bool,
 }
 
 /// Who takes part in a connection.
@@ -53,7 +55,7 @@ pub(crate) struct Parties {
 /// # Errors
 /// The server has been closed, the protocol has no `connection_made`; the connection is closed then.
 pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties: &Parties) -> PyResult<Object> {
-    let Opened { descriptor, peer, proto } = opened;
+    let Opened { descriptor, peer, proto, is_accepted } = opened;
     let local = socket_name::local(descriptor.as_fd()).ok().flatten().unwrap_or_default();
     // As asyncio does; a socket that is no TCP socket answers with an error.
     let takes_option = matches!(local, SocketName::V4(_) | SocketName::V6(_))
@@ -70,7 +72,14 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
         inner.proto = proto;
     });
     let number = descriptor.as_raw_fd();
-    take(py, event_loop, &transport, (number, usage), Descriptor::Native(descriptor), parties.context.as_ref())?;
+    take(
+        py,
+        event_loop,
+        &transport,
+        (number, usage),
+        Descriptor::Native { descriptor, may_linger: is_accepted },
+        parties.context.as_ref(),
+    )?;
     set_protocol(py, state, parties.protocol.clone())?;
     if let Some(server) = &parties.server {
         if let Err(error) = server::attach(py, server, &transport) {
@@ -158,7 +167,7 @@ pub(super) fn schedule_beginning(
     let (protocol, given) = state.with(py, |inner| (inner.protocol.clone(), inner.context.clone()));
     let Some(protocol) = protocol else { return Ok(()) };
     let connection_made = protocol.bind(py).getattr(&names(py).connection_made)?;
-    schedule(py, event_loop, &connection_made, &[transport.as_ptr()], given.as_ref())?;
+    schedule(py, event_loop, &connection_made, core::slice::from_ref(transport), given.as_ref())?;
     let io_context = match &given {
         Some(context) => context.clone(),
         None => context::copy_current(py)?,

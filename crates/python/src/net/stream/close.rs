@@ -6,6 +6,7 @@ use ferrio_engine::flow::CloseStep;
 use ferrio_engine::sys::socket;
 use pyo3::exceptions::PyConnectionError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::server;
@@ -97,9 +98,9 @@ fn follow(
             state.detach(py, core);
             // SAFETY: the object of the method call.
             let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-            let callback = transport.getattr("_call_connection_lost")?;
+            let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
             let context = state.with(py, |inner| inner.context.clone());
-            schedule(py, &event_loop, &callback, &[exception.as_ptr()], context.as_ref())
+            schedule(py, &event_loop, &callback, core::slice::from_ref(Object::of(exception)), context.as_ref())
         }
     }
 }
@@ -140,17 +141,19 @@ pub(super) fn call_connection_lost(
         None => Ok(()),
     };
     let (socket, server) = release(py, object);
-    let closed = finally(py, told, || socket.map_or(Ok(()), |socket| socket.bind(py).call_method0("close").map(drop)));
+    let closed = finally(py, told, || {
+        socket.map_or(Ok(()), |socket| socket.bind(py).call_method0(intern!(py, "close")).map(drop))
+    });
     let left = finally(py, closed, || server.map_or(Ok(()), |server| server::detach(py, &server, object)));
     let has_failed = left.is_err();
     finally(py, left, || {
         let Some(waiter) = waiter else { return Ok(()) };
         // Up to 3.13 asyncio does not get as far as this then, so that it is not heard of a waiter that takes no exception.
-        if has_failed && !cfg!(Py_3_14) && waiter.bind(py).call_method0("done")?.is_truthy()? {
+        if has_failed && !cfg!(Py_3_14) && waiter.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? {
             return Ok(());
         }
         let error = PyConnectionError::new_err("Connection is closed by peer");
-        waiter.bind(py).call_method1("set_exception", (error.into_value(py),)).map(drop)
+        waiter.bind(py).call_method1(intern!(py, "set_exception"), (error.into_value(py),)).map(drop)
     })
 }
 

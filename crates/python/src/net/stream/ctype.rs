@@ -9,6 +9,7 @@ use ferrio_engine::flow::Interest as ReadChange;
 use ferrio_engine::sys::socket_name::{self, SocketName};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyType};
@@ -127,7 +128,7 @@ unsafe fn finalize(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
         return Ok(());
     }
     // SAFETY: CPython keeps the object alive during this call.
-    unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0("_warn_unclosed").map(drop)
+    unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0(intern!(py, "_warn_unclosed")).map(drop)
 }
 
 unsafe fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
@@ -177,7 +178,7 @@ fast!(open, |py, object, arguments| {
     let event_loop = Object::new(event_loop);
     // SAFETY: as above.
     let socket = unsafe { Object::from_borrowed(socket) };
-    let number: RawFd = socket.bind(py).call_method0("fileno")?.extract()?;
+    let number: RawFd = socket.bind(py).call_method0(intern!(py, "fileno"))?.extract()?;
     // SAFETY: arguments of the call.
     let [protocol, server, context] = [protocol, server, context].map(|value| unsafe { Object::from_borrowed(value) });
     let given = |value: Object| (!value.bind(py).is_none()).then_some(value);
@@ -406,7 +407,7 @@ fast!(set_write_buffer_limits, |py, object, arguments| {
     let signal = state.with(py, |inner| inner.stream.after_write());
     if signal == ferrio_engine::flow::GateSignal::Pause {
         // SAFETY: the object of the method call.
-        unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0("_pause_writing")?;
+        unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0(intern!(py, "_pause_writing"))?;
     }
     Ok(none(py))
 });

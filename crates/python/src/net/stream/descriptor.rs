@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use ferrio_engine::backend::ByNumber;
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::ffi::object::Object;
@@ -30,7 +31,12 @@ pub(super) enum Descriptor {
     /// Released.
     Gone,
     /// Closed with the transport.
-    Native(OwnedFd),
+    Native {
+        descriptor: OwnedFd,
+        /// Closing it may wait (`SO_LINGER`): an accepted socket has the option from its listener. Nobody else sets it, since
+        /// whoever asks for the socket gets a Python one.
+        may_linger: bool,
+    },
     /// A Python socket has it.
     Python(Object),
 }
@@ -45,7 +51,7 @@ impl Descriptor {
     pub(super) const fn socket(&self) -> Option<&Object> {
         match self {
             Self::Python(socket) => Some(socket),
-            Self::None | Self::Gone | Self::Native(_) => None,
+            Self::None | Self::Gone | Self::Native { .. } => None,
         }
     }
 
@@ -54,10 +60,10 @@ impl Descriptor {
     pub(super) fn release(self, py: Python<'_>, is_own: bool) -> Option<Object> {
         match self {
             Self::None | Self::Gone => None,
-            Self::Native(descriptor) => {
+            Self::Native { descriptor, may_linger } => {
                 if !is_own {
                     let _: RawFd = descriptor.into_raw_fd();
-                } else if stream_socket::lingers(descriptor.as_fd()) {
+                } else if may_linger && stream_socket::lingers(descriptor.as_fd()) {
                     py.detach(|| drop(descriptor));
                 } else {
                     drop(descriptor);
@@ -67,7 +73,7 @@ impl Descriptor {
             Self::Python(socket) => {
                 if !is_own {
                     // A socket whose `detach` fails is none of ours.
-                    let _ = socket.bind(py).call_method0("detach");
+                    let _ = socket.bind(py).call_method0(intern!(py, "detach"));
                 }
                 Some(socket)
             }

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
@@ -42,7 +43,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
     let found = state.with(py, |inner| match &inner.descriptor {
         Descriptor::None | Descriptor::Gone => Found::Gone,
         Descriptor::Python(socket) => Found::Socket(socket.clone()),
-        Descriptor::Native(descriptor) => {
+        Descriptor::Native { descriptor, .. } => {
             let family = socket_name::family(&inner.local).or_else(|| socket_name::family(&inner.peer));
             Found::Number(descriptor.as_raw_fd(), family.unwrap_or("AF_INET"), inner.proto)
         }
@@ -55,7 +56,7 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
     let socket = make_socket(py, family, proto, Some(number))?;
     // What has just run may have ended the transport: then the number is not the new socket's to close.
     let taken = state.with(py, |inner| match core::mem::take(&mut inner.descriptor) {
-        Descriptor::Native(descriptor) => {
+        Descriptor::Native { descriptor, .. } => {
             inner.descriptor = Descriptor::Python(socket.clone());
             let _: i32 = descriptor.into_raw_fd();
             true
@@ -66,17 +67,17 @@ pub(super) fn socket(py: Python<'_>, state: &State) -> PyResult<Option<Object>> 
         }
     });
     if !taken {
-        socket.bind(py).call_method0("detach")?;
+        socket.bind(py).call_method0(intern!(py, "detach"))?;
         return Ok(state.with(py, |inner| inner.descriptor.socket().cloned()));
     }
-    socket.bind(py).call_method1("setblocking", (false,))?;
+    socket.bind(py).call_method1(intern!(py, "setblocking"), (false,))?;
     Ok(Some(socket))
 }
 
 /// `socket.socket(family, SOCK_STREAM, proto, fileno=number)`.
 fn make_socket(py: Python<'_>, family: &str, proto: u16, number: Option<i32>) -> PyResult<Object> {
     let module = py.import("socket")?;
-    let arguments = (module.getattr(family)?, module.getattr("SOCK_STREAM")?, proto, number);
+    let arguments = (module.getattr(family)?, module.getattr(intern!(py, "SOCK_STREAM"))?, proto, number);
     socket_class(py)?.call1(arguments).map(Object::new)
 }
 
@@ -97,7 +98,7 @@ fn closed_socket(py: Python<'_>, state: &State) -> PyResult<Object> {
         (family.unwrap_or("AF_INET"), inner.proto)
     });
     let socket = make_socket(py, family, proto, None)?;
-    socket.bind(py).call_method0("close")?;
+    socket.bind(py).call_method0(intern!(py, "close"))?;
     Ok(socket)
 }
 
@@ -177,7 +178,7 @@ pub(super) fn get_extra_info(py: Python<'_>, object: *mut ffi::PyObject, argumen
         }
     }
     let details = dictionary(py, object)?;
-    Ok(Object::new(details.bind(py).call_method1("get", (name, default.bind(py)))?))
+    Ok(Object::new(details.bind(py).call_method1(intern!(py, "get"), (name, default.bind(py)))?))
 }
 
 pub(super) unsafe extern "C" fn get_extra(object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {

@@ -26,6 +26,7 @@ pub(crate) use recycled::bytes as recycled_bytes;
 pub(crate) use write::{chunk_of, is_exact_bytes};
 
 use ferrio_engine::backend::{Interest, Key};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Entry, Exit, LoopCore, settle};
@@ -70,7 +71,7 @@ fn on_ready(py: Python<'_>, core: &LoopCore, transport: Option<Object>, key: Key
     });
     let slow = started.map_or(Ok(()), |started| {
         let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
-        transport.bind(py).call_method1("_report_if_slow", (took,)).map(drop)
+        transport.bind(py).call_method1(intern!(py, "_report_if_slow"), (took,)).map(drop)
     });
     settle(py, outcome.and(slow), |exception| failed_in(Callback::Read, exception))
 }

@@ -6,6 +6,7 @@ use ferrio_engine::backend::{Backend, Key, Received};
 use ferrio_engine::sys::Error;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
@@ -235,8 +236,8 @@ fn end_of_stream(py: Python<'_>, core: &LoopCore, transport: &Object, protocol: 
     match keeps_open {
         Err(error) => fatal(py, transport, error, &failed_call("eof_received")),
         // The protocol may still write; nothing more can be received.
-        Ok(true) => transport.bind(py).call_method0("_end_reading").map(drop),
-        Ok(false) => transport.bind(py).call_method0("close").map(drop),
+        Ok(true) => transport.bind(py).call_method0(intern!(py, "_end_reading")).map(drop),
+        Ok(false) => transport.bind(py).call_method0(intern!(py, "close")).map(drop),
     }
 }
 
@@ -247,6 +248,8 @@ pub(super) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &
         return Err(error);
     }
     let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || transport.bind(py).call_method1("_fatal_error", (&exception, message)))?;
+    while_handling(py, &exception, || {
+        transport.bind(py).call_method1(intern!(py, "_fatal_error"), (&exception, message))
+    })?;
     Ok(())
 }

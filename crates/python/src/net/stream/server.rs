@@ -5,6 +5,7 @@
 
 use pyo3::exceptions::PyAssertionError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PySet;
@@ -72,8 +73,8 @@ pub(super) fn attach(py: Python<'_>, server: &Object, transport: &Object) -> PyR
             let remove = clients.getattr(&names(py)._remove)?;
             data.add(reference(transport, remove.as_ptr())?)
         }
-        None if cfg!(Py_3_13) => server.call_method1("_attach", (transport,)).map(drop),
-        None => server.call_method0("_attach").map(drop),
+        None if cfg!(Py_3_13) => server.call_method1(intern!(py, "_attach"), (transport,)).map(drop),
+        None => server.call_method0(intern!(py, "_attach")).map(drop),
     }
 }
 
@@ -86,11 +87,11 @@ pub(super) fn detach(py: Python<'_>, server: &Object, transport: *mut ffi::PyObj
         Some((_, data)) => {
             data.discard(reference(&transport, core::ptr::null_mut())?)?;
             if data.is_empty() && server.getattr(&names(py)._sockets)?.is_none() {
-                server.call_method0("_wakeup")?;
+                server.call_method0(intern!(py, "_wakeup"))?;
             }
             Ok(())
         }
-        None if cfg!(Py_3_13) => server.call_method1("_detach", (transport,)).map(drop),
-        None => server.call_method0("_detach").map(drop),
+        None if cfg!(Py_3_13) => server.call_method1(intern!(py, "_detach"), (transport,)).map(drop),
+        None => server.call_method0(intern!(py, "_detach")).map(drop),
     }
 }

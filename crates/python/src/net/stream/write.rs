@@ -15,8 +15,9 @@ use ferrio_engine::buf::Chunk;
 use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
 use ferrio_engine::sys::Error;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
@@ -40,7 +41,8 @@ const CORK_BYTES: usize = 64 * 1024;
 
 /// A chunk that shares the memory of exact `bytes`, and copies the bytes of any other buffer.
 ///
-/// The copy is a `bytes` object: memory of a size that a program decides is Python's to refuse.
+/// Memory of a size that a program decides may be refused: that of a `bytes` object by Python, that of a contiguous buffer's
+/// copy by the allocator.
 ///
 /// # Errors
 /// `MemoryError`, or that of an object that exports no buffer.
@@ -49,12 +51,35 @@ pub(crate) fn chunk_of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Chun
         // SAFETY: exact `bytes`, alive during the call.
         return Ok(unsafe { share_bytes(data.as_ptr()) });
     }
+    if let Some(lent) = contiguous(data) {
+        return copy_of(&lent);
+    }
     // SAFETY: a live object; null is an exception.
     let bytes = unsafe { ffi::PyBytes_FromObject(data.as_ptr()) };
     // SAFETY: a new reference, or null with an exception.
     let bytes = unsafe { Object::from_owned(bytes) }.ok_or_else(|| PyErr::fetch(py))?;
     // SAFETY: exact `bytes`, which is all that this function makes.
     Ok(unsafe { share_bytes(bytes.as_ptr()) })
+}
+
+/// The buffer of an object, if it is contiguous and one of bytes.
+fn contiguous(data: &Bound<'_, PyAny>) -> Option<PyBuffer<u8>> {
+    PyBuffer::get(data).ok().filter(|lent| lent.is_c_contiguous())
+}
+
+/// A copy of the bytes of a contiguous buffer.
+///
+/// # Errors
+/// `MemoryError`.
+fn copy_of(lent: &PyBuffer<u8>) -> PyResult<Chunk> {
+    let (start, length) = (lent.buf_ptr().cast::<u8>(), lent.len_bytes());
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(length).map_err(|_| PyMemoryError::new_err(()))?;
+    if length > 0 {
+        // SAFETY: a contiguous buffer of that length, exported for as long as `lent` lives; no Python code runs meanwhile.
+        copy.extend_from_slice(unsafe { core::slice::from_raw_parts(start, length) });
+    }
+    Ok(Chunk::from_vec(copy))
 }
 
 /// A large contiguous buffer that is about to be written, and the memory for what the kernel will not take of it at once.
@@ -66,18 +91,13 @@ struct Large {
 }
 
 impl Large {
-    /// `None` for what is better copied as a whole: it is small, or not contiguous.
-    fn of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        let Ok(lent) = PyBuffer::<u8>::get(data) else { return Ok(None) };
-        if lent.len_bytes() < CORK_BYTES || !lent.is_c_contiguous() {
-            return Ok(None);
-        }
+    fn of(py: Python<'_>, lent: PyBuffer<u8>) -> PyResult<Self> {
         let length = ffi::Py_ssize_t::try_from(lent.len_bytes())?;
         // SAFETY: a positive size; null is an exception.
         let spare = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), length) };
         // SAFETY: a new reference, or null with an exception.
         let spare = unsafe { Object::from_owned(spare) }.ok_or_else(|| PyErr::fetch(py))?;
-        Ok(Some(Self { lent, spare }))
+        Ok(Self { lent, spare })
     }
 
     /// The bytes, for one system call or one copy, in which no Python code runs.
@@ -227,12 +247,15 @@ pub(super) fn write(py: Python<'_>, object: *mut ffi::PyObject, data: *mut ffi::
     if !data.is_truthy()? {
         return Ok(());
     }
-    if state.with(py, |inner| inner.key.is_some() && inner.stream.pending_bytes() == 0) {
-        if let Some(large) = Large::of(py, &data)? {
-            return write_large(py, object, state, large);
+    let lent = contiguous(&data);
+    let may_send = state.with(py, |inner| inner.key.is_some() && inner.stream.pending_bytes() == 0);
+    let chunk = match lent {
+        Some(lent) if may_send && lent.len_bytes() >= CORK_BYTES => {
+            return write_large(py, object, state, Large::of(py, lent)?);
         }
-    }
-    let chunk = chunk_of(py, &data)?;
+        Some(lent) => copy_of(&lent)?,
+        None => chunk_of(py, &data)?,
+    };
     let verdict = state.with(py, |inner| accept(inner).map_or_else(|lost| lost, |()| queue(inner, chunk)));
     follow(py, object, state, &verdict)
 }
@@ -274,7 +297,7 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
     let lines = unsafe { Bound::from_borrowed_ptr(py, lines) };
     if !cfg!(Py_3_12) {
         // Up to 3.11 this is asyncio's whole method.
-        let joined = PyBytes::new(py, b"").call_method1("join", (lines,))?;
+        let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (lines,))?;
         return write(py, object, joined.as_ptr());
     }
     // SAFETY: a method of the transport's type.
@@ -321,7 +344,7 @@ pub(super) fn write_lines(py: Python<'_>, object: *mut ffi::PyObject, lines: *mu
 fn refuse(py: Python<'_>, object: *mut ffi::PyObject, data: Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: the object of the method call.
     let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-    transport.call_method1("_refuse", (data,))?;
+    transport.call_method1(intern!(py, "_refuse"), (data,))?;
     Ok(())
 }
 
@@ -452,7 +475,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
         let value = exception.value(py).clone().into_any();
         fatal(py, transport, exception, WRITE_FAILED)?;
         if let Some(waiter) = waiter {
-            while_handling(py, &value, || waiter.bind(py).call_method1("set_exception", (&value,)))?;
+            while_handling(py, &value, || waiter.bind(py).call_method1(intern!(py, "set_exception"), (&value,)))?;
         }
         return Ok(());
     }
@@ -481,12 +504,12 @@ fn after_sending(py: Python<'_>, core: &LoopCore, transport: &Object, state: &St
     }
     hold(py, core, object, state)?;
     if let Some(waiter) = waiter {
-        waiter.bind(py).call_method1("set_result", (py.None(),))?;
+        waiter.bind(py).call_method1(intern!(py, "set_result"), (py.None(),))?;
     }
     match state.with(py, |inner| inner.life.drained()) {
         DrainedStep::LoseNow => {
             state.detach(py, core);
-            transport.bind(py).call_method1("_call_connection_lost", (py.None(),))?;
+            transport.bind(py).call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
         }
         DrainedStep::Nothing if is_eof_written => super::close::shut_down(py, state)?,
         DrainedStep::Nothing => {}
