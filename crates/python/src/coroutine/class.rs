@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use pyo3::exceptions::{PyRuntimeWarning, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -135,6 +135,17 @@ fn close<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResul
 fn name<B: Body>(coroutine: &CoroutineOf<B>) -> &'static str {
     let name = coroutine.body.qualified_name();
     name.rsplit('.').next().unwrap_or(name)
+}
+
+/// What `await` asks: the coroutine itself.
+///
+/// # Errors
+/// `RuntimeError`: it waits already, for somebody else.
+pub(crate) fn await_once<B: Body>(_py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<Object> {
+    if coroutine.phase.get() == Phase::Suspended {
+        return Err(PyRuntimeError::new_err("coroutine is being awaited already"));
+    }
+    Ok(coroutine.object().clone())
 }
 
 /// What makes the class, with the protocol of a coroutine.

@@ -21,7 +21,7 @@ use crate::ffi::object::Object;
 use state::CoroutineOf;
 
 pub(crate) use crate::ffi::iteration::Step;
-pub(crate) use class::{Coroutine, builder, register};
+pub(crate) use class::{Coroutine, await_once, builder, register};
 pub(crate) use plan::CoroutineState;
 pub(crate) use state::{Body, Input};
 

@@ -157,7 +157,7 @@ fn add(
         let waiting = raw::release(py, event_loop, fd, None)?;
         let key = attach(py, event_loop, fd, file.clone())?;
         for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
-            raw::behind_handle(py, event_loop.object(), event_loop, fd, other, &waiter)?;
+            raw::behind_handle(py, event_loop, fd, other, &waiter)?;
         }
         key
     };
@@ -209,7 +209,7 @@ fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
 /// Ends one direction of a descriptor; whether there was a callback.
 fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
     let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else {
-        return Ok(raw::orphan(py, core, fd, direction));
+        return Ok(raw::remove_waiter(py, core, fd, direction));
     };
     let (removed, is_last) = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) & !direction.interest();

@@ -6,6 +6,8 @@
 pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod awaitable;
+pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
@@ -32,6 +34,7 @@ pub(crate) mod object;
 pub(crate) mod objects;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod thread;

@@ -32,7 +32,11 @@ names! {
     _clients
     _closing
     _conn_lost
+    _end_wait
+    _ensure_fd_no_transport
+    _entered
     _fileno
+    _forget_socket
     _get_loop
     _loop
     _pending_removals
@@ -43,6 +47,7 @@ names! {
     _run
     _sockets
     _task_factory
+    _transports
     acquire
     add_done_callback
     append
@@ -68,18 +73,25 @@ names! {
     fileno
     get_buffer
     get_loop
+    gettimeout
     locked
     pop
     popleft
     proto
-    remove
+    recv
+    recv_into
+    recvfrom
+    recvfrom_into
     release
+    remove
     remove_done_callback
     result
     send
+    sendto
     set
     set_exception
     set_result
+    settimeout
     throw
     value
     wait
