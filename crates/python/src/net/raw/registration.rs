@@ -336,7 +336,7 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit>
     let mut listed = sockets(core).with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
     for (fd, key) in listed.drain(..) {
         let waited_for = core.with_reactor(py, |reactor| {
-            let Some(registration) = registration_mut(reactor, key) else { return None };
+            let registration = registration_mut(reactor, key)?;
             registration.is_listed = false;
             registration.reader.is_some().then_some(registration.identity)
         });
@@ -415,7 +415,7 @@ fn register(py: Python<'_>, core: &Instance<LoopCore>, socket: &Object, fd: RawF
         sockets.by_weak.insert(weak_address, Owner::Number(fd));
         let stale = sockets.stale.remove(&address(socket));
         if let Some((weak, _)) = &stale {
-            sockets.by_weak.remove(&address(&weak));
+            sockets.by_weak.remove(&address(weak));
         }
         Ok(stale)
     });
