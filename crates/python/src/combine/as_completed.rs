@@ -55,10 +55,10 @@ impl Completing {
             }
             self.no_longer_awaits(py, &child)?;
             queue::put_first_in(py, &done, &child)?;
-            if todo.is_empty() {
-                if let Some(timer) = self.timer.get() {
-                    timer.bind(py).call_method0(intern!(py, "cancel"))?;
-                }
+            if todo.is_empty()
+                && let Some(timer) = self.timer.get()
+            {
+                timer.bind(py).call_method0(intern!(py, "cancel"))?;
             }
             Ok(())
         })

@@ -59,10 +59,10 @@ impl Waiting {
             let all = self.ends.hears();
             if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
                 self.end_timer(py)?;
-                if let Some(waiter) = self.waiter.get() {
-                    if !waiting::is_done(py, &waiter)? {
-                        waiting::set_result(py, &waiter, none(py))?;
-                    }
+                if let Some(waiter) = self.waiter.get()
+                    && !waiting::is_done(py, &waiter)?
+                {
+                    waiting::set_result(py, &waiter, none(py))?;
                 }
             }
             self.no_longer_awaits(py, &child)

@@ -223,10 +223,8 @@ fn attempt(
     if !is_attached || core.check_closed().is_err() || (address.is_none() && !is_connected) {
         return Ok(through_socket(py, &socket, given, (!is_connected).then_some(destination)));
     }
-    if !is_connected {
-        if let Err(error) = audit(py, &socket, destination) {
-            return Ok(Attempt::Failed(error));
-        }
+    if !is_connected && let Err(error) = audit(py, &socket, destination) {
+        return Ok(Attempt::Failed(error));
     }
     let sent = state.with(py, |inner| {
         core.with_reactor(py, |reactor| inner.ensure_number(&mut reactor.backend))?;

@@ -171,7 +171,7 @@ impl LoopCore {
         if may_sleep {
             self.poll(py)?;
         }
-        if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_UNCONFIRMED == 0 {
+        if (may_sleep && is_idle()) || self.counters.turns.get().is_multiple_of(TURNS_UNCONFIRMED) {
             self.flags.has_unconfirmed.set(false);
             sock::confirm_waits(py, self)?;
         }

@@ -209,10 +209,10 @@ fn receive(
     let is_large = size > RECEIVE_BYTES || (size > SMALL_RECEIVE_BYTES && core.receives_large());
     let received = if is_large { receive_large(py, fd, size)? } else { receive_small(py, core, fd, size) };
     let received = received.map_err(|error| os_error(py, error))?;
-    if size > SMALL_RECEIVE_BYTES {
-        if let Some((_, count)) = &received {
-            core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
-        }
+    if size > SMALL_RECEIVE_BYTES
+        && let Some((_, count)) = &received
+    {
+        core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
     }
     Ok(received.map(|(data, count)| Received::of(data, count, size)))
 }
@@ -266,10 +266,10 @@ fn byte_count(py: Python<'_>, size: &Bound<'_, PyAny>) -> PyResult<usize> {
     let Some(index) = (unsafe { Object::from_owned(index) }) else { return Err(PyErr::fetch(py)) };
     // SAFETY: an integer; -1 may be an exception.
     let count = unsafe { ffi::PyLong_AsSsize_t(index.as_ptr()) };
-    if count == -1 {
-        if let Some(error) = PyErr::take(py) {
-            return Err(error);
-        }
+    if count == -1
+        && let Some(error) = PyErr::take(py)
+    {
+        return Err(error);
     }
     usize::try_from(count).map_err(|_| PyValueError::new_err("negative buffersize in recv"))
 }
@@ -291,11 +291,12 @@ fn send(
     let taken = socket::send(borrow(fd), &view.bytes()[*sent..]).map_err(|error| os_error(py, error))?;
     *sent += taken.unwrap_or(0);
     let mut is_taken = taken.is_some();
-    if (!is_taken || *sent < view.len()) && is_blocking(socket)? {
-        if let Some(count) = not_yet(py, socket.call_method1("send", (view.rest(py, *sent)?,)))? {
-            *sent += count.extract::<usize>()?;
-            is_taken = true;
-        }
+    if (!is_taken || *sent < view.len())
+        && is_blocking(socket)?
+        && let Some(count) = not_yet(py, socket.call_method1("send", (view.rest(py, *sent)?,)))?
+    {
+        *sent += count.extract::<usize>()?;
+        is_taken = true;
     }
     Ok(if is_taken && *sent >= view.len() { Outcome::Done(none(py)) } else { Outcome::NotYet(Direction::Write) })
 }

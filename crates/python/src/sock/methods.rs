@@ -40,14 +40,16 @@ fn begin(
     call: impl FnOnce(&[*mut ffi::PyObject]) -> Call,
 ) -> PyResult<Object> {
     let given = arguments.positional();
-    if let [socket, rest @ ..] = given {
-        if is_plain_socket(py, *socket)? && arguments.has_no_keywords() && count.contains(&given.len()) {
-            // SAFETY: the loop whose method is running.
-            let event_loop = unsafe { Object::from_borrowed(event_loop) };
-            // SAFETY: an argument of the call.
-            let socket = unsafe { Object::from_borrowed(*socket) };
-            return operation::make(py, name, event_loop, socket, call(rest));
-        }
+    if let [socket, rest @ ..] = given
+        && is_plain_socket(py, *socket)?
+        && arguments.has_no_keywords()
+        && count.contains(&given.len())
+    {
+        // SAFETY: the loop whose method is running.
+        let event_loop = unsafe { Object::from_borrowed(event_loop) };
+        // SAFETY: an argument of the call.
+        let socket = unsafe { Object::from_borrowed(*socket) };
+        return operation::make(py, name, event_loop, socket, call(rest));
     }
     inherited(py, name, event_loop, arguments)
 }

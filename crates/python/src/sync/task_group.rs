@@ -514,12 +514,12 @@ pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult
     }
     #[cfg(Py_3_14)]
     task::remove_awaiting(py, &child, &group.parent.get().unwrap_or_else(|| none(py)))?;
-    if group.children() == Some(0) && !is_nothing(py, &group.completed) {
-        if let Some(future) = group.completed.get() {
-            if !waiting::is_done(py, &future)? {
-                waiting::set_result(py, &future, Object::new(PyBool::new(py, true).to_owned()))?;
-            }
-        }
+    if group.children() == Some(0)
+        && !is_nothing(py, &group.completed)
+        && let Some(future) = group.completed.get()
+        && !waiting::is_done(py, &future)?
+    {
+        waiting::set_result(py, &future, Object::new(PyBool::new(py, true).to_owned()))?;
     }
     Ok(Some(none(py)))
 }

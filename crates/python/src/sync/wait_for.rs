@@ -95,11 +95,12 @@ fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
     let awaitable = state.owner.take().unwrap_or_else(|| none(py));
     let given = state.item.take().unwrap_or_else(|| none(py));
     let has_time = given.bind(py).is_none() || !sleep::is_over(given.bind(py))?;
-    if has_time && is_free(py, &awaitable)? {
-        if let Some(limit) = Limit::enter(py, given.clone())? {
-            state.item.set(limit.into_object());
-            return state.wait_for(py, awaitable);
-        }
+    if has_time
+        && is_free(py, &awaitable)?
+        && let Some(limit) = Limit::enter(py, given.clone())?
+    {
+        state.item.set(limit.into_object());
+        return state.wait_for(py, awaitable);
     }
     let Some(original) = ORIGINAL.get(py) else { return Ok(Step::Return(none(py))) };
     let coroutine = original.bind(py).call1((awaitable.bind(py), given.bind(py)))?;

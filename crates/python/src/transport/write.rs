@@ -227,10 +227,10 @@ pub(super) fn write(py: Python<'_>, object: *mut ffi::PyObject, data: *mut ffi::
     if !data.is_truthy()? {
         return Ok(());
     }
-    if state.with(py, |inner| inner.key.is_some() && inner.stream.pending_bytes() == 0) {
-        if let Some(large) = Large::of(py, &data)? {
-            return write_large(py, object, state, large);
-        }
+    if state.with(py, |inner| inner.key.is_some() && inner.stream.pending_bytes() == 0)
+        && let Some(large) = Large::of(py, &data)?
+    {
+        return write_large(py, object, state, large);
     }
     let chunk = chunk_of(py, &data)?;
     let verdict = state.with(py, |inner| accept(inner).map_or_else(|lost| lost, |()| queue(inner, chunk)));
