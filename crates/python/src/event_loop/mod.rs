@@ -6,15 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod fork;
-mod making;
 mod methods;
 mod scheduling;
-mod timer;
 mod wakeup_descriptor;
 mod watch;
-
-pub(crate) use making::{new_future, spawning_core};
-pub(crate) use scheduling::{schedule, wake_later};
-pub(crate) use watch::{Watches, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

@@ -82,6 +82,14 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
+    /// The keywords with their values, as references.
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
+    }
+
     /// Calls `function` with these arguments.
     pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
         let values = self.values.as_ptr();

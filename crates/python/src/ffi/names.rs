@@ -53,6 +53,7 @@ names! {
     call_soon
     cancel
     cancelled
+    cancelling
     clear
     close
     connection_lost
