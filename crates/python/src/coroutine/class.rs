@@ -95,13 +95,15 @@ fn check_sent(coroutine: &CoroutineState, value: &Object) -> PyResult<()> {
     Ok(())
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+#[inline(always)]
 fn native_send(py: Python<'_>, coroutine: &Instance<Coroutine>, value: &Object) -> PyResult<Step> {
     check_sent(coroutine, value)?;
     coroutine.step(py, Input::Send)
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+#[inline(always)]
 fn next(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<Step> {
     coroutine.step(py, Input::Send)
 }
