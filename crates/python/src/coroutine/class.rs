@@ -3,6 +3,8 @@
 //! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] as whole objects that have ended; of the
 //! others the memory, up to [`MOST_FREE`]. One whose finalizer has run is not.
 
+#![forbid(unsafe_code)]
+
 use core::ffi::CStr;
 use core::mem::offset_of;
 

@@ -7,6 +7,8 @@
 //! | `Running` | `ValueError` | `ValueError` | cannot be |
 //! | `Done` | `RuntimeError` | nothing | is freed |
 
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
