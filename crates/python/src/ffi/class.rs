@@ -208,18 +208,6 @@ impl<T: Class> Instance<T> {
         if T::Layout::is_instance(&object) { Ok(Self { object, class: PhantomData }) } else { Err(object) }
     }
 
-    /// The pointer at an offset in the state, for what CPython keeps there.
-    #[inline]
-    fn pointer_at(&self, place: usize) -> *mut ffi::PyObject {
-        // SAFETY: an instance.
-        let state = unsafe { T::Layout::state(&self.object) };
-        assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<T::State>(), "within the state");
-        // SAFETY: within the state, as has just been seen.
-        let pointer = unsafe { state.byte_add(place) }.cast::<*mut ffi::PyObject>();
-        // SAFETY: an offset of a field that holds such a pointer.
-        unsafe { pointer.read() }
-    }
-
     /// Views an object as an instance.
     ///
     /// # Safety
@@ -453,6 +441,19 @@ impl<T: NativeClass> Instance<T> {
     }
 }
 
+/// The pointer at an offset in a state, for what CPython keeps there.
+///
+/// # Safety
+/// The offset is that of a field that holds such a pointer.
+#[inline]
+unsafe fn pointer_in<S>(state: &S, place: usize) -> *mut ffi::PyObject {
+    assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<S>(), "within the state");
+    // SAFETY: within the state, as has just been seen.
+    let pointer = unsafe { (&raw const *state).byte_add(place) }.cast::<*mut ffi::PyObject>();
+    // SAFETY: passed on to the caller.
+    unsafe { pointer.read() }
+}
+
 unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
     let body = || {
         // SAFETY: CPython frees objects on attached threads.
@@ -461,23 +462,25 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
         let instance = unsafe { Instance::<T>::assume(object) };
-        if T::FINALIZES && T::needs_finalizing(instance) {
+        let state: &T::State = instance;
+        if T::FINALIZES && T::needs_finalizing(state) {
             // SAFETY: an object that nobody refers to any more.
             if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
                 // Somebody has taken a reference.
                 return;
             }
         }
-        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null())
-        {
+        // SAFETY: the class describes where it is.
+        let is_referred_to = |place| !unsafe { pointer_in(state, place) }.is_null();
+        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(is_referred_to) {
             // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
             unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
             // SAFETY: an object that nobody refers to any more, whole until below.
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
-        if let Some(link) = T::idle_link(instance)
+        if let Some(link) = T::idle_link(state)
             && !T::IS_SUBCLASSABLE
-            && T::is_idle(instance)
+            && T::is_idle(state)
             && T::description().idle.give(object, link)
         {
             return;
