@@ -62,10 +62,10 @@ impl CompletionCallback {
             }
             self.awaiter.end(py, &child)?;
             queue::put_first_in(py, &done, &child)?;
-            if pending.is_empty() {
-                if let Some(timer) = self.timer.get() {
-                    call_method(py, &names(py).cancel, [&timer])?;
-                }
+            if pending.is_empty()
+                && let Some(timer) = self.timer.get()
+            {
+                call_method(py, &names(py).cancel, [&timer])?;
             }
             Ok(())
         })

@@ -20,7 +20,6 @@ use pyo3::sync::PyOnceLock;
 use super::callback_class::callback_class;
 use super::caller::{self, Awaiter, Caller};
 use crate::coroutine;
-use crate::event_loop::new_future;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
@@ -32,8 +31,8 @@ use crate::ffi::objects::OBJECTS;
 use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
-use crate::task::future;
 use crate::task::native_callback::NativeCallback;
+use crate::task::{self, future};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {
@@ -177,7 +176,7 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
             return Ok(Some(argument.clone()));
         }
     }
-    let outer = new_future(py, &caller.event_loop)?;
+    let outer = task::new_future(py, &caller.event_loop)?;
     if !future::is_own(&outer) {
         return Ok(None);
     }

@@ -69,10 +69,10 @@ impl WaitCallback {
             let all = self.counter.callback_runs();
             if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
                 self.cancel_timer(py)?;
-                if let Some(waiter) = self.waiter.get() {
-                    if !waiting::is_done(py, &waiter)? {
-                        waiting::set_result(py, &waiter, Object::none(py))?;
-                    }
+                if let Some(waiter) = self.waiter.get()
+                    && !waiting::is_done(py, &waiter)?
+                {
+                    waiting::set_result(py, &waiter, Object::none(py))?;
                 }
             }
             self.awaiter.end(py, &child)

@@ -72,16 +72,6 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The names of the keywords with their values.
-    #[inline]
-    pub(crate) fn named<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        let values = &self.values()[self.positional..];
-        self.keywords(py).map(|(name, _)| name).zip(values)
-    }
-
     /// The addresses of the positional values.
     pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
         &self.values[..self.positional]
@@ -100,6 +90,14 @@ impl<'a> Arguments<'a> {
     /// Whether there are no keywords.
     pub(crate) fn has_no_keywords(&self) -> bool {
         self.values.len() == self.positional
+    }
+
+    /// The keywords with their values, as references.
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
     }
 
     /// Calls `function` with these arguments.

@@ -389,6 +389,13 @@ impl<T: NativeClass> Instance<T> {
     /// `MemoryError`; the state is dropped.
     #[inline]
     pub(crate) fn create(py: Python<'_>, state: T::State) -> PyResult<Self> {
+        Self::create_with(py, || state)
+    }
+
+    /// [`Self::create`], with a state that is made in its place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.load(Ordering::Relaxed);
         assert!(!class.is_null(), "the class is made before its instances");
@@ -404,7 +411,7 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: memory of an instance, which has its state there.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
-        unsafe { place.write(state) };
+        unsafe { place.write(state()) };
         if memory.is_some() {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };

@@ -3,9 +3,11 @@
 // While the rooms above move onto the floor, not all of it is used.
 #![allow(dead_code, unused_macros, unused_imports)]
 
+pub(crate) mod address;
 pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod awaitable;
+pub(crate) mod bound_method;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
@@ -25,6 +27,7 @@ pub(crate) mod heap_type;
 pub(crate) mod idle_list;
 pub(crate) mod inherited;
 pub(crate) mod init;
+pub(crate) mod initializer;
 pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;
@@ -39,7 +42,6 @@ pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod subclass;
 pub(crate) mod thread;
-#[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
 pub(crate) mod vectorcall;

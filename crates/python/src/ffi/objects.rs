@@ -67,13 +67,27 @@ macro_rules! objects {
 // One a line, in alphabetical order.
 objects! {
     abstract_coroutine: "collections.abc"."Coroutine";
-    allocate_lock: "_thread" . "allocate_lock";
+    allocate_lock: "_thread"."allocate_lock";
     as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
     asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
+    asyncio_c_current_task: "_asyncio"."current_task";
+    asyncio_c_enter_task: "_asyncio"."_enter_task";
+    asyncio_c_future: "_asyncio"."Future";
+    asyncio_c_future_init: "_asyncio"."Future"."__init__";
+    asyncio_c_leave_task: "_asyncio"."_leave_task";
+    asyncio_c_register_eager_task: "_asyncio"."_register_eager_task";
+    asyncio_c_register_task: "_asyncio"."_register_task";
+    asyncio_c_swap_current_task: "_asyncio"."_swap_current_task";
+    asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
+    asyncio_c_unregister_task: "_asyncio"."_unregister_task";
     asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
     asyncio_current_task: "asyncio.tasks"."current_task";
     asyncio_events: "asyncio.events";
+    asyncio_format_helpers: "asyncio.format_helpers";
+    asyncio_futures: "asyncio.futures";
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
+    asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";
     asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
@@ -85,7 +99,6 @@ objects! {
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
-    future_base: "_asyncio"."Future";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
@@ -103,6 +116,7 @@ objects! {
     timeout_exited: "asyncio.timeouts"."_State"."EXITED";
     timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
     timeout_init: "asyncio.timeouts"."Timeout"."__init__";
+    traceback: "traceback";
     types_method_type: "types"."MethodType";
     wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";

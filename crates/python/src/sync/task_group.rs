@@ -375,7 +375,6 @@ pub(super) fn create_task(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<
         call_method(py, &names(py)._on_task_done, [owner, &child])?;
         return Ok(Some(child));
     }
-    #[cfg(Py_3_14)]
     task::add_awaiting(py, &child, &group.parent.get_or_none(py))?;
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.add(child.bind(py))?;
@@ -435,14 +434,12 @@ pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.discard(child.bind(py))?;
     }
-    #[cfg(Py_3_14)]
     task::remove_awaiting(py, child, &group.parent.get_or_none(py))?;
-    if group.children() == Some(0) && !group.completed.is_nothing() {
-        if let Some(future) = group.completed.get() {
-            if !waiting::is_done(py, &future)? {
-                waiting::set_result(py, &future, Object::bool(py, true))?;
-            }
-        }
+    if group.children() == Some(0)
+        && let Some(future) = group.completed.get().filter(|future| !future.is_none())
+        && !waiting::is_done(py, &future)?
+    {
+        waiting::set_result(py, &future, Object::bool(py, true))?;
     }
     Ok(Some(Object::none(py)))
 }

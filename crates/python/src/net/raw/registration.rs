@@ -52,12 +52,12 @@ use rustix::io::Errno;
 use super::waiter;
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Source, SourceState, settle};
-use crate::event_loop::{forget_waiter, is_number_watched, wait_behind_handle};
 use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 use crate::net::stream::{StreamPart, report_failed_waiter};
+use crate::net::watch::{forget_waiter, is_number_watched, wait_behind_handle};
 
 /// A socket's registration.
 pub(crate) struct Registration {

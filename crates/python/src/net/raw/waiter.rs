@@ -8,12 +8,12 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::core::LoopCore;
-use crate::event_loop::new_future;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 use crate::task::future;
+use crate::task::new_future;
 
 /// Makes a pending future, ready to be yielded by an awaitable.
 pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {
