@@ -168,7 +168,7 @@ fn begin<'py>(
     let mut are_tasks = true;
     for future in given.try_iter()? {
         let future = future?;
-        are_tasks &= task::is_exact(future.as_ptr());
+        are_tasks &= task::is_exact(Object::of(&future));
         futures.add(future)?;
     }
     if futures.is_empty() {
