@@ -72,6 +72,16 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// The names of the keywords with their values.
+    #[inline]
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        let values = &self.values()[self.positional..];
+        self.keywords(py).map(|(name, _)| name).zip(values)
+    }
+
     /// The addresses of the positional values.
     pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
         &self.values[..self.positional]
@@ -92,14 +102,6 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
-    /// The keywords with their values, as references.
-    pub(crate) fn named<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
-    }
-
     /// Calls `function` with these arguments.
     pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
         let values = self.values.as_ptr();
@@ -107,15 +109,6 @@ impl<'a> Arguments<'a> {
         let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
         // SAFETY: a new reference, or null with an exception.
         unsafe { Object::from_result(py, result) }
-    }
-
-    /// The keywords with their values.
-    pub(crate) fn named_values<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        let values = &self.values()[self.positional..];
-        self.keywords(py).zip(values).map(|((name, _), value)| (name, value))
     }
 
     /// `function(receiver, *args, **kwargs)` with these arguments.

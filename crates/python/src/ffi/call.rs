@@ -72,6 +72,20 @@ pub(crate) fn call_method_with_keyword<const N: usize>(
     unsafe { Object::from_result(py, result) }
 }
 
+/// The names of the keyword arguments of a call with `context=`.
+static CONTEXT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
+/// [`call_method_with_keyword`], where the last argument is `context`.
+#[inline]
+pub(crate) fn call_method_with_context<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    let keyword = CONTEXT.get_or_try_init(py, || PyTuple::new(py, [&names(py).context]).map(Bound::unbind))?;
+    call_method_with_keyword(py, name, arguments, keyword.bind(py))
+}
+
 /// [`call_method`], with further arguments by their names.
 pub(crate) fn call_method_with_keywords<const N: usize>(
     py: Python<'_>,
@@ -110,18 +124,4 @@ pub(crate) fn call_method_with_rest(
         unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), positional, arguments.names()) };
     // SAFETY: a new reference, or null with an exception.
     unsafe { Object::from_result(py, result) }
-}
-
-/// The names of the keyword arguments of a call with `context=`.
-static CONTEXT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-
-/// [`call_method_with_keyword`], where the last argument is `context`.
-#[inline]
-pub(crate) fn call_method_with_context<const N: usize>(
-    py: Python<'_>,
-    name: &Py<PyString>,
-    arguments: [&Object; N],
-) -> PyResult<Object> {
-    let keyword = CONTEXT.get_or_try_init(py, || PyTuple::new(py, [&names(py).context]).map(Bound::unbind))?;
-    call_method_with_keyword(py, name, arguments, keyword.bind(py))
 }

@@ -358,7 +358,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     #[inline]
     fn before_clear(_state: &Self::State) {}
 
-    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not. Those of a class that
+    /// programs may derive from never are.
     #[inline]
     fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
         None
@@ -475,6 +476,7 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
         if let Some(link) = T::idle_link(instance)
+            && !T::IS_SUBCLASSABLE
             && T::is_idle(instance)
             && T::description().idle.give(object, link)
         {

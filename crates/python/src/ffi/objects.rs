@@ -92,6 +92,7 @@ objects! {
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
     asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
+    asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
     barrier_phase: "asyncio.locks"."_BarrierState";
