@@ -62,10 +62,10 @@ impl CompletionCallback {
             }
             self.awaiter.end(py, &child)?;
             queue::put_first_in(py, &done, &child)?;
-            if pending.is_empty() {
-                if let Some(timer) = self.timer.get() {
-                    call_method(py, &names(py).cancel, [&timer])?;
-                }
+            if pending.is_empty()
+                && let Some(timer) = self.timer.get()
+            {
+                call_method(py, &names(py).cancel, [&timer])?;
             }
             Ok(())
         })
@@ -165,32 +165,32 @@ impl CompletedIterator {
 /// The coroutine of a plain iteration: the result of the next one.
 static RESULT: Plan = Plan {
     qualified_name: "_AsCompletedIterator._wait_for_one",
-    start: |py, state| begin(py, state, Shown::Outcome),
-    resume: |py, state, outcome| resume(py, state, outcome, Shown::Outcome),
+    start: |py, state| begin(py, state, Returned::Outcome),
+    resume: |py, state, outcome| resume(py, state, outcome, Returned::Outcome),
 };
 
 /// That of an asynchronous one: the next one.
 static NEXT: Plan = Plan {
     qualified_name: "_AsCompletedIterator.__anext__",
     start: |py, state| {
-        if !state.owner.get().is_some_and(|iterator| {
-            Instance::<CompletedIterator>::expect(py, &iterator).is_ok_and(|iterator| iterator.takes_one())
-        }) {
+        let owner = state.owner.get();
+        let iterator = owner.as_ref().and_then(Instance::<CompletedIterator>::of);
+        if !iterator.is_some_and(|iterator| iterator.takes_one()) {
             return Err(PyStopAsyncIteration::new_err(()));
         }
-        begin(py, state, Shown::Itself)
+        begin(py, state, Returned::Itself)
     },
-    resume: |py, state, outcome| resume(py, state, outcome, Shown::Itself),
+    resume: |py, state, outcome| resume(py, state, outcome, Returned::Itself),
 };
 
 /// What a coroutine returns for a finished child.
 #[derive(Clone, Copy)]
-enum Shown {
+enum Returned {
     Outcome,
     Itself,
 }
 
-impl Shown {
+impl Returned {
     fn of(self, py: Python<'_>, child: Object) -> PyResult<Object> {
         match self {
             Self::Outcome => future::take_value(&child).map_or_else(|| future::result(py, &child), Ok),
@@ -203,27 +203,27 @@ impl Shown {
 const GIVEN_BACK: u8 = 1;
 
 /// The first step: the iterator moves to `item`, and the queue takes its place.
-fn begin(py: Python<'_>, state: &CoroutineState, shown: Shown) -> PyResult<Step> {
+fn begin(py: Python<'_>, state: &CoroutineState, returned: Returned) -> PyResult<Step> {
     let iterator = state.owner.get_or_none(py);
     let done = Instance::<CompletedIterator>::expect(py, &iterator)?.done.get();
     state.item.set(iterator);
     state.owner.set(done.unwrap_or_else(|| Object::none(py)));
-    get(py, state, shown)
+    get(py, state, returned)
 }
 
-fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>, shown: Shown) -> PyResult<Step> {
-    let Err(error) = outcome else { return get(py, state, shown) };
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>, returned: Returned) -> PyResult<Step> {
+    let Err(error) = outcome else { return get(py, state, returned) };
     let outcome = queue::give_up_first_in(py, state);
     give_back(py, state)?;
     outcome?;
     Err(error)
 }
 
-fn get(py: Python<'_>, state: &CoroutineState, shown: Shown) -> PyResult<Step> {
+fn get(py: Python<'_>, state: &CoroutineState, returned: Returned) -> PyResult<Step> {
     match queue::get_first_in(py, state) {
         Ok(Getting::Waiting(step)) => Ok(step),
         Ok(Getting::Item(item)) if item.is_none() => Err(PyTimeoutError::new_err(())),
-        Ok(Getting::Item(child)) => shown.of(py, child).map(Step::Return),
+        Ok(Getting::Item(child)) => returned.of(py, child).map(Step::Return),
         Err(error) => {
             give_back(py, state)?;
             Err(error)

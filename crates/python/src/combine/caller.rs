@@ -25,14 +25,14 @@ impl Caller {
         let event_loop = waiting::running_loop(py)?;
         let Some(event_loop) = task::spawning_core(py, &event_loop)?.cloned() else { return Ok(None) };
         let task = task::current_task(py, event_loop.object())?;
-        let is_known = task.as_ref().is_none_or(|task| task::is_task(task.as_ptr()));
+        let is_known = task.as_ref().is_none_or(task::is_task);
         Ok(is_known.then_some(Self { event_loop, task }))
     }
 
     /// Whether `future` is a future or task of ours, of this loop.
     #[inline]
     pub(super) fn has_future(&self, future: &Object) -> bool {
-        task::is_of_loop(future.as_ptr(), self.event_loop.object().as_ptr())
+        task::is_of_loop(future, self.event_loop.object())
     }
 
     /// Whether `awaitable` can be a child: a coroutine, or a future or task of ours, of this loop.
@@ -87,8 +87,6 @@ impl Field for Awaiter {
 
 /// A future or task of ours that a callback was called with.
 pub(super) fn child(future: Bound<'_, PyAny>) -> PyResult<Object> {
-    if !task::is_ours(future.as_ptr()) {
-        return Err(PyTypeError::new_err("a future of Ferrio's was expected"));
-    }
-    Ok(Object::new(future))
+    let future = Object::new(future);
+    if task::is_ours(&future) { Ok(future) } else { Err(PyTypeError::new_err("a future of Ferrio's was expected")) }
 }

@@ -117,8 +117,9 @@ impl GatherCallback {
     fn forget_children(&self, py: Python<'_>) -> PyResult<()> {
         let Some(children) = self.children.get() else { return Ok(()) };
         for child in children.bind(py).cast::<PyList>()?.iter() {
-            if task::is_ours(child.as_ptr()) {
-                self.awaiter.end(py, &Object::new(child))?;
+            let child = Object::new(child);
+            if task::is_ours(&child) {
+                self.awaiter.end(py, &child)?;
             }
         }
         Ok(())
@@ -165,7 +166,7 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
     if given.is_empty() || !given.iter().all(|value| caller.accepts(value)) || has_duplicates(given) {
         return Ok(None);
     }
-    let are_tasks = given.iter().all(|value| coroutine::is_coroutine(value) || task::is_exact(value.as_ptr()));
+    let are_tasks = given.iter().all(|value| coroutine::is_coroutine(value) || task::is_exact(value));
     let gathering = GatherCallback {
         children: Slot::default(),
         outer: Slot::default(),

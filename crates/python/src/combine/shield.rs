@@ -31,9 +31,8 @@ use crate::ffi::objects::OBJECTS;
 use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
-use crate::task::future;
 use crate::task::native_callback::NativeCallback;
-use crate::task::new_future;
+use crate::task::{self, future};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {
@@ -177,7 +176,7 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
             return Ok(Some(argument.clone()));
         }
     }
-    let outer = new_future(py, &caller.event_loop)?;
+    let outer = task::new_future(py, &caller.event_loop)?;
     if !future::is_own(&outer) {
         return Ok(None);
     }

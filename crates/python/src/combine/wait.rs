@@ -69,10 +69,10 @@ impl WaitCallback {
             let all = self.counter.callback_runs();
             if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
                 self.cancel_timer(py)?;
-                if let Some(waiter) = self.waiter.get() {
-                    if !waiting::is_done(py, &waiter)? {
-                        waiting::set_result(py, &waiter, Object::none(py))?;
-                    }
+                if let Some(waiter) = self.waiter.get()
+                    && !waiting::is_done(py, &waiter)?
+                {
+                    waiting::set_result(py, &waiter, Object::none(py))?;
                 }
             }
             self.awaiter.end(py, &child)
@@ -168,7 +168,7 @@ fn begin<'py>(
     let mut are_tasks = true;
     for future in given.try_iter()? {
         let future = future?;
-        are_tasks &= task::is_exact(future.as_ptr());
+        are_tasks &= task::is_exact(Object::of(&future));
         futures.add(future)?;
     }
     if futures.is_empty() {

@@ -100,7 +100,6 @@ objects! {
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
-    future_base: "_asyncio"."Future";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";

@@ -435,12 +435,11 @@ pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult
         tasks.bind(py).cast::<PySet>()?.discard(child.bind(py))?;
     }
     task::remove_awaiting(py, child, &group.parent.get_or_none(py))?;
-    if group.children() == Some(0) && !group.completed.is_nothing() {
-        if let Some(future) = group.completed.get() {
-            if !waiting::is_done(py, &future)? {
-                waiting::set_result(py, &future, Object::bool(py, true))?;
-            }
-        }
+    if group.children() == Some(0)
+        && let Some(future) = group.completed.get().filter(|future| !future.is_none())
+        && !waiting::is_done(py, &future)?
+    {
+        waiting::set_result(py, &future, Object::bool(py, true))?;
     }
     Ok(Some(Object::none(py)))
 }

@@ -40,7 +40,7 @@ fn is_known(py: Python<'_>, awaitable: &Object) -> PyResult<bool> {
     if coroutine::is_coroutine(awaitable) {
         return Ok(true);
     }
-    Ok(awaitable::is_awaited_as(awaitable, OBJECTS.future_base.bind(py)?.cast::<PyType>()?))
+    Ok(awaitable::is_awaited_as(awaitable, OBJECTS.asyncio_c_future.bind(py)?.cast::<PyType>()?))
 }
 
 /// Whether nothing awaits the coroutine yet.
@@ -56,11 +56,12 @@ fn start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
     let awaitable = state.owner.take().unwrap_or_else(|| Object::none(py));
     let given = state.item.take().unwrap_or_else(|| Object::none(py));
     let has_time = given.is_none() || !sleep::is_over(given.bind(py))?;
-    if has_time && is_free(py, &awaitable)? {
-        if let Some(limit) = Limit::enter(py, given.clone())? {
-            state.item.set(limit.into_object());
-            return state.wait_for(py, awaitable);
-        }
+    if has_time
+        && is_free(py, &awaitable)?
+        && let Some(limit) = Limit::enter(py, given.clone())?
+    {
+        state.item.set(limit.into_object());
+        return state.wait_for(py, awaitable);
     }
     let coroutine = call(py, OBJECTS.wait_for.get(py)?, [&awaitable, &given])?;
     drop(awaitable);
