@@ -4,8 +4,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+/// What a name is in Python: as it is written here, or a word that Rust keeps for itself.
+macro_rules! text {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident = $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! names {
-    ($($name:ident)*) => {
+    ($($name:ident $(= $text:literal)?)*) => {
         /// The interned names.
         pub(crate) struct Names {
             $(pub(crate) $name: Py<PyString>,)*
@@ -13,7 +23,7 @@ macro_rules! names {
 
         impl Names {
             fn new(py: Python<'_>) -> Self {
-                Self { $($name: PyString::intern(py, stringify!($name)).unbind(),)* }
+                Self { $($name: PyString::intern(py, text!($name $(= $text)?)).unbind(),)* }
             }
         }
     };
@@ -29,12 +39,17 @@ names! {
     _accept_connection
     _asyncio_future_blocking
     _buffer
+    _cancel_message
+    _cancel_requested
     _clients
     _closing
     _conn_lost
     _fileno
     _get_loop
     _loop
+    _make_cancelled_error
+    _on_task_done
+    _on_timeout
     _pending_removals
     _pipe
     _protocol
@@ -45,6 +60,7 @@ names! {
     _task_factory
     acquire
     add_done_callback
+    all_completed = "ALL_COMPLETED"
     append
     buffer_updated
     call_at
@@ -56,9 +72,11 @@ names! {
     cancelling
     clear
     close
+    co_flags
     connection_lost
     connection_made
     context
+    cr_await
     create_future
     create_task
     data
@@ -66,9 +84,13 @@ names! {
     datagram_received
     done
     eof_received
+    exception
     fileno
     get_buffer
     get_loop
+    gi_code
+    r#loop = "loop"
+    name
     locked
     pop
     popleft
@@ -77,11 +99,14 @@ names! {
     release
     remove_done_callback
     result
+    return_when
     send
     set
     set_exception
     set_result
     throw
+    time
+    timeout
     value
     wait
 }

@@ -33,6 +33,7 @@ mod asyncio;
 mod callback;
 pub(crate) mod future;
 mod group;
+pub(crate) mod native_callback;
 mod scheduling;
 mod step;
 mod task_type;
