@@ -26,7 +26,7 @@ impl Caller {
         let event_loop = waiting::running_loop(py)?;
         let Some(event_loop) = event_loop::spawning_core(py, &event_loop)?.cloned() else { return Ok(None) };
         let task = task::current_task(py, event_loop.object())?;
-        let is_known = task.as_ref().is_none_or(|task| task::is_task(task));
+        let is_known = task.as_ref().is_none_or(task::is_task);
         Ok(is_known.then_some(Self { event_loop, task }))
     }
 

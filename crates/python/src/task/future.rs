@@ -30,12 +30,6 @@ pub(crate) fn is_exact(object: &Object) -> bool {
     Future::exact(object).is_some()
 }
 
-/// Whether `object` is a `ferrio.Future` and nothing derived.
-#[inline]
-pub(crate) fn is_own(object: &Object) -> bool {
-    is_exact(object)
-}
-
 /// Whether `object` is a future or task of asyncio's C types, or derived from one.
 pub(crate) fn has_fields(object: &Object) -> bool {
     Future::of(object).is_some()

@@ -89,8 +89,8 @@ fn make(
     Ok(task.into_object())
 }
 
-/// `task._log_destroy_pending = False`
-pub(crate) fn forget_when_pending(task: &Object) {
+/// Suppresses "Task was destroyed but it is pending" for a task of ours.
+pub(crate) fn suppress_destroy_warning(task: &Object) {
     if let Some(task) = Task::exact(task) {
         task.log_destroy_pending().set(false);
     }
@@ -99,8 +99,7 @@ pub(crate) fn forget_when_pending(task: &Object) {
 /// Whether `object` is a future or task of ours, of the loop `event_loop`.
 #[inline]
 pub(crate) fn is_of_loop(object: &Object, event_loop: &Object) -> bool {
-    let future = Future::ours(object);
-    future.is_some_and(|future| future.event_loop.as_ptr() == event_loop.as_ptr())
+    Future::ours(object).is_some_and(|future| future.event_loop.is(event_loop))
 }
 
 /// Whether a task that runs can stand in the call graph: asyncio's C type and what is derived from it can.
