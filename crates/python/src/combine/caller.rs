@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 
 use crate::core::LoopCore;
 use crate::coroutine;
-use crate::event_loop;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
 use crate::ffi::fields::{Field, Visitor};
@@ -24,7 +23,7 @@ impl Caller {
     /// runs is of another kind.
     pub(super) fn find(py: Python<'_>) -> PyResult<Option<Self>> {
         let event_loop = waiting::running_loop(py)?;
-        let Some(event_loop) = event_loop::spawning_core(py, &event_loop)?.cloned() else { return Ok(None) };
+        let Some(event_loop) = task::spawning_core(py, &event_loop)?.cloned() else { return Ok(None) };
         let task = task::current_task(py, event_loop.object())?;
         let is_known = task.as_ref().is_none_or(task::is_task);
         Ok(is_known.then_some(Self { event_loop, task }))

@@ -20,7 +20,6 @@ use pyo3::sync::PyOnceLock;
 use super::callback_class::callback_class;
 use super::caller::{self, Awaiter, Caller};
 use crate::coroutine;
-use crate::event_loop::new_future;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
@@ -34,6 +33,7 @@ use crate::handle::context;
 use crate::sync::waiting;
 use crate::task::future;
 use crate::task::native_callback::NativeCallback;
+use crate::task::new_future;
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {

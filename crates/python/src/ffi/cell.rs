@@ -174,6 +174,42 @@ impl Drop for Slot {
     }
 }
 
+/// A value that is taken out while it is in use, or none.
+pub(crate) struct Takeable<T>(Cell<Option<T>>);
+
+impl<T> Takeable<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Cell::new(Some(value)))
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Takes the value out.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.take()
+    }
+
+    /// Puts a value in; what was there is dropped after that.
+    #[inline]
+    pub(crate) fn put(&self, value: T) {
+        drop(self.0.replace(Some(value)));
+    }
+
+    /// Runs `section` with the value, which must not come back here.
+    ///
+    /// # Safety
+    /// `section` runs no Python, and drops no object.
+    #[inline]
+    pub(in crate::ffi) unsafe fn peek<R>(&self, section: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: as the caller says, nobody changes the content in the meantime.
+        let content = unsafe { &*self.0.as_ptr() };
+        content.as_ref().map(section)
+    }
+}
+
 #[cfg(not(Py_GIL_DISABLED))]
 // SAFETY: attached threads alone use it, with the GIL one at a time, and no access lasts while another begins.
 unsafe impl<T: Copy> Sync for Plain<T> {}

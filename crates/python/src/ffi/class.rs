@@ -358,7 +358,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     #[inline]
     fn before_clear(_state: &Self::State) {}
 
-    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not. Those of a class that
+    /// programs may derive from never are.
     #[inline]
     fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
         None
@@ -389,6 +390,13 @@ impl<T: NativeClass> Instance<T> {
     /// `MemoryError`; the state is dropped.
     #[inline]
     pub(crate) fn create(py: Python<'_>, state: T::State) -> PyResult<Self> {
+        Self::create_with(py, || state)
+    }
+
+    /// [`Self::create`], with a state that is made in its place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.load(Ordering::Relaxed);
         assert!(!class.is_null(), "the class is made before its instances");
@@ -404,7 +412,7 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: memory of an instance, which has its state there.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
-        unsafe { place.write(state) };
+        unsafe { place.write(state()) };
         if memory.is_some() {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
@@ -468,6 +476,7 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
         if let Some(link) = T::idle_link(instance)
+            && !T::IS_SUBCLASSABLE
             && T::is_idle(instance)
             && T::description().idle.give(object, link)
         {

@@ -7,6 +7,8 @@ pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod awaitable;
 pub(crate) mod bound_method;
+pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
@@ -36,6 +38,7 @@ pub(crate) mod objects;
 pub(crate) mod set;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod subclass;

@@ -44,7 +44,11 @@ names! {
     _clients
     _closing
     _conn_lost
+    _end_wait
+    _ensure_fd_no_transport
+    _entered
     _fileno
+    _forget_socket
     _get_loop
     _loop
     _make_cancelled_error
@@ -58,6 +62,7 @@ names! {
     _run
     _sockets
     _task_factory
+    _transports
     acquire
     add_done_callback
     all_completed = "ALL_COMPLETED"
@@ -91,19 +96,26 @@ names! {
     gi_code
     r#loop = "loop"
     name
+    gettimeout
     locked
     pop
     popleft
     proto
-    remove
+    recv
+    recv_into
+    recvfrom
+    recvfrom_into
     release
+    remove
     remove_done_callback
     result
     return_when
     send
+    sendto
     set
     set_exception
     set_result
+    settimeout
     throw
     time
     timeout

@@ -68,6 +68,8 @@ macro_rules! objects {
 objects! {
     abstract_coroutine: "collections.abc"."Coroutine";
     allocate_lock: "_thread"."allocate_lock";
+    as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
+    asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
     asyncio_c_current_task: "_asyncio"."current_task";
     asyncio_c_enter_task: "_asyncio"."_enter_task";
     asyncio_c_future: "_asyncio"."Future";
@@ -92,6 +94,7 @@ objects! {
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
     asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
+    asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
     barrier_phase: "asyncio.locks"."_BarrierState";

@@ -33,6 +33,7 @@ mod asyncio;
 mod callback;
 pub(crate) mod future;
 mod group;
+pub(crate) mod making;
 pub(crate) mod native_callback;
 mod scheduling;
 mod step;
@@ -48,6 +49,7 @@ pub(crate) use crate::ffi::thread_state::{running_loop, running_task};
 pub(crate) use callback::callable_in_place_of;
 pub(crate) use future::{is_ours, unlink_all};
 pub(crate) use group::{add_awaiting, add_first_callback, cancelling, has_ended_well, remove_awaiting};
+pub(crate) use making::{new_future, spawning_core};
 pub(crate) use step::{awaited_by, no_longer_awaited_by};
 pub(crate) use task_type::{create_task, current_task, is_exact, is_of_loop, is_task, spawn, suppress_destroy_warning};
 

@@ -19,11 +19,11 @@ use super::server;
 use super::state::{Delivery, State};
 use super::{Callback, report_failed_callback};
 use crate::core::{Entry, Exit, LoopCore, Operations, Source, settle};
-use crate::event_loop::schedule;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
+use crate::handle::schedule;
 
 /// TCP, as `socket.proto` shows it.
 pub(crate) const IPPROTO_TCP: u16 = 6;

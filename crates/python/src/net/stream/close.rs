@@ -13,10 +13,10 @@ use super::server;
 use super::state::State;
 use super::write;
 use crate::core::{LoopCore, leaves_loop};
-use crate::event_loop::schedule;
 use crate::ffi::errors::{os_error, while_handling};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::handle::schedule;
 
 /// `write_eof()`: ends the sending direction once everything written has been sent.
 pub(super) fn write_eof(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
