@@ -80,8 +80,6 @@ objects! {
     asyncio_c_swap_current_task: "_asyncio"."_swap_current_task";
     asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
     asyncio_c_unregister_task: "_asyncio"."_unregister_task";
-    as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
-    asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
     asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
     asyncio_current_task: "asyncio.tasks"."current_task";
     asyncio_events: "asyncio.events";
@@ -107,7 +105,6 @@ objects! {
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
     reduced_function: "ferrio._copying"."reduced_function";
-    traceback: "traceback";
     release_waiter: "asyncio.tasks"."_release_waiter";
     shield_rules: "ferrio._combining"."SHIELD_RULES";
     task_group: "asyncio.taskgroups"."TaskGroup";
@@ -121,6 +118,7 @@ objects! {
     timeout_exited: "asyncio.timeouts"."_State"."EXITED";
     timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
     timeout_init: "asyncio.timeouts"."Timeout"."__init__";
+    traceback: "traceback";
     types_method_type: "types"."MethodType";
     wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";
