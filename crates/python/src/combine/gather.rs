@@ -183,7 +183,7 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         let child = if coroutine::is_coroutine(value) {
             let task = caller.spawn(py, value)?;
             // Nothing else can await this task: no 'Task was destroyed but it is pending'.
-            task::forget_when_pending(&task);
+            task::suppress_destroy_warning(&task);
             task
         } else {
             value.clone()

@@ -177,7 +177,7 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         }
     }
     let outer = task::new_future(py, &caller.event_loop)?;
-    if !future::is_own(&outer) {
+    if !future::is_exact(&outer) {
         return Ok(None);
     }
     let inner = if is_coroutine { caller.spawn(py, argument)? } else { argument.clone() };

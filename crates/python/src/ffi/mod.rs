@@ -3,7 +3,6 @@
 // While the rooms above move onto the floor, not all of it is used.
 #![allow(dead_code, unused_macros, unused_imports)]
 
-pub(crate) mod address;
 pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod awaitable;
@@ -29,7 +28,6 @@ pub(crate) mod heap_type;
 pub(crate) mod idle_list;
 pub(crate) mod inherited;
 pub(crate) mod init;
-pub(crate) mod initializer;
 pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;

@@ -58,7 +58,7 @@ pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Obj
 /// `future.done()`.
 #[inline]
 pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
-    if future::is_exact(future.as_ptr()) {
+    if future::is_exact(future) {
         return Ok(!future::is_pending(future));
     }
     call_method(py, &names(py).done, [future])?.bind(py).is_truthy()
@@ -73,7 +73,7 @@ pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResul
 /// `future.set_result(result)`.
 #[inline]
 pub(crate) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
-    if future::is_exact(future.as_ptr()) {
+    if future::is_exact(future) {
         return future::set_result(py, future, result);
     }
     call_method(py, &names(py).set_result, [future, &result]).map(drop)
