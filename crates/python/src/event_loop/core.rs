@@ -1,6 +1,5 @@
 //! The state of a loop.
 
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -18,6 +17,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 use super::entry::{Entry, PythonWork};
 use super::statistics::Counters;
 use super::timer::Timer;
+use crate::ffi::bytes::{Recycled, Scratch};
 use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
@@ -25,7 +25,7 @@ use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
 use crate::handle::RunningGate;
 use crate::net::raw::{Registration, Sockets};
-use crate::net::stream::{Holders, Recycled};
+use crate::net::stream::TransportsByNumber;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -59,7 +59,7 @@ pub(crate) struct LoopCore {
     /// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
     pub(super) watches: Guarded<HashMap<RawFd, Key>>,
     /// Stream transports by the number of their descriptor.
-    pub(crate) holders: Guarded<Holders>,
+    pub(crate) transports: Guarded<TransportsByNumber>,
     /// Handles of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     foreseen: Guarded<Vec<Object>>,
     /// Sockets of `sock_recv` and its relatives, by number.
@@ -72,7 +72,7 @@ pub(crate) struct LoopCore {
     /// Transports with queued bytes, to be flushed when the entry under way has run.
     pub(crate) corked: Guarded<VecDeque<Object>>,
     /// The buffer that small receives go through; taken out while in use.
-    scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
+    scratch: Guarded<Option<Scratch>>,
     /// The last received `bytes`, to be used again.
     pub(crate) recycled: Guarded<Option<Recycled>>,
     /// `_task_factory`; none stands for `None`.
@@ -341,11 +341,11 @@ impl LoopCore {
     }
 
     /// Takes the receive buffer; [`Self::return_scratch`] gives it back.
-    pub(crate) fn take_scratch(&self, py: Python<'_>) -> Box<[MaybeUninit<u8>]> {
-        self.scratch.with(py, Option::take).unwrap_or_else(|| Box::new_uninit_slice(RECEIVE_BYTES))
+    pub(crate) fn take_scratch(&self, py: Python<'_>) -> Scratch {
+        self.scratch.with(py, Option::take).unwrap_or_else(|| Scratch::new(RECEIVE_BYTES))
     }
 
-    pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Box<[MaybeUninit<u8>]>) {
+    pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Scratch) {
         let surplus = self.scratch.with(py, |scratch| scratch.replace(buffer));
         drop(surplus);
     }
@@ -405,7 +405,7 @@ impl LoopCore {
             Ok(Self {
                 reactor: Guarded::new(reactor),
                 watches: Guarded::default(),
-                holders: Guarded::default(),
+                transports: Guarded::default(),
                 foreseen: Guarded::default(),
                 sockets: Guarded::default(),
                 inbox: Inbox::new(),

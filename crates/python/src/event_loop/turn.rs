@@ -265,7 +265,7 @@ impl LoopCore {
                 drop(handle);
                 outcome
             }
-            Entry::Accepted(accepted) => crate::net::accept::welcome(py, self, &accepted),
+            Entry::Accepted(accepted) => crate::net::accept::accept_connection(py, self, &accepted),
             Entry::StartReading(transport) => stream::start_reading(py, self, &transport),
             Entry::Step { task, error, is_first } => {
                 if is_first {

@@ -9,6 +9,7 @@ use core::ffi::{c_int, c_void};
 use pyo3::{PyTraverseError, PyVisit, Python, ffi};
 
 use super::cell::{Plain, Slot};
+use super::class::{Class, Instance};
 use super::guarded::Guarded;
 use super::nesting;
 use super::object::Object;
@@ -184,6 +185,18 @@ impl Owner for Option<Object> {
     #[inline]
     fn take_objects(&mut self, taken: &mut Vec<Object>) {
         taken.extend(self.take());
+    }
+}
+
+impl<T: Class> Owner for Option<Instance<T>> {
+    #[inline]
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.as_ref().map_or(Ok(()), |instance| visitor.object(instance.object()))
+    }
+
+    #[inline]
+    fn take_objects(&mut self, taken: &mut Vec<Object>) {
+        taken.extend(self.take().map(Instance::into_object));
     }
 }
 

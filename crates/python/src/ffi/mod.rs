@@ -4,12 +4,15 @@
 #![allow(dead_code, unused_macros, unused_imports)]
 
 pub(crate) mod arguments;
+pub(crate) mod audit;
+pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod descriptor;
 pub(crate) mod errors;
 pub(crate) mod fields;
-pub(crate) mod filled;
 pub(crate) mod free_list;
 pub(crate) mod future;
 pub(crate) mod guarded;
@@ -24,6 +27,8 @@ pub(crate) mod objects;
 pub(crate) mod receiver;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
+pub(crate) mod text;
 #[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
+pub(crate) mod uncounted;

@@ -24,21 +24,33 @@ names! {
     __await__
     __traceback__
     _accept_connection
+    _accept_later
     _asyncio_future_blocking
+    _attach
     _buffer
+    _call_connection_lost
     _clients
     _closing
     _conn_lost
+    _detach
+    _fatal_error
     _fileno
+    _log_debug
     _loop
+    _pause_writing
     _pending_removals
     _pipe
     _protocol
     _reads_large
+    _refuse
     _remove
+    _report_if_slow
+    _resume_writing
     _run
     _sockets
     _task_factory
+    _wakeup
+    _warn_unclosed
     add_done_callback
     buffer_updated
     call_at
@@ -51,14 +63,17 @@ names! {
     connection_lost
     connection_made
     context
+    copy
     create_future
     create_task
     data
     data_received
     datagram_received
+    detach
     done
     eof_received
     fileno
+    get
     get_buffer
     get_loop
     proto
@@ -67,6 +82,7 @@ names! {
     send
     set_exception
     set_result
+    setblocking
     throw
     value
 }

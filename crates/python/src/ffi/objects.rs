@@ -67,7 +67,13 @@ macro_rules! objects {
 // One a line, in alphabetical order.
 objects! {
     asyncio_events: "asyncio.events";
+    asyncio_log: "asyncio.log";
     asyncio_tasks: "asyncio.tasks";
+    buffered_protocol: "asyncio.protocols"."BufferedProtocol";
     ferrio_event_loop: "ferrio._event_loop";
+    server: "asyncio.base_events"."Server";
+    socket: "socket";
+    transport_socket: "ferrio._transport"."TransportSocket";
     warnings: "warnings";
+    weak_set: "weakref"."WeakSet";
 }

@@ -7,3 +7,4 @@ pub(crate) mod pipe;
 pub(crate) mod raw;
 pub(crate) mod socket_name;
 pub(crate) mod stream;
+pub(crate) mod transport;

@@ -19,12 +19,12 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::event_loop::{LoopCore, RECEIVE_BYTES};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::filled::filled;
+use crate::ffi::bytes::filled;
 use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
-use crate::net::stream::received_bytes;
+use crate::net::transport::received_bytes;
 
 /// After a read of so many bytes the next one goes straight into its object, of the size that is there.
 const LARGE_READ_BYTES: usize = 16 * 1024;

@@ -24,7 +24,7 @@ use crate::event_loop::{Entry, Exit, LoopCore, leaves_loop, settle};
 use crate::ffi::errors::while_handling;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::stream::{Callback, report_failed_callback};
+use crate::net::transport::{Callback, report_failed_callback};
 use state::State;
 
 /// Runs a transport whose descriptor can make progress. In asyncio's order and contexts: reading, then writing, each as a

@@ -19,7 +19,7 @@ use crate::event_loop::{LoopCore, settle};
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::net::stream::{Callback, received_bytes};
+use crate::net::transport::{Callback, received_bytes};
 
 /// Datagrams that a report brings at the most, so that a flood leaves room for everything else.
 const FAIR_SHARE: u32 = 32;

@@ -16,11 +16,11 @@ use pyo3::types::{PyInt, PyTuple};
 use super::buffer::Buffer;
 use super::layout::is_blocking;
 use crate::event_loop::{Direction, LoopCore, RECEIVE_BYTES};
+use crate::ffi::bytes::recycled as recycled_bytes;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
-use crate::net::stream::recycled_bytes;
 
 unsafe extern "C" {
     // Public in `bytesobject.h`; pyo3-ffi keeps it to itself.

@@ -538,7 +538,7 @@ fn ensure_no_transport(py: Python<'_>, core: &LoopCore, event_loop: &Bound<'_, P
         entered
     };
     let entered = entered.bind(py).cast::<PyDict>()?;
-    let holder = core.holders.with(py, |holders| holders.holder(fd));
+    let holder = core.transports.with(py, |transports| transports.get(fd));
     if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
         event_loop.call_method1("_ensure_fd_no_transport", (fd,))?;
     }
