@@ -1,6 +1,7 @@
 //! `ferrio._ferrio`: the native half of the Python package. This file declares everything that it exports.
 
 mod combine;
+mod core;
 mod coroutine;
 mod event_loop;
 mod ffi;
@@ -11,10 +12,24 @@ mod task;
 
 use pyo3::prelude::*;
 
+use self::core::parts::{Hooks, Maker};
+
+/// What the rooms keep for each loop.
+const PARTS: &[Maker] = &[
+    Maker::of::<handle::RunningGate>(),
+    Maker::of::<net::stream::StreamPart>(),
+    Maker::of::<net::raw::RawSockets>(),
+    Maker::of::<event_loop::Watches>(),
+];
+
+/// What a turn calls.
+const HOOKS: Hooks = Hooks { before_sleep: net::raw::confirm_waits, after_entry: net::stream::flush_corked };
+
 /// The native half of ferrio. Import `ferrio`, not this.
 #[pymodule]
 fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::trampoline::quiet_without_memory();
+    core::parts::set_up(PARTS, HOOKS);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     handle::register(module)?;
     task::register(module)?;

@@ -17,14 +17,15 @@ use core::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 
-use super::core::LoopCore;
+use crate::core::LoopCore;
+use crate::handle::RunningGate;
 use crate::net::stream;
 
 #[pymethods]
 impl LoopCore {
     /// In the parent, before a fork: sends what the callback under way in this thread has written.
     fn _before_fork(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_in_entry() { Ok(self.flush_corked(py)?) } else { Ok(()) }
+        if self.is_in_entry() { Ok(self.run_after_entry(py)?) } else { Ok(()) }
     }
 
     /// In the child, after a fork: lets go of what the loop shares with the parent's.
@@ -35,17 +36,13 @@ impl LoopCore {
         self.renew_descriptors(py);
         // Whoever was to be woken, or waits for a handle to end, is not in this process.
         self.inbox.awake();
-        self.running.after_fork(py);
+        self.part::<RunningGate>().after_fork(py);
         if !self.is_own_thread() {
             self.flags.thread.store(0, Ordering::Relaxed);
             self.flags.in_entry.set(false);
             self.flags.turning.set(false);
-            self.show_tasks(py);
-            self.flags.has_corked.set(false);
-            // The parent's thread sends these when its callback has run.
-            for corked in self.corked.with(py, core::mem::take) {
-                stream::forget_queued(py, &corked);
-            }
+            self.note_stop(py);
+            stream::forget_corked(py, self);
         }
     }
 }

@@ -9,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 use pyo3::{ffi, intern};
 
-use super::core::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::ffi::object::Object;

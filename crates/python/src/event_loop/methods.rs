@@ -10,14 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyType};
 use pyo3::{ffi, intern};
 
-use super::core::LoopCore;
-use super::entry::Entry;
-use super::{making, scheduling, timer, watch};
+use super::{making, scheduling, watch};
+use crate::core::{Entry, LoopCore};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
-use crate::handle::is_handle;
-use crate::task::{Call, handle_of, unlink_all};
+use crate::handle::{self, is_handle};
+use crate::task::unlink_all;
 
 #[pymethods]
 impl LoopCore {
@@ -90,7 +89,7 @@ impl LoopCore {
     fn add_callback(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         if is_handle(&handle) {
-            slf.get().push_ready(py, Entry::Handle(Object::new(handle)));
+            slf.get().push_ready(py, handle::entry(Object::new(handle)));
             return Ok(());
         }
         // asyncio asks no more of it than these two.
@@ -160,21 +159,10 @@ impl LoopCore {
         let py = slf.py();
         let core = slf.get();
         core.take_inbox(py);
-        let calls: Vec<Entry> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::call).collect());
+        let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
         let handles = PyList::empty(py);
-        for entry in calls {
-            let handle = match &entry {
-                Entry::Handle(handle) | Entry::SleepOver { handle: Some(handle), .. } => handle.clone(),
-                Entry::SleepOver { future, handle: None } => timer::handle_of_sleep(py, slf.as_ptr(), future)?,
-                Entry::Step { task, error, .. } => handle_of(py, slf.as_ptr(), task, &Call::Step(error.as_ref()))?,
-                Entry::Wakeup { task, future } => handle_of(py, slf.as_ptr(), task, &Call::Wakeup(future))?,
-                Entry::Accepted(_)
-                | Entry::StartReading(_)
-                | Entry::Connected(_)
-                | Entry::Transport { .. }
-                | Entry::Socket { .. } => continue,
-            };
-            handles.append(handle.bind(py))?;
+        for (shown_as, object, argument) in calls {
+            handles.append(shown_as(py, Object::of(slf), &object, argument.as_ref())?.bind(py))?;
         }
         Ok(handles)
     }

@@ -3,24 +3,16 @@
 //! `ferrio.Loop` is a Python class over this core and asyncio's own Unix loop. The core overrides scheduling, the turn and
 //! the watching of descriptors; what runs once per loop or per connection stays asyncio's, version by version.
 
-mod core;
-mod entry;
-mod exit;
 mod fork;
 mod making;
 mod methods;
 mod scheduling;
-mod statistics;
 mod timer;
-mod turn;
 mod wakeup_descriptor;
 mod watch;
 
-pub(crate) use self::core::{LoopCore, RECEIVE_BYTES, Source};
-pub(crate) use entry::Entry;
-pub(crate) use exit::{Exit, leaves_loop, settle};
 pub(crate) use making::{new_future, spawning_core};
-pub(crate) use scheduling::{call_later, foresee, schedule, wake_later};
-pub(crate) use watch::{Direction, forget_waiter, is_number_watched, wait_behind_handle};
+pub(crate) use scheduling::{call_later, schedule, schedule_behind_poll, wake_later};
+pub(crate) use watch::{Watches, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

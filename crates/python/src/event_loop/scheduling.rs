@@ -9,13 +9,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
-use super::core::LoopCore;
-use super::entry::Entry;
-use super::timer::Timer;
+use super::timer;
+use crate::core::LoopCore;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::ffi::object::Object;
-use crate::handle::{Kind, Recipe, TimerRef};
+use crate::handle::{self, Kind, Recipe, TimerRef};
 use crate::task;
 
 /// `([delay or when,] callback, *args, context=None)`.
@@ -136,7 +135,7 @@ fast!(call_soon, |py, object, arguments| {
         trace: debug,
     }
     .make(py)?;
-    core.push_ready(py, Entry::Handle(handle.clone()));
+    core.push_ready(py, handle::entry(handle.clone()));
     Ok(handle)
 });
 
@@ -159,7 +158,7 @@ fast!(call_soon_threadsafe, |py, object, arguments| {
         trace: debug,
     }
     .make(py)?;
-    core.push_from_any_thread(py, handle.clone());
+    core.push_from_any_thread(py, handle::entry(handle.clone()));
     Ok(handle)
 });
 
@@ -189,7 +188,7 @@ fn schedule_at(
     .make(py)?;
     // SAFETY: a new timer handle.
     let timer = unsafe { TimerRef::schedule(py, handle.clone(), when, when_object) };
-    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), Timer::Handle(timer)));
+    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer::of_handle(timer)));
     Ok(handle)
 }
 
@@ -266,7 +265,7 @@ impl LoopCore {
         let context = context.map(Object::as_ptr);
         let handle =
             Recipe { kind: Kind::Plain, event_loop, callback, args, context, trace: self.is_debug() }.make(py)?;
-        self.push_ready(py, Entry::Handle(handle));
+        self.push_ready(py, handle::entry(handle));
         Ok(())
     }
 }
@@ -289,12 +288,12 @@ pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: *mut ffi::PyObj
     let delay = seconds(py, Some(delay), "delay must not be None")?;
     core.check_closed()?;
     let when = Nanos::from_secs_f64_ceil(now_s() + delay);
-    core.with_reactor(py, |reactor| reactor.timers.push(when, Timer::sleep(future)));
+    core.with_reactor(py, |reactor| reactor.timers.push(when, timer::of_sleep(future)));
     Ok(())
 }
 
 /// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.
-pub(crate) fn foresee(
+pub(crate) fn schedule_behind_poll(
     py: Python<'_>,
     core: &LoopCore,
     event_loop: *mut ffi::PyObject,
@@ -309,7 +308,7 @@ pub(crate) fn foresee(
         context: None,
         trace: core.is_debug(),
     };
-    core.foresee(py, recipe.make(py)?);
+    core.push_behind_poll(py, handle::entry(recipe.make(py)?));
     Ok(())
 }
 

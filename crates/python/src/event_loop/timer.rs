@@ -3,97 +3,85 @@
 //! A `sleep` needs no handle, nor the arguments and the context that one holds: its future is enough. When somebody looks at
 //! the loop's timers, a handle is made that stands for the `sleep` from then on, as asyncio's would.
 
-use core::cell::OnceCell;
 use std::collections::HashMap;
 
 use ferrio_engine::time::{Expirable, Nanos};
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{ffi, intern};
 
-use super::core::LoopCore;
-use super::entry::Entry;
-use super::exit::{Exit, settle};
+use crate::core::{Entry, Exit, LoopCore, Operations, Timer, TimerOperations, settle};
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 use crate::handle::{self, Kind, Recipe, TimerRef};
 use crate::sync;
 use crate::task::future;
 
-/// An entry of the timers.
-pub(crate) enum Timer {
-    Handle(TimerRef),
-    /// A `ferrio.Future` that is to be given `None`, and the handle that was shown for it.
-    Sleep {
-        future: Object,
-        shown: OnceCell<TimerRef>,
+/// A timer handle.
+static HANDLE: TimerOperations = TimerOperations {
+    is_cancelled: |timer| handle_of(timer).is_cancelled(),
+    due: |timer, marks| handle::entry(unschedule(timer.object, marks)),
+    handle: |timer| Some(&timer.object),
+};
+
+/// The future of a `sleep`, which is to be given `None`.
+static SLEEP: TimerOperations = TimerOperations {
+    is_cancelled: |timer| is_over(&timer.object) || timer.shown.get().is_some_and(|shown| view(shown).is_cancelled()),
+    due: |timer, marks| Entry::Call {
+        operations: &SLEEP_OVER,
+        object: timer.object,
+        argument: timer.shown.into_inner().map(|shown| unschedule(shown, marks)),
     },
+    handle: |timer| timer.shown.get().filter(|_| !is_over(&timer.object)),
+};
+
+/// The time of a `sleep` is over: its future, and the handle that was shown for it.
+static SLEEP_OVER: Operations = Operations {
+    run: |py, core, future, handle| match handle {
+        Some(handle) => handle::run(py, core, &handle),
+        None => end_sleep(py, &future),
+    },
+    handle: Some(|py, event_loop, future, handle| match handle {
+        Some(handle) => Ok(handle.clone()),
+        None => handle_of_sleep(py, event_loop.as_ptr(), future),
+    }),
+    on_stop: None,
+};
+
+/// The timer of a handle.
+#[inline]
+pub(super) fn of_handle(timer: TimerRef) -> Timer {
+    Timer::new(&HANDLE, timer.into_object())
 }
 
-impl Timer {
-    /// The timer of a `sleep`.
-    pub(super) fn sleep(future: Object) -> Self {
-        Self::Sleep { future, shown: OnceCell::new() }
-    }
+/// The timer of a `sleep`.
+#[inline]
+pub(super) fn of_sleep(future: Object) -> Timer {
+    Timer::new(&SLEEP, future)
+}
 
-    /// The handle, if there is one; none of a `sleep` that has ended early.
-    pub(super) fn handle(&self) -> Option<&Object> {
-        match self {
-            Self::Handle(timer) => Some(timer.object()),
-            Self::Sleep { future, shown } => shown.get().map(TimerRef::object).filter(|_| !is_over(future)),
-        }
-    }
+fn handle_of(timer: &Timer) -> &TimerRef {
+    view(&timer.object)
+}
 
-    /// The future of a `sleep` without a handle.
-    pub(super) fn sleeper(&self) -> Option<&Object> {
-        match self {
-            Self::Sleep { future, shown } if shown.get().is_none() && !is_over(future) => Some(future),
-            _ => None,
-        }
-    }
+/// A handle that is kept by a timer.
+fn view(handle: &Object) -> &TimerRef {
+    // SAFETY: timers keep handles that came from a `TimerRef`.
+    unsafe { TimerRef::view(handle) }
+}
 
-    /// The handle that was shown for the `sleep` of `sleeping`.
-    fn shown_for(&self, sleeping: &Object) -> Option<&Object> {
-        match self {
-            Self::Sleep { future, shown } if future.as_ptr() == sleeping.as_ptr() => shown.get().map(TimerRef::object),
-            _ => None,
-        }
-    }
+/// Takes a handle out of the timers. What a program has put into its `_scheduled` lands in `marks`: it may run Python when
+/// dropped.
+fn unschedule(handle: Object, marks: &mut Vec<Object>) -> Object {
+    // SAFETY: timers keep handles that came from a `TimerRef`.
+    let (handle, mark) = unsafe { TimerRef::from_object(handle) }.unschedule();
+    marks.extend(mark);
+    handle
+}
 
-    /// Takes the handle that is there for its future, and shows it from now on.
-    fn show(&self, handles: &mut HashMap<*mut ffi::PyObject, TimerRef>) {
-        if let Self::Sleep { future, shown } = self
-            && shown.get().is_none()
-            && let Some(handle) = handles.remove(&future.as_ptr())
-        {
-            // It has none: that was asked.
-            let _ = shown.set(handle);
-        }
-    }
-
-    /// The entry to run. What a program has put into a handle's `_scheduled` lands in `marks`: it may run Python when dropped.
-    #[inline]
-    pub(super) fn due(self, marks: &mut Vec<Object>) -> Entry {
-        let mut unschedule = |timer: TimerRef| {
-            let (handle, mark) = timer.unschedule();
-            marks.extend(mark);
-            handle
-        };
-        match self {
-            Self::Handle(timer) => Entry::Handle(unschedule(timer)),
-            Self::Sleep { future, shown } => Entry::SleepOver { future, handle: shown.into_inner().map(unschedule) },
-        }
-    }
-
-    /// Shows what the entry holds to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self {
-            Self::Handle(timer) => timer.object().visit(visit),
-            Self::Sleep { future, shown } => {
-                future.visit(visit)?;
-                shown.get().map_or(Ok(()), |timer| timer.object().visit(visit))
-            }
-        }
-    }
+/// The future of a `sleep` for which no handle was shown.
+fn sleeper(timer: &Timer) -> Option<&Object> {
+    let is_sleep = core::ptr::eq(timer.operations, &raw const SLEEP);
+    (is_sleep && timer.shown.get().is_none() && !is_over(&timer.object)).then_some(&timer.object)
 }
 
 /// Whether a `sleep` has ended before its time: its future is done, or nobody else has it any more.
@@ -113,7 +101,8 @@ impl LoopCore {
     /// handle among them that was shown.
     pub(crate) fn cancel_sleep(&self, py: Python<'_>, event_loop: *mut ffi::PyObject, future: &Object) -> PyResult<()> {
         let mut handles: Vec<Object> = self.with_reactor(py, |reactor| {
-            reactor.timers.iter().filter_map(|(_, timer)| timer.shown_for(future).cloned()).collect()
+            let shown = reactor.timers.iter().filter(|(_, timer)| timer.object.is(future));
+            shown.filter_map(|(_, timer)| timer.shown.get().cloned()).collect()
         });
         if handles.is_empty() {
             handles = self.show_sleeps_of(py, event_loop, |each| each.as_ptr() == future.as_ptr())?;
@@ -132,19 +121,24 @@ impl LoopCore {
         fits: impl Fn(&Object) -> bool,
     ) -> PyResult<Vec<Object>> {
         let sleepers: Vec<(Nanos, Object)> = self.with_reactor(py, |reactor| {
-            let sleepers = reactor.timers.iter().filter_map(|(deadline, timer)| Some((deadline, timer.sleeper()?)));
+            let sleepers = reactor.timers.iter().filter_map(|(deadline, timer)| Some((deadline, sleeper(timer)?)));
             sleepers.filter(|(_, future)| fits(future)).map(|(deadline, future)| (deadline, future.clone())).collect()
         });
         let (mut handles, mut made) = (HashMap::with_capacity(sleepers.len()), Vec::with_capacity(sleepers.len()));
         for (deadline, future) in &sleepers {
             let timer = timer_of_sleep(py, event_loop, future, *deadline)?;
             made.push(timer.object().clone());
-            handles.insert(future.as_ptr(), timer);
+            handles.insert(future.as_ptr(), timer.into_object());
         }
         // Making them may have run anything: what is left over is dropped behind the section.
         self.with_reactor(py, |reactor| {
             for (_, timer) in reactor.timers.iter() {
-                timer.show(&mut handles);
+                if let Some(future) = sleeper(timer)
+                    && let Some(handle) = handles.remove(&future.as_ptr())
+                {
+                    // It has none: that was asked.
+                    let _ = timer.shown.set(handle);
+                }
             }
         });
         Ok(made)
@@ -191,14 +185,4 @@ pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
         let handle = handle_of_sleep(py, event_loop.as_ptr(), future)?;
         handle::report(py, &handle, exception)
     })
-}
-
-impl Expirable for Timer {
-    #[inline]
-    fn is_cancelled(&self) -> bool {
-        match self {
-            Self::Handle(timer) => timer.is_cancelled(),
-            Self::Sleep { future, shown } => is_over(future) || shown.get().is_some_and(TimerRef::is_cancelled),
-        }
-    }
 }

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use super::core::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::object::Object;
 
 #[cfg(Py_3_13)]

@@ -3,50 +3,83 @@
 //! The descriptor is its user's: whoever registers a number keeps it open until it is removed. Registering a number again
 //! asks the kernel again, so that a number which was closed and given to another file works (see the epoll backend).
 
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
+use pyo3::{PyTraverseError, PyVisit, ffi};
 
-use super::core::{LoopCore, Source};
+use crate::core::parts::{Part, part};
+use crate::core::{Direction, Entry, LoopCore, PythonReactor, RunReady, Source, SourceState};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::errors::{made, os_error};
+use crate::ffi::guarded::Guarded;
 use crate::ffi::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
 use crate::ffi::object::Object;
-use crate::handle::{Kind, Recipe, is_called_with};
+use crate::handle::{self, Kind, Recipe, is_called_with};
 use crate::net::raw;
 
-/// One of the two that a descriptor has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Read,
-    Write,
+/// The callbacks of a descriptor.
+struct Watch {
+    /// What was registered: the number, or the object with `fileno()`.
+    file: Object,
+    reader: Option<Object>,
+    writer: Option<Object>,
 }
 
-impl Direction {
-    /// The directions of an interest, reading first.
-    pub(crate) fn of(interest: Interest) -> impl Iterator<Item = Self> {
-        let read = interest.reads().then_some(Self::Read);
-        read.into_iter().chain(interest.writes().then_some(Self::Write))
-    }
-
-    pub(crate) const fn interest(self) -> Interest {
-        match self {
-            Self::Read => Interest::READ,
-            Self::Write => Interest::WRITE,
+impl Watch {
+    fn place(&mut self, direction: Direction) -> &mut Option<Object> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
         }
     }
+}
 
-    fn place(self, source: &mut Source) -> Option<&mut Option<Object>> {
-        match (self, source) {
-            (Self::Read, Source::Watch { reader, .. }) => Some(reader),
-            (Self::Write, Source::Watch { writer, .. }) => Some(writer),
-            _ => None,
-        }
+impl SourceState for Watch {
+    fn announce(&self, _key: Key, ready: Interest, push: &mut dyn FnMut(Entry)) {
+        let reader = self.reader.as_ref().filter(|_| ready.reads());
+        let writer = self.writer.as_ref().filter(|_| ready.writes());
+        reader.into_iter().chain(writer).for_each(|handle| push(handle::entry(handle.clone())));
     }
+
+    /// Handles are what is run: there are no entries of the source itself.
+    fn run(&self) -> RunReady {
+        |_, _, _, _, _| Ok(())
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.file.visit(visit)?;
+        self.reader.iter().chain(&self.writer).try_for_each(|handle| handle.visit(visit))
+    }
+}
+
+fn place_of(reactor: &mut PythonReactor, key: Key, direction: Direction) -> Option<&mut Option<Object>> {
+    let watch: &mut Watch = reactor.sources.get_mut(key)?.state_mut()?;
+    Some(watch.place(direction))
+}
+
+/// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
+#[derive(Default)]
+pub(crate) struct Watches(Guarded<HashMap<RawFd, Key>>);
+
+part!(Watches);
+
+impl Part for Watches {
+    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        Ok(())
+    }
+
+    fn clear(&self, py: Python<'_>) {
+        drop(self.0.with(py, core::mem::take));
+    }
+}
+
+fn watches(core: &LoopCore) -> &Guarded<HashMap<RawFd, Key>> {
+    &core.part::<Watches>().0
 }
 
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
@@ -73,11 +106,11 @@ fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 fn number_of_registered(py: Python<'_>, core: &LoopCore, file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     number(file).or_else(|error| {
         let watched: Vec<(RawFd, Key)> =
-            core.watches.with(py, |watches| watches.iter().map(|(&fd, &key)| (fd, key)).collect());
+            watches(core).with(py, |watches| watches.iter().map(|(&fd, &key)| (fd, key)).collect());
         let found = core.with_reactor(py, |reactor| {
-            watched.into_iter().find(|&(_, key)| match reactor.sources.get(key) {
-                Some(Source::Watch { file: registered, .. }) => registered.as_ptr() == file.as_ptr(),
-                _ => false,
+            watched.into_iter().find(|&(_, key)| {
+                let watch: Option<&Watch> = reactor.sources.get(key).and_then(Source::state);
+                watch.is_some_and(|watch| watch.file.is(Object::of(file)))
             })
         });
         found.map(|(fd, _)| fd).ok_or(error)
@@ -112,7 +145,7 @@ fn add(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>, dir
     let handle =
         Recipe { kind: Kind::Plain, event_loop: object, callback: *callback, args, context, trace: core.is_debug() }
             .make(py)?;
-    let known = core.watches.with(py, |watches| watches.get(&fd).copied());
+    let known = watches(core).with(py, |watches| watches.get(&fd).copied());
     let key = if let Some(key) = known {
         key
     } else {
@@ -141,8 +174,7 @@ fn install(
     let replaced = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) | direction.interest();
         reactor.backend.watch(key, interest)?;
-        let place = reactor.sources.get_mut(key).and_then(|source| direction.place(source));
-        Ok(place.and_then(|place| place.replace(handle.clone())))
+        Ok(place_of(reactor, key, direction).and_then(|place| place.replace(handle.clone())))
     });
     match replaced {
         Ok(Some(replaced)) => {
@@ -162,26 +194,26 @@ fn install(
 fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<Key> {
     // SAFETY: checked to be no negative number; that it stays open is its user's business, as the module says.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let key = core.attach(py, Source::Watch { file, reader: None, writer: None }, borrowed, Usage::Watched)?;
-    core.watches.with(py, |watches| watches.insert(fd, key));
+    let key = core.attach(py, Source::new(Watch { file, reader: None, writer: None }), borrowed, Usage::Watched)?;
+    watches(core).with(py, |watches| watches.insert(fd, key));
     Ok(key)
 }
 
 fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
-    core.watches.with(py, |watches| watches.remove(&fd));
+    watches(core).with(py, |watches| watches.remove(&fd));
     core.detach(py, key);
 }
 
 /// Ends one direction of a descriptor; whether there was a callback.
 fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
-    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else {
+    let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else {
         return Ok(raw::orphan(py, core, fd, direction));
     };
     let (removed, is_last) = core.with_reactor(py, |reactor| {
         let interest = reactor.backend.watched(key) & !direction.interest();
         // Only less is watched; a descriptor closed from outside has lost its registration already.
         let _ = reactor.backend.watch(key, interest);
-        let removed = reactor.sources.get_mut(key).and_then(|source| direction.place(source)).and_then(Option::take);
+        let removed = place_of(reactor, key, direction).and_then(Option::take);
         (removed, interest.is_none())
     });
     if is_last {
@@ -207,20 +239,19 @@ impl LoopCore {
 
     /// What is watched for a number, by `add_reader`, `add_writer` or `sock_*`.
     pub(super) fn watched(&self, py: Python<'_>, fd: RawFd) -> Interest {
-        let key = self.watches.with(py, |watches| watches.get(&fd).copied());
-        let key = key.or_else(|| {
-            self.sockets.with(py, |sockets| sockets.numbers().find(|&(number, _)| number == fd).map(|(_, key)| key))
-        });
+        let key = watches(self).with(py, |watches| watches.get(&fd).copied());
+        let key =
+            key.or_else(|| raw::numbers(py, self).into_iter().find(|&(number, _)| number == fd).map(|(_, key)| key));
         key.map_or(Interest::NONE, |key| self.with_reactor(py, |reactor| reactor.backend.watched(key)))
     }
 
     /// The numbers for which [`Self::watched`] tells of something.
     pub(super) fn watched_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
-        let sockets: Vec<_> = self.sockets.with(py, |sockets| sockets.numbers().collect());
+        let sockets = raw::numbers(py, self);
         let waiting = self.with_reactor(py, |reactor| {
             sockets.into_iter().filter(|&(_, key)| !reactor.backend.watched(key).is_none()).collect::<Vec<_>>()
         });
-        let mut numbers: Vec<RawFd> = self.watches.with(py, |watches| watches.keys().copied().collect());
+        let mut numbers: Vec<RawFd> = watches(self).with(py, |watches| watches.keys().copied().collect());
         numbers.extend(waiting.into_iter().map(|(fd, _)| fd));
         numbers
     }
@@ -228,7 +259,7 @@ impl LoopCore {
 
 /// Whether `add_reader` or `add_writer` watch a number.
 pub(crate) fn is_number_watched(py: Python<'_>, core: &LoopCore, fd: RawFd) -> bool {
-    core.watches.with(py, |watches| watches.contains_key(&fd))
+    watches(core).with(py, |watches| watches.contains_key(&fd))
 }
 
 /// Makes `callback(argument)` the reader or the writer of a number that is watched.
@@ -250,7 +281,7 @@ pub(crate) fn wait_behind_handle(
         trace: core.is_debug(),
     }
     .make(py)?;
-    match core.watches.with(py, |watches| watches.get(&fd).copied()) {
+    match watches(core).with(py, |watches| watches.get(&fd).copied()) {
         Some(key) => install(py, core, fd, key, direction, handle, false),
         None => Ok(handle),
     }
@@ -264,10 +295,8 @@ pub(crate) fn forget_waiter(
     direction: Direction,
     argument: &Object,
 ) -> PyResult<()> {
-    let Some(key) = core.watches.with(py, |watches| watches.get(&fd).copied()) else { return Ok(()) };
-    let handle = core.with_reactor(py, |reactor| {
-        reactor.sources.get_mut(key).and_then(|source| direction.place(source)).and_then(|place| place.clone())
-    });
+    let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else { return Ok(()) };
+    let handle = core.with_reactor(py, |reactor| place_of(reactor, key, direction).and_then(|place| place.clone()));
     if handle.is_some_and(|handle| is_called_with(&handle, argument)) {
         remove(py, core, fd, direction)?;
     }

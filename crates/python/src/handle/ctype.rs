@@ -10,8 +10,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::threadsafe::RunningGate;
 use super::{context, timer};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::free_list::FreeList;
 use crate::ffi::handle::{self as handle_layout, Handle, Slot};
 use crate::ffi::heap_type::{self, no_arguments};
@@ -231,7 +232,9 @@ fn core_of<'py>(py: Python<'py>, handle: &Handle) -> Option<Bound<'py, LoopCore>
 /// Waits until no other thread runs this handle, if it is one of `call_soon_threadsafe`.
 fn wait_if_running(py: Python<'_>, object: *mut ffi::PyObject, core: Option<&Bound<'_, LoopCore>>) -> PyResult<()> {
     match core {
-        Some(core) if has_type(object, Kind::ThreadSafe) => core.get().running.wait_until_ended(py, object),
+        Some(core) if has_type(object, Kind::ThreadSafe) => {
+            core.get().part::<RunningGate>().wait_until_ended(py, object)
+        }
         _ => Ok(()),
     }
 }
@@ -288,7 +291,7 @@ no_arguments!(run_behind_gate, |py, object| {
     // SAFETY: the method belongs to a handle's type.
     let handle = unsafe { Handle::of(object) };
     let core = core_of(py, handle);
-    let _running = core.as_ref().map(|core| core.get().running.enter(py, object)).transpose()?;
+    let _running = core.as_ref().map(|core| core.get().part::<RunningGate>().enter(py, object)).transpose()?;
     // SAFETY: the method belongs to a handle's type.
     if !unsafe { handle_layout::is_cancelled(object) } {
         // SAFETY: the object of the method call.

@@ -12,6 +12,6 @@ pub(crate) mod timer;
 
 pub(crate) use crate::ffi::handle::{is_called_with, offset_of, slot_at, slot_offset};
 pub(crate) use ctype::{Kind, Recipe, is_handle, register};
-pub(crate) use run::{report, run};
+pub(crate) use run::{entry, report, run};
 pub(crate) use threadsafe::RunningGate;
 pub(crate) use timer::TimerRef;

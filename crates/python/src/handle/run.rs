@@ -5,9 +5,22 @@ use pyo3::prelude::*;
 
 use super::context::{self, Entered};
 use super::ctype;
-use crate::event_loop::{Exit, LoopCore, settle};
+use super::threadsafe::RunningGate;
+use crate::core::{Entry, Exit, LoopCore, Operations, settle};
 use crate::ffi::handle::{Handle, Slot, is_cancelled};
 use crate::ffi::object::Object;
+
+/// An entry that runs a handle.
+#[inline]
+pub(crate) const fn entry(handle: Object) -> Entry {
+    Entry::call(&HANDLE, handle)
+}
+
+static HANDLE: Operations = Operations {
+    run: |py, core, handle, _| run(py, core, &handle),
+    handle: Some(|_, _, handle, _| Ok(handle.clone())),
+    on_stop: None,
+};
 
 /// Runs `handle` unless it was cancelled.
 ///
@@ -23,7 +36,7 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         return settle(py, run.map(drop), |exception| report(py, handle, exception));
     }
     let _running = if ctype::is_thread_safe(handle) {
-        match core.running.enter(py, handle.as_ptr()) {
+        match core.part::<RunningGate>().enter(py, handle.as_ptr()) {
             Ok(running) => {
                 // Another thread may have cancelled it meanwhile.
                 // SAFETY: the ready queue holds handles only.

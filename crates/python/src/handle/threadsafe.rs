@@ -9,11 +9,11 @@
 //! 1. `running` has an entry for each [`Running`] that lives, and nothing else.
 //! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
-use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 
+use crate::core::parts::{Part, part};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 
@@ -41,6 +41,19 @@ impl Gate {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct RunningGate(Guarded<Gate>);
+
+part!(RunningGate);
+
+impl Part for RunningGate {
+    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // The locks in it belong to threads that wait, and refer to nothing.
+        Ok(())
+    }
+
+    fn clear(&self, _py: Python<'_>) {
+        // Threads that wait leave by themselves.
+    }
+}
 
 /// A handle that is being run, until this is dropped.
 pub(crate) struct Running<'a> {

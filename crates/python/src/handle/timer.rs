@@ -78,6 +78,7 @@ pub(super) const WHEN_GETTER: heap_type::Getter = get_when;
 pub(super) const WHEN_SETTER: heap_type::Setter = set_when;
 
 /// A timer handle in the loop's timers.
+#[repr(transparent)]
 pub(crate) struct TimerRef(Object);
 
 impl TimerRef {
@@ -98,6 +99,28 @@ impl TimerRef {
         // SAFETY: as above.
         *unsafe { slot_at(handle.as_ptr(), scheduled) } = boolean(py, true).into_ptr();
         Self(handle)
+    }
+
+    /// Views the handle of a timer.
+    ///
+    /// # Safety
+    /// It has come from [`Self::into_object`].
+    pub(crate) const unsafe fn view(handle: &Object) -> &Self {
+        // SAFETY: laid out as the reference itself.
+        unsafe { &*(&raw const *handle).cast() }
+    }
+
+    /// [`Self::view`], as the timer's own.
+    ///
+    /// # Safety
+    /// As for [`Self::view`].
+    pub(crate) const unsafe fn from_object(handle: Object) -> Self {
+        Self(handle)
+    }
+
+    /// The handle, kept by a timer.
+    pub(crate) fn into_object(self) -> Object {
+        self.0
     }
 
     /// The handle, for the loop's introspection.

@@ -16,9 +16,10 @@ use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::io::Errno;
 
-use crate::event_loop::{Entry, Exit, LoopCore, settle};
+use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::class::add_method;
@@ -29,10 +30,10 @@ use crate::ffi::method::{Method, Pyo3};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::stream::{Opened, Parties, abandon, begin};
+use crate::net::stream::{Opened, Parties, StreamPart, abandon, begin};
 
 /// An accepted connection that has no transport yet.
-pub(crate) struct Accepted {
+struct Accepted {
     /// Taken when the transport is made; closed with the entry if that never happens.
     opened: Guarded<Option<Opened>>,
     event_loop: Object,
@@ -47,8 +48,18 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// Every Python object that the entry holds.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+    fn objects(&self) -> impl Iterator<Item = &Object> {
         [&self.event_loop, &self.class, &self.protocol_factory, &self.context].into_iter().chain(&self.server)
+    }
+}
+
+impl Deferred for Accepted {
+    fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit> {
+        accept_connection(py, core, &self)
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.objects().try_for_each(|object| object.visit(visit))
     }
 }
 
@@ -119,7 +130,7 @@ fn accept(py: Python<'_>, event_loop: &Bound<'_, LoopCore>, arguments: Arguments
             context: own_context.map_or_else(|| context::copy_current(py), Ok)?,
             has_own_context,
         };
-        core.push_ready(py, Entry::Accepted(Box::new(accepted)));
+        core.push_ready(py, Entry::deferred(accepted));
     }
     Ok(())
 }
@@ -138,13 +149,13 @@ impl LoopCore {
     fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
         // What is no number of a descriptor is nobody's.
         let number: RawFd = number.extract().ok()?;
-        let transport = self.transports.with(py, |transports| transports.get(number));
+        let transport = self.part::<StreamPart>().transports.with(py, |transports| transports.get(number));
         transport.map(|transport| transport.into_bound(py).unbind())
     }
 
     /// The numbers of the descriptors that stream transports have.
     fn _stream_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
-        self.transports.with(py, |transports| transports.numbers())
+        self.part::<StreamPart>().transports.with(py, |transports| transports.numbers())
     }
 }
 
@@ -152,7 +163,7 @@ impl LoopCore {
 ///
 /// # Errors
 /// What leaves the loop. Any other failure closes the connection, and is reported in debug mode only, as in asyncio.
-pub(crate) fn accept_connection(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
+fn accept_connection(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
     let mut protocol = None;
     let outcome = context::run_in(py, &accepted.context, || {
         let made = call(py, &accepted.protocol_factory, [])?;

@@ -14,7 +14,8 @@ use ferrio_engine::sys::stream_socket::{self, Connecting, Outcome};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::event_loop::{LoopCore, foresee};
+use crate::core::LoopCore;
+use crate::event_loop::schedule_behind_poll;
 use crate::ffi::audit;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::guarded::Guarded;
@@ -158,7 +159,7 @@ impl LoopCore {
         if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
             return Ok(false);
         }
-        foresee(py, slf.get(), slf.as_ptr(), connection, &[future.as_ptr()])?;
+        schedule_behind_poll(py, slf.get(), slf.as_ptr(), connection, &[future.as_ptr()])?;
         Ok(true)
     }
 

@@ -12,8 +12,9 @@ use pyo3::types::{PyFloat, PyInt};
 use pyo3::{ffi, intern};
 
 use super::waiting;
+use crate::core::LoopCore;
 use crate::coroutine::{self, Plan, State, Step};
-use crate::event_loop::{self, LoopCore};
+use crate::event_loop;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;

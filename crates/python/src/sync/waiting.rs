@@ -7,7 +7,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use super::deque;
-use crate::event_loop::{self, LoopCore};
+use crate::core::LoopCore;
+use crate::event_loop;
 use crate::ffi::cell::Slot;
 use crate::ffi::object::Object;
 use crate::task::{self, future};

@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::{scheduling, step, task_type};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::future::{Fields, Slot};
 use crate::ffi::heap_type::{fast, fast_def, one_argument, one_argument_def};
 use crate::ffi::object::Object;

@@ -1,4 +1,4 @@
-//! When the collector looks at a task: not while it stands in the queue of a loop that runs, for its first step.
+//! Delays GC tracking while a new task is queued on a running loop.
 //!
 //! Such a task is no garbage: the queue holds it, and whoever runs the loop holds the queue. A burst of new tasks would be
 //! looked at again and again all the same, since each makes objects, and these make the collector begin. So a new task is
@@ -6,14 +6,14 @@
 //!
 //! # Invariant
 //! A task that is not tracked stands in the ready queue of a loop that is being run, as the
-//! [`Entry::Step`](crate::event_loop::Entry::Step) that is its first.
+//! entry of its first step.
 
 use pyo3::ffi;
 
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::object::Object;
 
-/// A new task has been put into the queue of its loop, as an entry: leaves it to [`from_now_on`] if the loop turns.
+/// A new task has been put into the queue of its loop, as an entry: leaves it to [`track`] if the loop turns.
 #[inline]
 pub(super) fn when_it_runs(core: &LoopCore, task: &Object) {
     if core.is_turning() {
@@ -22,9 +22,9 @@ pub(super) fn when_it_runs(core: &LoopCore, task: &Object) {
     }
 }
 
-/// The collector sees the task from now on.
+/// Shows the task to the collector.
 #[inline]
-pub(crate) fn from_now_on(task: &Object) {
+pub(crate) fn track(task: &Object) {
     // SAFETY: a live object of a collected type.
     if unsafe { ffi::PyObject_GC_IsTracked(task.as_ptr()) } == 0 {
         // SAFETY: a live object that is not tracked; its fields are whole.

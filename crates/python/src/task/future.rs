@@ -13,7 +13,7 @@ use pyo3::types::{PyList, PyTuple, PyType};
 use super::memory;
 use super::{asyncio, callback, scheduling, task_type};
 use crate::combine;
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::unexpected_keyword;
 use crate::ffi::future::{Fields, Flag, Slot, State};
 use crate::ffi::heap_type::{self, fast, getter, one_argument};

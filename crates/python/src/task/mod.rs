@@ -48,13 +48,13 @@ use crate::ffi::thread_state;
 
 #[cfg(Py_3_14)]
 pub(crate) use crate::ffi::thread_state::running_task;
-pub(crate) use callback::{Call, callable_in_place_of, handle_of};
+pub(crate) use callback::callable_in_place_of;
 pub(crate) use future::is_ours;
 pub(crate) use future::unlink_all;
 #[cfg(Py_3_14)]
 pub(crate) use group::{add_awaiting, remove_awaiting};
 pub(crate) use group::{add_first_callback, cancelling, has_ended_well};
-pub(crate) use step::{awaited_by, no_longer_awaited_by, run_step, run_wakeup};
+pub(crate) use step::{awaited_by, no_longer_awaited_by};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
 
 /// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.

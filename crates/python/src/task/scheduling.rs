@@ -3,11 +3,46 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::{asyncio, callback, collected};
-use crate::event_loop::{Entry, LoopCore};
+use super::callback::Call;
+use super::{asyncio, callback, collected, step};
+use crate::core::{Entry, Exit, LoopCore, Operations};
 use crate::ffi::future::{Fields, Slot};
 use crate::ffi::object::Object;
 use crate::handle::context;
+
+/// A task's step; the argument is an error to throw into its coroutine.
+static STEP: Operations = Operations { run: run_step, handle: Some(shown_step), on_stop: None };
+
+/// The first one. The collector does not track the task before.
+static FIRST_STEP: Operations = Operations {
+    run: |py, core, task, error| {
+        collected::track(&task);
+        run_step(py, core, task, error)
+    },
+    handle: Some(shown_step),
+    on_stop: Some(collected::track),
+};
+
+/// A task's wake-up; the argument is the future that it waits for, which is done.
+static WAKE_UP: Operations = Operations {
+    run: |py, core, task, future| match &future {
+        Some(future) => step::run_wakeup(py, core, &task, future),
+        None => Ok(()),
+    },
+    handle: Some(|py, event_loop, task, future| match future {
+        Some(future) => callback::handle_of(py, event_loop.as_ptr(), task, &Call::Wakeup(future)),
+        None => Err(uninitialized()),
+    }),
+    on_stop: None,
+};
+
+fn run_step(py: Python<'_>, core: &LoopCore, task: Object, error: Option<Object>) -> Result<(), Exit> {
+    step::run_step(py, core, &task, error)
+}
+
+fn shown_step(py: Python<'_>, event_loop: &Object, task: &Object, error: Option<&Object>) -> PyResult<Object> {
+    callback::handle_of(py, event_loop.as_ptr(), task, &Call::Step(error))
+}
 
 /// The loop's core, if entries may be put into its queue without `call_soon`.
 #[inline]
@@ -41,7 +76,7 @@ pub(super) fn first_step(py: Python<'_>, task: &Object) -> PyResult<()> {
 }
 
 /// Steps `task` in the next turn, with `error` thrown in.
-pub(super) fn step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
+pub(super) fn schedule_step(py: Python<'_>, task: *mut ffi::PyObject, error: Option<Object>) -> PyResult<()> {
     push_step(py, task, error, false).map(drop)
 }
 
@@ -59,8 +94,10 @@ fn push_step(
     let Some(event_loop) = fields.get(Slot::Loop) else { return Err(uninitialized()) };
     if let Some(core) = direct(py, &event_loop).filter(|_| has_plain_context(fields)) {
         core.check_closed()?;
+        let operations = if is_first { &FIRST_STEP } else { &STEP };
         // SAFETY: as above.
-        core.push_ready(py, Entry::Step { task: unsafe { Object::from_borrowed(task) }, error, is_first });
+        let object = unsafe { Object::from_borrowed(task) };
+        core.push_ready(py, Entry::Call { operations, object, argument: error });
         return Ok(Some(core));
     }
     let callable = callback::step_callable(py, task)?;
@@ -76,7 +113,8 @@ pub(super) fn wake(py: Python<'_>, task: Object, future: *mut ffi::PyObject) -> 
     if let Some(core) = direct(py, &event_loop).filter(|_| has_plain_context(fields)) {
         core.check_closed()?;
         // SAFETY: callers pass a live future.
-        core.push_ready(py, Entry::Wakeup { task, future: unsafe { Object::from_borrowed(future) } });
+        let argument = Some(unsafe { Object::from_borrowed(future) });
+        core.push_ready(py, Entry::Call { operations: &WAKE_UP, object: task, argument });
         return Ok(());
     }
     let callable = callback::wakeup_callable(py, task.as_ptr())?;

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::asyncio::{self, Asyncio};
 use super::callback::{self, Call};
 use super::{future, scheduling};
-use crate::event_loop::{Exit, LoopCore, leaves_loop, settle};
+use crate::core::{Exit, LoopCore, leaves_loop, settle};
 use crate::ffi::errors::{exception, made};
 use crate::ffi::future::{Fields, Flag, Slot, State};
 use crate::ffi::object::Object;
@@ -172,7 +172,7 @@ pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: O
     match sent {
         Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
             // A bare yield: one turn of the loop.
-            scheduling::step(py, task.as_ptr(), None)
+            scheduling::schedule_step(py, task.as_ptr(), None)
         }
         Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
         Ok(Sent::Returned(result)) => {
@@ -333,7 +333,7 @@ fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Objec
 #[cold]
 fn fail_soon(py: Python<'_>, task: &Object, text: &str) -> PyResult<()> {
     let error = exception::<PyRuntimeError>(py, text)?;
-    scheduling::step(py, task.as_ptr(), Some(error))
+    scheduling::schedule_step(py, task.as_ptr(), Some(error))
 }
 
 fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {

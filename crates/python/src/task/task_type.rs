@@ -14,7 +14,7 @@ use super::memory;
 #[cfg(Py_3_12)]
 use super::step;
 use super::{asyncio, future, scheduling};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::future::{Fields, Flag, Habits, Slot};
 use crate::ffi::heap_type;

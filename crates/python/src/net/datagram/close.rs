@@ -5,7 +5,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::state::State;
-use crate::event_loop::{LoopCore, schedule};
+use crate::core::LoopCore;
+use crate::event_loop::schedule;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
 

@@ -14,7 +14,7 @@ use pyo3::types::{PyBool, PyInt, PyType};
 
 use super::state::{Remote, State};
 use super::{address, close, read, write};
-use crate::event_loop::{LoopCore, Source};
+use crate::core::{LoopCore, Source};
 use crate::ffi::arguments::unexpected_keyword;
 use crate::ffi::errors::os_error;
 use crate::ffi::heap_type::{
@@ -151,7 +151,7 @@ fast!(open, |py, object, arguments| {
     state.start_over(py)?;
     // SAFETY: the socket has it open, and the state holds the socket until the key is detached.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let key = core.attach(py, Source::Datagram(None), borrowed, Usage::Watched)?;
+    let key = core.attach(py, Source::Object { run: super::run_ready, object: None }, borrowed, Usage::Watched)?;
     let (event_loop, socket, protocol) =
         (Object::new(event_loop), Object::new(socket), Object::new(argument(protocol)));
     let before = state.with(py, |inner| {

@@ -20,7 +20,7 @@ pub(crate) use ctype::register;
 use ferrio_engine::backend::{Interest, Key};
 use pyo3::prelude::*;
 
-use crate::event_loop::{Entry, Exit, LoopCore, leaves_loop, settle};
+use crate::core::{Entry, Exit, LoopCore, leaves_loop, settle};
 use crate::ffi::errors::while_handling;
 use crate::ffi::object::Object;
 use crate::handle::context;
@@ -32,13 +32,14 @@ use state::State;
 ///
 /// # Errors
 /// What leaves the loop.
-pub(crate) fn on_ready(
+fn run_ready(
     py: Python<'_>,
     core: &LoopCore,
-    transport: &Object,
+    transport: Option<Object>,
     key: Key,
     ready: Interest,
 ) -> Result<(), Exit> {
+    let Some(transport) = &transport else { return Ok(()) };
     // SAFETY: sources of this kind hold datagram transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     // It lets go of the loop when it ends.
@@ -51,7 +52,7 @@ pub(crate) fn on_ready(
             });
             if read.is_err() && ready.writes() {
                 // asyncio's handle of this direction would be left over in the queue.
-                core.push_ready(py, Entry::Transport { key, ready: Interest::WRITE });
+                core.push_ready(py, Entry::ready(key, Interest::WRITE));
             }
             read?;
         }

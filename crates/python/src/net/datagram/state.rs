@@ -14,7 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
-use crate::event_loop::{LoopCore, Source};
+use crate::core::{LoopCore, Source};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
@@ -223,7 +223,7 @@ impl State {
             let outcome =
                 if reactor.backend.watched(key) == interest { Ok(()) } else { reactor.backend.watch(key, interest) };
             let released = match reactor.sources.get_mut(key) {
-                Some(Source::Datagram(place)) => core::mem::replace(place, holder),
+                Some(Source::Object { object: place, .. }) => core::mem::replace(place, holder),
                 _ => holder,
             };
             (outcome, released)

@@ -20,7 +20,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use super::state::{Known, State};
 use super::{address, error_received, fatal};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::bytes::chunk_of;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::object::Object;

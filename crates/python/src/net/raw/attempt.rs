@@ -15,8 +15,7 @@ use pyo3::types::{PyInt, PyTuple};
 
 use super::buffer::Buffer;
 use super::layout::is_blocking;
-use crate::event_loop::{Direction, LoopCore, RECEIVE_BYTES};
-use crate::ffi::bytes::recycled as recycled_bytes;
+use crate::core::{Direction, LoopCore, RECEIVE_BYTES};
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
@@ -227,7 +226,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, fd: RawFd, size: usize) -> Res
             let filled = &scratch[..count];
             // SAFETY: the kernel has filled the first `count` bytes.
             let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            (recycled_bytes(py, &core.recycled, filled), count)
+            (core.received_bytes(py, filled), count)
         })
     });
     core.return_scratch(py, scratch);

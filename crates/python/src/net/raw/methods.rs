@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::attempt::{Call, Method};
 use super::class::is_plain_socket;
 use super::{operation, registration, waiter};
-use crate::event_loop::{Direction, LoopCore};
+use crate::core::{Direction, LoopCore};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
 use crate::ffi::nesting::Held;

@@ -25,12 +25,12 @@ mod registration;
 mod waiter;
 
 pub(crate) use class::socket_class;
-pub(crate) use registration::{Registration, Sockets, behind_handle, confirm_waits, on_ready, orphan, release};
+pub(crate) use registration::{RawSockets, behind_handle, confirm_waits, numbers, orphan, release};
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 
 /// Adds the types to the module, and the methods to the loop's core.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

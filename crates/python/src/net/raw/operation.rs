@@ -29,7 +29,7 @@ use super::layout::{is_blocking, number};
 use super::native::{self, Class, Native};
 use super::registration;
 use super::waiter::bad_descriptor;
-use crate::event_loop::{Direction, LoopCore};
+use crate::core::{Direction, LoopCore};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::heap_type::{
     Builder, fast, fast_def, getter, no_arguments, no_arguments_def, one_argument, one_argument_def,

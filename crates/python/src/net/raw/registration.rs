@@ -50,12 +50,13 @@ use pyo3::{PyTraverseError, PyVisit};
 use rustix::io::Errno;
 
 use super::waiter;
-use crate::event_loop::{
-    Direction, Exit, LoopCore, Source, forget_waiter, is_number_watched, settle, wait_behind_handle,
-};
+use crate::core::parts::{Part, part};
+use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Source, SourceState, settle};
+use crate::event_loop::{forget_waiter, is_number_watched, wait_behind_handle};
 use crate::ffi::errors::os_error;
+use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
-use crate::net::stream::report_failed_waiter;
+use crate::net::stream::{StreamPart, report_failed_waiter};
 
 /// A socket's registration.
 pub(crate) struct Registration {
@@ -79,9 +80,21 @@ impl Registration {
             Direction::Write => &mut self.writer,
         }
     }
+}
 
-    /// Shows what it holds to the collector.
-    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+impl SourceState for Registration {
+    /// An entry for each direction, as asyncio has a handle for each.
+    fn announce(&self, key: Key, ready: Interest, push: &mut dyn FnMut(Entry)) {
+        for direction in Direction::of(ready) {
+            push(Entry::ready(key, direction.interest()));
+        }
+    }
+
+    fn run(&self) -> RunReady {
+        |py, core, _, key, ready| Direction::of(ready).try_for_each(|direction| on_ready(py, core, key, direction))
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.weak.visit(visit)?;
         self.reader.iter().chain(&self.writer).try_for_each(|waiter| waiter.visit(visit))
     }
@@ -98,7 +111,7 @@ enum Owner {
 
 /// The loop's table of sockets.
 #[derive(Default)]
-pub(crate) struct Sockets {
+struct Sockets {
     by_number: ByNumber<Key>,
     by_weak: HashMap<usize, Owner>,
     /// Sockets that believe to have a number which another file has got, by address: their weak reference, and what the
@@ -120,14 +133,47 @@ impl Sockets {
     }
 
     /// The numbers for which something waits or has waited.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = (RawFd, Key)> {
+    fn numbers(&self) -> impl Iterator<Item = (RawFd, Key)> {
         self.by_number.iter().map(|(fd, &key)| (fd, key))
     }
 
     /// Shows what it holds to the collector.
-    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.stale.values().map(|(weak, _)| weak).chain(&self.entered).try_for_each(|object| object.visit(visit))
     }
+}
+
+/// The sockets of one loop.
+#[derive(Default)]
+pub(crate) struct RawSockets(Guarded<Sockets>);
+
+part!(RawSockets);
+
+impl Part for RawSockets {
+    fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.with(py, |sockets| sockets.visit(visit))
+    }
+
+    fn clear(&self, py: Python<'_>) {
+        drop(self.0.with(py, core::mem::take));
+    }
+}
+
+fn sockets(core: &LoopCore) -> &Guarded<Sockets> {
+    &core.part::<RawSockets>().0
+}
+
+/// The numbers for which something waits or has waited.
+pub(crate) fn numbers(py: Python<'_>, core: &LoopCore) -> Vec<(RawFd, Key)> {
+    sockets(core).with(py, |sockets| sockets.numbers().collect())
+}
+
+fn registration(reactor: &PythonReactor, key: Key) -> Option<&Registration> {
+    reactor.sources.get(key).and_then(Source::state)
+}
+
+fn registration_mut(reactor: &mut PythonReactor, key: Key) -> Option<&mut Registration> {
+    reactor.sources.get_mut(key).and_then(Source::state_mut)
 }
 
 fn address(object: &Bound<'_, PyAny>) -> usize {
@@ -135,7 +181,7 @@ fn address(object: &Bound<'_, PyAny>) -> usize {
 }
 
 fn key_of(py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Key> {
-    core.sockets.with(py, |sockets| sockets.key(fd))
+    sockets(core).with(py, |sockets| sockets.key(fd))
 }
 
 /// What the kernel calls the socket behind a number.
@@ -155,7 +201,7 @@ pub(super) fn names(py: Python<'_>, core: &LoopCore, key: Option<Key>, fd: RawFd
 
 /// Whether `socket` believes to have a number which another file has got since it last waited: it must not use it.
 pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> bool {
-    let known = core.sockets.with(py, |sockets| {
+    let known = sockets(core).with(py, |sockets| {
         if sockets.stale.is_empty() { None } else { sockets.stale.get(&address(socket)).map(|&(_, known)| known) }
     });
     known.is_some_and(|known| identity_of(fd) != Ok(known))
@@ -165,7 +211,7 @@ pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny
 pub(super) fn find(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> Option<Key> {
     let key = key_of(py, core, fd)?;
     core.with_reactor(py, |reactor| {
-        matches!(reactor.sources.get(key), Some(Source::Socket(registration))
+        matches!(registration(reactor, key), Some(registration)
             if registration.socket == address(socket))
         .then_some(key)
     })
@@ -181,7 +227,7 @@ pub(super) fn received_short(py: Python<'_>, core: &LoopCore, key: Key) {
     let turn = core.turn();
     core.with_reactor(py, |reactor| {
         let is_empty = reactor.backend.received_short(key);
-        if let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) {
+        if let Some(registration) = registration_mut(reactor, key) {
             registration.emptied_in = is_empty.then_some(turn);
         }
     });
@@ -191,7 +237,8 @@ pub(super) fn received_short(py: Python<'_>, core: &LoopCore, key: Key) {
 pub(super) fn is_emptied(py: Python<'_>, core: &LoopCore, key: Key) -> bool {
     let turn = core.turn();
     core.with_reactor(py, |reactor| {
-        matches!(reactor.sources.get(key), Some(Source::Socket(registration)) if registration.emptied_in == Some(turn))
+        matches!(registration(reactor, key), Some(registration)
+            if registration.emptied_in == Some(turn))
     })
 }
 
@@ -239,8 +286,8 @@ pub(super) fn wait(
     let known = key_of(py, core, fd);
     let current = core.with_reactor(py, |reactor| {
         known.filter(|&key| {
-            matches!(reactor.sources.get(key), Some(Source::Socket(registration))
-                if registration.socket == address(socket) && registration.identity == identity)
+            matches!(registration(reactor, key), Some(registration)
+            if registration.socket == address(socket) && registration.identity == identity)
         })
     });
     let key = match current {
@@ -262,9 +309,12 @@ fn enter_unconfirmed(
     waiter: &Object,
 ) -> Result<Option<u64>, Error> {
     let entered = core.with_reactor(py, |reactor| {
-        let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) else { return Ok(None) };
+        if registration(reactor, key).is_none() {
+            return Ok(None);
+        }
         let interest = reactor.backend.watched(key) | Interest::READ;
         reactor.backend.watch(key, interest)?;
+        let Some(registration) = registration_mut(reactor, key) else { return Ok(None) };
         let displaced = registration.reader.replace(waiter.clone());
         let was_listed = core::mem::replace(&mut registration.is_listed, true);
         Ok(Some((displaced, was_listed, registration.identity)))
@@ -272,8 +322,8 @@ fn enter_unconfirmed(
     let Some((displaced, was_listed, identity)) = entered else { return Ok(None) };
     drop(displaced);
     if !was_listed {
-        core.sockets.with(py, |sockets| sockets.unconfirmed.push((fd, key)));
-        core.set_has_unconfirmed();
+        sockets(core).with(py, |sockets| sockets.unconfirmed.push((fd, key)));
+        core.ask_before_sleep();
     }
     Ok(Some(identity))
 }
@@ -284,10 +334,10 @@ fn enter_unconfirmed(
 /// What leaves the loop; every wait has been looked at nevertheless.
 pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit> {
     let mut outcome = Ok(());
-    let mut listed = core.sockets.with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
+    let mut listed = sockets(core).with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
     for (fd, key) in listed.drain(..) {
         let waited_for = core.with_reactor(py, |reactor| {
-            let Some(Source::Socket(registration)) = reactor.sources.get_mut(key) else { return None };
+            let Some(registration) = registration_mut(reactor, key) else { return None };
             registration.is_listed = false;
             registration.reader.is_some().then_some(registration.identity)
         });
@@ -297,13 +347,13 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit>
         }
         let Some(registration) = take_out(py, core, fd) else { continue };
         let Registration { weak, reader, writer, .. } = registration;
-        core.sockets.with(py, |sockets| sockets.by_weak.remove(&weak.as_ptr().addr()));
+        sockets(core).with(py, |sockets| sockets.by_weak.remove(&weak.as_ptr().addr()));
         for waiter in reader.iter().chain(&writer) {
             // It finds out for itself.
             outcome = outcome.and(end_wait(py, waiter));
         }
     }
-    core.sockets.with(py, |sockets| {
+    sockets(core).with(py, |sockets| {
         if sockets.unconfirmed.is_empty() {
             // The memory stays for the next turns.
             sockets.unconfirmed = listed;
@@ -319,13 +369,10 @@ fn end_wait(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
 
 /// Ends the registration of a number: the kernel's, and the table's.
 fn take_out(py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Registration> {
-    let key = core.sockets.with(py, |sockets| sockets.take_key(fd))?;
+    let key = sockets(core).with(py, |sockets| sockets.take_key(fd))?;
     let (chain, source) = core.with_reactor(py, |reactor| (reactor.backend.detach(key), reactor.sources.remove(key)));
     drop(chain);
-    match source {
-        Some(Source::Socket(registration)) => Some(registration),
-        _ => None,
-    }
+    source.and_then(Source::into_state)
 }
 
 /// Puts a waiter into a registration; the one that it takes the place of comes back.
@@ -342,10 +389,7 @@ fn enter(
         }
         let interest = reactor.backend.watched(key) | direction.interest();
         reactor.backend.watch(key, interest)?;
-        Ok(match reactor.sources.get_mut(key) {
-            Some(Source::Socket(registration)) => registration.place(direction).replace(waiter.clone()),
-            _ => None,
-        })
+        Ok(registration_mut(reactor, key).and_then(|kept| kept.place(direction).replace(waiter.clone())))
     })
 }
 
@@ -373,8 +417,8 @@ fn register(
     };
     // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let key = core.attach(py, Source::Socket(registration), borrowed, Usage::Attempts)?;
-    let entered = core.sockets.with(py, |sockets| {
+    let key = core.attach(py, Source::new(registration), borrowed, Usage::Attempts)?;
+    let entered = sockets(core).with(py, |sockets| {
         sockets.by_number.put(borrowed, key)?;
         sockets.by_weak.insert(weak_address, Owner::Number(fd));
         let stale = sockets.stale.remove(&address(socket));
@@ -411,7 +455,7 @@ pub(crate) fn release(
     let is_same_object = taker.is_some_and(|taker| address(taker) == socket);
     let is_replaced = !is_same_object && identity_of(fd) != Ok(identity);
     let weak_address = weak.as_ptr().addr();
-    let released = core.sockets.with(py, |sockets| {
+    let released = sockets(core).with(py, |sockets| {
         if is_replaced {
             sockets.by_weak.insert(weak_address, Owner::Stale(socket));
             sockets.stale.insert(socket, (weak, identity)).map(|(weak, _)| weak)
@@ -450,11 +494,8 @@ pub(crate) fn behind_handle(
 /// A waiter is no longer interested, or has been woken.
 pub(super) fn leave(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction, waiter: &Object) -> PyResult<()> {
     let Some(key) = key_of(py, core, fd) else { return forget_waiter(py, core, fd, direction, waiter) };
-    let removed = core.with_reactor(py, |reactor| match reactor.sources.get_mut(key) {
-        Some(Source::Socket(registration)) => {
-            registration.place(direction).take_if(|kept| kept.as_ptr() == waiter.as_ptr())
-        }
-        _ => None,
+    let removed = core.with_reactor(py, |reactor| {
+        registration_mut(reactor, key)?.place(direction).take_if(|kept| kept.as_ptr() == waiter.as_ptr())
     });
     if removed.is_some() {
         watch_rest(py, core, key, direction);
@@ -480,10 +521,7 @@ fn watch_rest(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) {
 
 /// Takes the waiter of a direction out and watches the direction no more.
 fn take(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Option<Object> {
-    let waiter = core.with_reactor(py, |reactor| match reactor.sources.get_mut(key) {
-        Some(Source::Socket(registration)) => registration.place(direction).take(),
-        _ => None,
-    });
+    let waiter = core.with_reactor(py, |reactor| registration_mut(reactor, key)?.place(direction).take());
     watch_rest(py, core, key, direction);
     waiter
 }
@@ -492,7 +530,7 @@ fn take(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Opti
 ///
 /// # Errors
 /// What leaves the loop.
-pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Result<(), Exit> {
+fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> Result<(), Exit> {
     match take(py, core, key, direction) {
         Some(waiter) => end_wait(py, &waiter),
         None => Ok(()),
@@ -501,20 +539,20 @@ pub(crate) fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Dir
 
 /// A socket object has been collected: its registration goes.
 pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Bound<'_, PyAny>) -> PyResult<()> {
-    match core.sockets.with(py, |sockets| sockets.by_weak.get(&address(weak)).copied()) {
+    match sockets(core).with(py, |sockets| sockets.by_weak.get(&address(weak)).copied()) {
         Some(Owner::Number(fd)) => {
             for (_, waiter) in release(py, core, fd, None)? {
                 // Of another object with the same number: it registers itself when it tries again.
                 waiter::wake(py, &waiter)?;
             }
             // Without a socket object there is none that could use a foreign number.
-            if let Some(Owner::Stale(socket)) = core.sockets.with(py, |sockets| sockets.by_weak.remove(&address(weak)))
+            if let Some(Owner::Stale(socket)) = sockets(core).with(py, |sockets| sockets.by_weak.remove(&address(weak)))
             {
-                drop(core.sockets.with(py, |sockets| sockets.stale.remove(&socket)));
+                drop(sockets(core).with(py, |sockets| sockets.stale.remove(&socket)));
             }
         }
         Some(Owner::Stale(socket)) => {
-            let released = core.sockets.with(py, |sockets| {
+            let released = sockets(core).with(py, |sockets| {
                 sockets.by_weak.remove(&address(weak));
                 sockets.stale.remove(&socket)
             });
@@ -527,18 +565,18 @@ pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Bound<'_, PyAny>) -
 
 /// `RuntimeError`, in asyncio's words, when a transport uses the number.
 fn ensure_no_transport(py: Python<'_>, core: &LoopCore, event_loop: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<()> {
-    let entered = core.sockets.with(py, |sockets| sockets.entered.clone());
+    let entered = sockets(core).with(py, |sockets| sockets.entered.clone());
     let entered = if let Some(entered) = entered {
         entered
     } else {
         let entered = event_loop.getattr("_transports")?.getattr("_entered")?.getattr("data")?;
         let entered = Object::new(entered);
-        let before = core.sockets.with(py, |sockets| sockets.entered.replace(entered.clone()));
+        let before = sockets(core).with(py, |sockets| sockets.entered.replace(entered.clone()));
         drop(before);
         entered
     };
     let entered = entered.bind(py).cast::<PyDict>()?;
-    let holder = core.transports.with(py, |transports| transports.get(fd));
+    let holder = core.part::<StreamPart>().transports.with(py, |transports| transports.get(fd));
     if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
         event_loop.call_method1("_ensure_fd_no_transport", (fd,))?;
     }

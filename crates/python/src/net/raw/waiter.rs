@@ -7,7 +7,8 @@ use ferrio_engine::sys::Error;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
-use crate::event_loop::{LoopCore, new_future};
+use crate::core::LoopCore;
+use crate::event_loop::new_future;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;

@@ -14,9 +14,12 @@ use pyo3::types::PyType;
 
 use super::class::Stream;
 use super::descriptor::Descriptor;
+use super::part::StreamPart;
+use super::read::on_ready;
 use super::state::start_over;
 use super::{StreamTransport, close, server};
-use crate::event_loop::{Entry, Exit, LoopCore, Source, schedule, settle};
+use crate::core::{Entry, Exit, LoopCore, Operations, Source, settle};
+use crate::event_loop::schedule;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::borrow;
@@ -111,8 +114,10 @@ pub(super) fn take(
     event_loop.forget_watch(py, number)?;
     // From here to the end no Python runs, so nothing opens it in between.
     start_over(py, transport)?;
-    let key = event_loop.attach(py, Source::Transport(None), borrowed, usage)?;
-    if let Err(error) = event_loop.transports.with(py, |transports| transports.give(borrowed, transport)) {
+    let key = event_loop.attach(py, Source::Object { run: on_ready, object: None }, borrowed, usage)?;
+    if let Err(error) =
+        event_loop.part::<StreamPart>().transports.with(py, |transports| transports.give(borrowed, transport))
+    {
         event_loop.detach(py, key);
         return Err(os_error(py, error));
     }
@@ -128,6 +133,14 @@ pub(super) fn take(
     Ok(())
 }
 
+/// A transport that is to begin to read.
+static START_READING: Operations =
+    Operations { run: |py, core, transport, _| start_reading(py, core, &transport), handle: None, on_stop: None };
+
+/// The future that waits for a connection, which is made.
+static CONNECTED: Operations =
+    Operations { run: |py, _, waiter, _| tell_connected(py, &waiter), handle: None, on_stop: None };
+
 /// Schedules `connection_made`, the start of reading, and the waking of the waiter, each after the one before.
 pub(super) fn schedule_beginning(
     py: Python<'_>,
@@ -142,9 +155,9 @@ pub(super) fn schedule_beginning(
     let io_context = given.map_or_else(|| context::copy_current(py), Ok)?;
     let before = with(py, transport, |inner| inner.io_context.replace(io_context));
     drop(before);
-    event_loop.push_ready(py, Entry::StartReading(transport.object().clone()));
+    event_loop.push_ready(py, Entry::call(&START_READING, transport.object().clone()));
     if let Some(waiter) = waiter {
-        event_loop.push_ready(py, Entry::Connected(waiter));
+        event_loop.push_ready(py, Entry::call(&CONNECTED, waiter));
     }
     Ok(())
 }
@@ -153,7 +166,7 @@ pub(super) fn schedule_beginning(
 ///
 /// # Errors
 /// What leaves the loop; a waiter that takes no result is reported to the loop's exception handler.
-pub(crate) fn tell_connected(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
+fn tell_connected(py: Python<'_>, waiter: &Object) -> Result<(), Exit> {
     let outcome = call_method(py, &names(py).cancelled, [waiter]).and_then(|cancelled| {
         if !cancelled.bind(py).is_truthy()? {
             call_method(py, &names(py).set_result, [waiter, &Object::none(py)])?;
@@ -177,7 +190,7 @@ pub(crate) fn report_failed_waiter(py: Python<'_>, waiter: &Object, exception: &
 ///
 /// # Errors
 /// What leaves the loop, of what is called for a descriptor that cannot be watched.
-pub(crate) fn start_reading(py: Python<'_>, core: &LoopCore, object: &Object) -> Result<(), Exit> {
+fn start_reading(py: Python<'_>, core: &LoopCore, object: &Object) -> Result<(), Exit> {
     let Some(transport) = Stream::of(object) else { return Ok(()) };
     if with_common(py, transport, |common| common.reading.start()) == ReadChange::Unchanged {
         return Ok(());

@@ -13,7 +13,7 @@ use pyo3::types::PyType;
 use super::descriptor::Descriptor;
 use super::state::{Corking, StreamState, release_descriptor};
 use super::{begin, close, details, write};
-use crate::event_loop::LoopCore;
+use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::class::{Builder, Class, Description, Heap, Instance, NativeClass};

@@ -15,9 +15,9 @@ use pyo3::types::{PyInt, PyString};
 use super::class::Stream;
 use super::state::{Delivery, Inner};
 use super::write;
-use crate::event_loop::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
+use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
-use crate::ffi::bytes::{self, Blank};
+use crate::ffi::bytes::Blank;
 use crate::ffi::call::call_method;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
@@ -53,13 +53,14 @@ struct Receiver {
 ///
 /// # Errors
 /// What leaves the loop.
-pub(crate) fn on_ready(
+pub(super) fn on_ready(
     py: Python<'_>,
     core: &LoopCore,
-    object: &Object,
+    object: Option<Object>,
     key: Key,
     ready: Interest,
 ) -> Result<(), Exit> {
+    let Some(object) = &object else { return Ok(()) };
     let Some(transport) = Stream::of(object) else { return Ok(()) };
     let (ctx, event_loop, receiver) = with(py, transport, |inner| {
         let protocol = if ready.reads() && inner.is_reading_under(key) { &inner.common.protocol } else { &None };
@@ -86,7 +87,7 @@ pub(crate) fn on_ready(
             let read = settle(py, read, |exception| report(Callback::Read, exception));
             if read.is_err() && ready.writes() {
                 // asyncio's handle of this direction would be left over in the queue.
-                core.push_ready(py, Entry::Transport { key, ready: Interest::WRITE });
+                core.push_ready(py, Entry::ready(key, Interest::WRITE));
             }
             read?;
         }
@@ -190,7 +191,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
     let incoming = received.map(|received| match received {
         Received::Nothing => Incoming::Nothing,
         Received::End => Incoming::End,
-        Received::Bytes(count) => Incoming::Bytes(bytes::recycled(py, &core.recycled, scratch.filled(count)), count),
+        Received::Bytes(count) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
     });
     core.return_scratch(py, scratch);
     incoming

@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 
 use super::StreamTransport;
 use super::descriptor::Descriptor;
-use crate::event_loop::{LoopCore, Source};
+use super::part::StreamPart;
+use crate::core::LoopCore;
 use crate::ffi::class::Instance;
 use crate::ffi::fields::{holds_no_object, native_state, owner};
 use crate::ffi::guarded::Guarded;
@@ -110,10 +111,6 @@ impl Transport for StreamTransport {
         inner.stream.is_sending()
     }
 
-    fn holder(source: &mut Source) -> Option<&mut Option<Object>> {
-        if let Source::Transport(holder) = source { Some(holder) } else { None }
-    }
-
     #[inline]
     fn gate(inner: &mut Inner) -> &mut WriteGate {
         &mut inner.stream.gate
@@ -181,7 +178,8 @@ pub(super) fn release_descriptor(py: Python<'_>, transport: &Instance<StreamTran
     if descriptor.is_none() {
         return None;
     }
-    let is_own = event_loop.transports.with(py, |transports| transports.release(number, transport));
+    let is_own =
+        event_loop.part::<StreamPart>().transports.with(py, |transports| transports.release(number, transport));
     descriptor.release(py, is_own)
 }
 

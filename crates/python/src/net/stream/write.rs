@@ -20,8 +20,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use super::class::Stream;
 use super::close::{call_connection_lost, finally, shut_down};
+use super::part;
 use super::state::{Corking, Inner, detach};
-use crate::event_loop::{Exit, LoopCore, settle};
+use crate::core::{Exit, LoopCore, settle};
 use crate::ffi::buffer::Readable;
 use crate::ffi::bytes::{Blank, Bytes, chunk_of, copy_into};
 use crate::ffi::call::call_method;
@@ -240,7 +241,7 @@ fn follow(py: Python<'_>, transport: &Stream, verdict: Verdict) -> PyResult<()> 
         Verdict::Queued { event_loop, may_wait } => {
             if may_wait && event_loop.is_in_entry() {
                 with(py, transport, |inner| inner.corking = Corking::Listed);
-                event_loop.cork(py, transport.object().clone());
+                part::cork(py, &event_loop, transport.object().clone());
                 return Ok(());
             }
             flush(py, &event_loop, transport)?;
@@ -293,7 +294,7 @@ fn hold(py: Python<'_>, core: &LoopCore, transport: &Stream) -> PyResult<()> {
 /// # Errors
 /// What leaves the loop.
 #[inline]
-pub(crate) fn flush_corked(py: Python<'_>, core: &LoopCore, object: &Object) -> Result<(), Exit> {
+pub(super) fn flush_corked(py: Python<'_>, core: &LoopCore, object: &Object) -> Result<(), Exit> {
     let Some(transport) = Stream::of(object) else { return Ok(()) };
     with(py, transport, Inner::uncork);
     match flush(py, core, transport) {
@@ -316,7 +317,7 @@ fn fail_flush(py: Python<'_>, transport: &Stream, error: PyErr) -> Result<(), Ex
 
 /// Drops what a corked transport has to send, and what the kernel has not taken of the send before: in a forked child they
 /// are the parent's.
-pub(crate) fn forget_queued(py: Python<'_>, object: &Object) {
+pub(super) fn forget_queued(py: Python<'_>, object: &Object) {
     let Some(transport) = Stream::of(object) else { return };
     with(py, transport, |inner| {
         inner.uncork();

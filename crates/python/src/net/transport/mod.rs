@@ -24,9 +24,8 @@ use ferrio_engine::flow::{GateSignal, Interest as ReadChange, Lifecycle, ReadGat
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::event_loop::{LoopCore, Source};
+use crate::core::{LoopCore, Source};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::bytes;
 use crate::ffi::class::{Builder, Instance, NativeClass};
 use crate::ffi::errors::os_error;
 use crate::ffi::fields::{holds_no_object, owner};
@@ -72,9 +71,6 @@ pub(crate) trait Transport: NativeClass {
     fn is_sending(_inner: &Self::Inner) -> bool {
         false
     }
-
-    /// The place for the transport in its source.
-    fn holder(source: &mut Source) -> Option<&mut Option<Object>>;
 
     /// Decides when the protocol pauses writing.
     fn gate(inner: &mut Self::Inner) -> &mut WriteGate;
@@ -169,9 +165,9 @@ pub(crate) fn apply_interest<T: Transport>(
     let (outcome, released) = core.with_reactor(py, |reactor| {
         let outcome =
             if reactor.backend.watched(key) == interest { Ok(()) } else { reactor.backend.watch(key, interest) };
-        let released = match reactor.sources.get_mut(key).and_then(T::holder) {
-            Some(place) => core::mem::replace(place, holder),
-            None => holder,
+        let released = match reactor.sources.get_mut(key) {
+            Some(Source::Object { object, .. }) => core::mem::replace(object, holder),
+            _ => holder,
         };
         (outcome, released)
     });
@@ -205,13 +201,6 @@ pub(crate) fn pause_if_full<T: Transport>(py: Python<'_>, transport: &Instance<T
         GateSignal::Pause => tell(py, transport.object(), &names(py)._pause_writing),
         GateSignal::Keep | GateSignal::Resume => Ok(()),
     }
-}
-
-/// A `bytes` with a copy of what was received, counted.
-#[inline]
-pub(crate) fn received_bytes(py: Python<'_>, core: &LoopCore, data: &[u8]) -> Object {
-    core.counters.received.add(data.len());
-    bytes::recycled(py, &core.recycled, data)
 }
 
 fn pause_reading<T: Transport>(py: Python<'_>, transport: &Instance<T>) -> PyResult<()> {

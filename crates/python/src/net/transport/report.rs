@@ -7,7 +7,7 @@ use ferrio_engine::time::Nanos;
 use pyo3::prelude::*;
 
 use super::{Transport, event_loop};
-use crate::event_loop::leaves_loop;
+use crate::core::leaves_loop;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::while_handling;

@@ -1,36 +1,26 @@
 //! Turning: wait, collect, run. The order is the engine's `reactor` contract.
 
-use ferrio_engine::backend::{Announcement, Backend, Poller};
+use ferrio_engine::backend::{Announcement, Backend, Interest, Key, Poller};
 use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::clock;
 use ferrio_engine::time::{Nanos, SleepBudget};
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
-use super::core::{LoopCore, Source};
-use super::entry::Entry;
+use super::entry::{Entry, Event};
 use super::exit::Exit;
-use super::timer::{self, Timer};
-use super::watch::Direction;
+use super::loop_core::LoopCore;
+use super::parts;
+use super::source::Source;
+use super::timer::Timer;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
-use crate::handle;
-use crate::net::datagram;
-use crate::net::raw;
-use crate::net::stream;
-use crate::task;
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
 
-/// Turns after which waits that began without asking the kernel are confirmed in any case.
-const TURNS_UNCONFIRMED: u64 = 512;
-
-/// The transport behind a key.
-enum Found {
-    Stream(Object),
-    Datagrams(Object),
-}
+/// Turns after which the hook that runs before a sleep runs in any case.
+const TURNS_WITHOUT_HOOK: u64 = 512;
 
 /// The loop is about to sleep, or sleeps: whoever pushes into its inbox wakes it. Over when this is dropped.
 struct Asleep<'a>(&'a LoopCore);
@@ -73,14 +63,14 @@ impl Drop for Turning<'_> {
     fn drop(&mut self) {
         self.core.flags.turning.set(self.around);
         if !self.around {
-            self.core.show_tasks(self.py);
+            self.core.note_stop(self.py);
         }
     }
 }
 
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
-    pub(super) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
         let _turning = Turning::begin(py, self);
         loop {
             self.run_once(py)?;
@@ -90,26 +80,20 @@ impl LoopCore {
         }
     }
 
-    /// Shows the tasks that are ready to the collector: nobody runs the loop any more, which may become garbage with them.
-    pub(super) fn show_tasks(&self, py: Python<'_>) {
-        self.with_reactor(py, |reactor| {
-            for entry in reactor.ready.iter() {
-                if let Entry::Step { task, is_first: true, .. } = entry {
-                    task::collected::from_now_on(task);
-                }
-            }
-        });
+    /// Nobody runs the loop any more, which may become garbage with what is ready.
+    pub(crate) fn note_stop(&self, py: Python<'_>) {
+        self.with_reactor(py, |reactor| reactor.ready.iter().for_each(Entry::on_stop));
     }
 
     /// One turn.
-    pub(super) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
         self.counters.turns.add(1);
         self.take_inbox(py);
         let mut discarded: Vec<Timer> = Vec::new();
         let stopping = self.flags.stopping.get();
         let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
         discarded.clear();
-        if self.flags.has_foreseen.get() {
+        if self.flags.has_behind_poll.get() {
             budget = SleepBudget::None;
         }
         if budget != SleepBudget::None {
@@ -120,21 +104,22 @@ impl LoopCore {
                 budget = SleepBudget::None;
             }
         }
-        if !(self.flags.has_unconfirmed.get() && self.look_before_sleep(py, budget)?) {
+        if !(self.flags.asked_before_sleep.get() && self.look_before_sleep(py, budget)?) {
             match budget {
                 SleepBudget::None => self.poll(py)?,
                 SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
                 SleepBudget::Forever => self.sleep(py, None)?,
             }
         }
-        self.take_foreseen(py);
+        self.take_behind_poll(py);
         self.take_inbox(py);
         let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
         if has_timers {
             let now = clock::now();
             let mut marks: Vec<Object> = Vec::new();
-            let due = self
-                .with_reactor(py, |reactor| reactor.collect_due(now, &mut discarded, |timer| timer.due(&mut marks)));
+            let due = self.with_reactor(py, |reactor| {
+                reactor.collect_due(now, &mut discarded, |timer| (timer.operations.due)(timer, &mut marks))
+            });
             if let Some((count, lag)) = due {
                 self.counters.note_due(count, lag);
             }
@@ -161,22 +146,21 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Asks the kernel without waiting before a sleep, and confirms the waits of raw sockets if there is no news; after many
-    /// turns without such a moment it confirms them in any case. Whether there is something to run now, and the kernel has
-    /// been asked.
+    /// Asks the kernel without waiting before a sleep, and runs the hook if there is no news; after many turns without such a
+    /// moment it runs in any case. Whether there is something to run now, and the kernel has been asked.
     #[inline(never)]
     fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget) -> PyResult<bool> {
         let may_sleep = budget != SleepBudget::None;
         let is_idle = || {
             let is_empty = self.with_reactor(py, |reactor| reactor.ready.is_empty()) && self.inbox.is_empty();
-            is_empty && !self.flags.has_foreseen.get() && !self.flags.stopping.get()
+            is_empty && !self.flags.has_behind_poll.get() && !self.flags.stopping.get()
         };
         if may_sleep {
             self.poll(py)?;
         }
-        if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_UNCONFIRMED == 0 {
-            self.flags.has_unconfirmed.set(false);
-            raw::confirm_waits(py, self)?;
+        if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_WITHOUT_HOOK == 0 {
+            self.flags.asked_before_sleep.set(false);
+            (parts::hooks().before_sleep)(py, self)?;
         }
         Ok(may_sleep && !is_idle())
     }
@@ -212,7 +196,7 @@ impl LoopCore {
     fn finish_wait(
         &self,
         py: Python<'_>,
-        poller: <super::core::Kernel as Backend>::Poller,
+        poller: <super::loop_core::Kernel as Backend>::Poller,
         outcome: Result<(), ferrio_engine::sys::Error>,
     ) -> PyResult<()> {
         let found = self.with_reactor(py, |reactor| reactor.end_wait(poller));
@@ -233,19 +217,8 @@ impl LoopCore {
             match reactor.sources.get(key) {
                 None => {}
                 Some(Source::Wake) => return true,
-                Some(Source::Transport(_) | Source::Datagram(_)) => reactor.ready.push(Entry::Transport { key, ready }),
-                Some(Source::Socket(_)) => {
-                    for direction in Direction::of(ready) {
-                        reactor.ready.push(Entry::Socket { key, direction });
-                    }
-                }
-                Some(Source::Watch { reader, writer, .. }) => {
-                    let reader = reader.as_ref().filter(|_| ready.reads()).cloned();
-                    let writer = writer.as_ref().filter(|_| ready.writes()).cloned();
-                    for handle in reader.into_iter().chain(writer) {
-                        reactor.ready.push(Entry::Handle(handle));
-                    }
-                }
+                Some(Source::Object { .. }) => reactor.ready.push(Entry::ready(key, ready)),
+                Some(Source::State(state)) => state.announce(key, ready, &mut |entry| reactor.ready.push(entry)),
             }
             false
         });
@@ -260,68 +233,26 @@ impl LoopCore {
         let in_entry = InEntry { core: self, around: self.flags.in_entry.get() };
         self.flags.in_entry.set(true);
         let outcome = match entry {
-            Entry::Handle(handle) => {
-                let outcome = handle::run(py, self, &handle);
-                drop(handle);
-                outcome
-            }
-            Entry::Accepted(accepted) => crate::net::accept::accept_connection(py, self, &accepted),
-            Entry::StartReading(transport) => stream::start_reading(py, self, &transport),
-            Entry::Step { task, error, is_first } => {
-                if is_first {
-                    task::collected::from_now_on(&task);
-                }
-                let outcome = task::run_step(py, self, &task, error);
-                drop(task);
-                outcome
-            }
-            Entry::Wakeup { task, future } => {
-                let outcome = task::run_wakeup(py, self, &task, &future);
-                drop((task, future));
-                outcome
-            }
-            Entry::SleepOver { future, handle } => {
-                let outcome = match &handle {
-                    Some(handle) => handle::run(py, self, handle),
-                    None => timer::end_sleep(py, &future),
-                };
-                drop((future, handle));
-                outcome
-            }
-            Entry::Connected(waiter) => stream::tell_connected(py, &waiter),
-            Entry::Socket { key, direction } => raw::on_ready(py, self, key, direction),
-            Entry::Transport { key, ready } => {
-                let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
-                    Some(Source::Transport(transport)) => transport.clone().map(Found::Stream),
-                    Some(Source::Datagram(transport)) => transport.clone().map(Found::Datagrams),
-                    _ => None,
-                });
-                match found {
-                    Some(Found::Stream(transport)) => stream::on_ready(py, self, &transport, key, ready),
-                    Some(Found::Datagrams(transport)) => datagram::on_ready(py, self, &transport, key, ready),
-                    None => Ok(()),
-                }
-            }
+            Entry::Call { operations, object, argument } => (operations.run)(py, self, object, argument),
+            Entry::Event(Event::Ready { key, ready }) => self.run_ready(py, key, ready),
+            Entry::Event(Event::Deferred(deferred)) => deferred.run(py, self),
         };
         drop(in_entry);
-        if self.flags.has_corked.get() {
-            let flushed = self.flush_corked(py);
-            return outcome.and(flushed);
+        if self.flags.asked_after_entry.get() {
+            let after = self.run_after_entry(py);
+            return outcome.and(after);
         }
         outcome
     }
 
-    /// Sends what the entry that has just run has written, of every transport, whatever one of them comes to.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub(super) fn flush_corked(&self, py: Python<'_>) -> Result<(), Exit> {
-        let mut outcome = Ok(());
-        // A failed flush calls the protocol, which may write elsewhere: what it corks comes behind the others.
-        while let Some(transport) = self.next_corked(py) {
-            let flushed = stream::flush_corked(py, self, &transport);
-            outcome = outcome.and(flushed);
-        }
-        outcome
+    /// Runs a source that has news, unless its key has ended.
+    #[inline]
+    fn run_ready(&self, py: Python<'_>, key: Key, ready: Interest) -> Result<(), Exit> {
+        let found = self.with_reactor(py, |reactor| match reactor.sources.get(key) {
+            Some(Source::Object { run, object: Some(object) }) => Some((*run, Some(object.clone()))),
+            Some(Source::State(state)) => Some((state.run(), None)),
+            _ => None,
+        });
+        found.map_or(Ok(()), |(run, object)| run(py, self, object, key, ready))
     }
 }

@@ -9,7 +9,7 @@ use ferrio_engine::backend::Backend;
 use ferrio_engine::time::Nanos;
 use pyo3::prelude::*;
 
-use super::core::LoopCore;
+use super::loop_core::LoopCore;
 
 /// A number that grows. Only attached threads touch it, so reading and writing need not be one step.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -34,15 +34,15 @@ impl Counter {
 /// The counters of a loop.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(super) turns: Counter,
+    pub(crate) turns: Counter,
     /// Questions to the kernel, with and without waiting.
-    pub(super) polls: Counter,
+    pub(crate) polls: Counter,
     /// Those of them that could wait.
-    pub(super) sleeps: Counter,
+    pub(crate) sleeps: Counter,
     /// Entries that were run.
-    pub(super) callbacks: Counter,
+    pub(crate) callbacks: Counter,
     /// Timers that became due.
-    pub(super) timers: Counter,
+    pub(crate) timers: Counter,
     /// Bytes that transports have received.
     pub(crate) received: Counter,
     /// Bytes of transports that the kernel has taken.
@@ -54,7 +54,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// Timers became due, the first of them `lag` ago.
-    pub(super) fn note_due(&self, count: usize, lag: Nanos) {
+    pub(crate) fn note_due(&self, count: usize, lag: Nanos) {
         self.timers.add(count);
         self.lag.set(lag.as_nanos());
         if lag.as_nanos() > self.largest_lag.get() {

@@ -1,8 +1,7 @@
 //! The state of a loop.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -15,34 +14,20 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use super::entry::{Entry, PythonWork};
+use super::exit::Exit;
+use super::parts::{self, Parts, Placed};
+use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
-use crate::ffi::bytes::{Recycled, Scratch};
+use crate::ffi::bytes::{Recycled, Scratch, recycled};
 use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
-use crate::handle::RunningGate;
-use crate::net::raw::{Registration, Sockets};
-use crate::net::stream::TransportsByNumber;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
-
-/// Who wants to hear of a descriptor.
-pub(crate) enum Source {
-    /// The loop itself: another thread has put something into the inbox.
-    Wake,
-    /// Callbacks of `add_reader` and `add_writer`.
-    Watch { file: Object, reader: Option<Object>, writer: Option<Object> },
-    /// A transport; present while it watches or sends, so that an idle, forgotten transport can be collected.
-    Transport(Option<Object>),
-    /// A socket of `sock_recv` and its relatives.
-    Socket(Registration),
-    /// A datagram transport; present while it watches.
-    Datagram(Option<Object>),
-}
 
 /// The backend.
 pub(crate) type Kernel = EpollBackend;
@@ -55,29 +40,21 @@ static LAST_CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(core::ptr::null
 /// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
 pub(crate) struct LoopCore {
-    pub(super) reactor: Guarded<PythonReactor>,
-    /// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
-    pub(super) watches: Guarded<HashMap<RawFd, Key>>,
-    /// Stream transports by the number of their descriptor.
-    pub(crate) transports: Guarded<TransportsByNumber>,
-    /// Handles of descriptors that are known to be ready: they run with what the next poll finds, behind it.
-    foreseen: Guarded<Vec<Object>>,
-    /// Sockets of `sock_recv` and its relatives, by number.
-    pub(crate) sockets: Guarded<Sockets>,
-    pub(super) inbox: Inbox<Object>,
+    pub(crate) reactor: Guarded<PythonReactor>,
+    /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
+    behind_poll: Guarded<Vec<Entry>>,
+    pub(crate) inbox: Inbox<Entry>,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
-    /// Handles of `call_soon_threadsafe` that are being run.
-    pub(crate) running: RunningGate,
-    /// Transports with queued bytes, to be flushed when the entry under way has run.
-    pub(crate) corked: Guarded<VecDeque<Object>>,
     /// The buffer that small receives go through; taken out while in use.
     scratch: Guarded<Option<Scratch>>,
     /// The last received `bytes`, to be used again.
-    pub(crate) recycled: Guarded<Option<Recycled>>,
+    recycled: Guarded<Option<Recycled>>,
+    /// What the rooms above keep.
+    parts: Parts,
     /// `_task_factory`; none stands for `None`.
-    pub(super) task_factory: Guarded<Option<Object>>,
-    pub(super) flags: Flags,
+    pub(crate) task_factory: Guarded<Option<Object>>,
+    pub(crate) flags: Flags,
     pub(crate) counters: Counters,
 }
 
@@ -85,60 +62,60 @@ pyo3_class!(LoopCore);
 
 /// One word that only attached threads touch; ordered by what attaches them. Costs what a plain word costs.
 #[derive(Default)]
-pub(super) struct Flag(AtomicBool);
+pub(crate) struct Flag(AtomicBool);
 
 impl Flag {
-    pub(super) fn replace(&self, value: bool) -> bool {
+    pub(crate) fn replace(&self, value: bool) -> bool {
         self.0.swap(value, Ordering::Relaxed)
     }
 
     #[inline]
-    pub(super) fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     #[inline]
-    pub(super) fn set(&self, value: bool) {
+    pub(crate) fn set(&self, value: bool) {
         self.0.store(value, Ordering::Relaxed);
     }
 }
 
 /// Plain values of a loop.
 #[derive(Default)]
-pub(super) struct Flags {
-    pub(super) closed: Flag,
-    pub(super) stopping: Flag,
-    pub(super) debug: Flag,
+pub(crate) struct Flags {
+    pub(crate) closed: Flag,
+    pub(crate) stopping: Flag,
+    pub(crate) debug: Flag,
     /// Identity of the thread that runs the loop, 0 for none.
-    pub(super) thread: AtomicU64,
+    pub(crate) thread: AtomicU64,
     /// `run_until_stopped` is under way.
-    pub(super) turning: Flag,
+    pub(crate) turning: Flag,
     /// An entry is being run: written bytes wait for its end.
-    pub(super) in_entry: Flag,
-    /// `corked` is not empty.
-    pub(super) has_corked: Flag,
-    /// `foreseen` is not empty.
-    pub(super) has_foreseen: Flag,
+    pub(crate) in_entry: Flag,
+    /// A room has asked for its hook after the entry under way.
+    pub(crate) asked_after_entry: Flag,
+    /// `behind_poll` is not empty.
+    pub(crate) has_behind_poll: Flag,
     /// There is a task factory.
-    pub(super) has_task_factory: Flag,
+    pub(crate) has_task_factory: Flag,
     /// `create_task` and `create_future` make Ferrio's own tasks and futures.
-    pub(super) native_tasks: Flag,
+    pub(crate) native_tasks: Flag,
     /// `create_task` hands `eager_start` on to the task.
-    pub(super) starts_eagerly: Flag,
+    pub(crate) starts_eagerly: Flag,
     /// A program has replaced `call_soon`: tasks are to be scheduled through it.
-    pub(super) has_other_call_soon: Flag,
-    /// Waits of `sock_recv` are to be confirmed before the loop sleeps.
-    pub(super) has_unconfirmed: Flag,
+    pub(crate) has_other_call_soon: Flag,
+    /// A room has asked for its hook before the loop sleeps.
+    pub(crate) asked_before_sleep: Flag,
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
-    pub(super) has_other_waits: Flag,
+    pub(crate) has_other_waits: Flag,
     /// The last large `sock_recv` brought much.
     receives_large: Flag,
     /// The signals' socket pair is watched.
-    pub(super) has_signal_pair: Flag,
+    pub(crate) has_signal_pair: Flag,
     /// Nobody waits for what comes through it: it need not be asked for in a turn that does not sleep.
-    pub(super) is_signal_pair_idle: Flag,
+    pub(crate) is_signal_pair_idle: Flag,
     /// The pair is the process's wake-up descriptor until the run ends.
-    pub(super) lets_signals_wake: Flag,
+    pub(crate) lets_signals_wake: Flag,
 }
 
 impl LoopCore {
@@ -272,43 +249,72 @@ impl LoopCore {
 
     /// Makes what came from other threads ready.
     #[inline]
-    pub(super) fn take_inbox(&self, py: Python<'_>) {
+    pub(crate) fn take_inbox(&self, py: Python<'_>) {
         if !self.inbox.is_empty() {
-            self.reactor.with(py, |reactor| self.inbox.take(|handle| reactor.ready.push(Entry::Handle(handle))));
+            self.reactor.with(py, |reactor| self.inbox.take(|entry| reactor.ready.push(entry)));
         }
     }
 
-    /// Adds a handle that runs with what the next poll finds, behind it.
-    pub(crate) fn foresee(&self, py: Python<'_>, handle: Object) {
-        self.flags.has_foreseen.set(true);
-        self.foreseen.with(py, |foreseen| foreseen.push(handle));
+    /// Adds an entry that runs with what the next poll finds, behind it.
+    pub(crate) fn push_behind_poll(&self, py: Python<'_>, entry: Entry) {
+        self.flags.has_behind_poll.set(true);
+        self.behind_poll.with(py, |entries| entries.push(entry));
     }
 
-    /// Makes what was foreseen ready.
+    /// Makes these entries ready.
     #[inline]
-    pub(super) fn take_foreseen(&self, py: Python<'_>) {
-        if self.flags.has_foreseen.get() {
-            self.flags.has_foreseen.set(false);
-            let foreseen = self.foreseen.with(py, core::mem::take);
-            self.reactor
-                .with(py, |reactor| foreseen.into_iter().for_each(|handle| reactor.ready.push(Entry::Handle(handle))));
+    pub(crate) fn take_behind_poll(&self, py: Python<'_>) {
+        if self.flags.has_behind_poll.get() {
+            self.flags.has_behind_poll.set(false);
+            let entries = self.behind_poll.with(py, core::mem::take);
+            self.reactor.with(py, |reactor| entries.into_iter().for_each(|entry| reactor.ready.push(entry)));
         }
     }
 
-    /// Adds a handle from any thread and wakes the loop.
-    pub(super) fn push_from_any_thread(&self, py: Python<'_>, handle: Object) {
+    /// What the room of `T` keeps for this loop.
+    #[inline]
+    pub(crate) fn part<T: Placed>(&self) -> &T {
+        self.parts.get()
+    }
+
+    /// Has the rooms' hook called when the entry under way has run.
+    #[inline]
+    pub(crate) fn ask_after_entry(&self) {
+        self.flags.asked_after_entry.set(true);
+    }
+
+    /// Has the rooms' hook called before the loop sleeps.
+    #[inline]
+    pub(crate) fn ask_before_sleep(&self) {
+        self.flags.asked_before_sleep.set(true);
+    }
+
+    /// Calls what was asked for ([`Self::ask_after_entry`]), now.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[inline]
+    pub(crate) fn run_after_entry(&self, py: Python<'_>) -> Result<(), Exit> {
+        if !self.flags.asked_after_entry.replace(false) {
+            return Ok(());
+        }
+        (parts::hooks().after_entry)(py, self)
+    }
+
+    /// Adds an entry from any thread and wakes the loop.
+    pub(crate) fn push_from_any_thread(&self, py: Python<'_>, entry: Entry) {
         // While no thread runs the loop, whoever holds the interpreter may use its queue.
         if self.is_own_thread() || (self.flags.thread.load(Ordering::Relaxed) == 0 && !cfg!(Py_GIL_DISABLED)) {
-            self.push_ready(py, Entry::Handle(handle));
+            self.push_ready(py, entry);
             return;
         }
-        if self.inbox.push(handle) == WakeNeed::Needed {
+        if self.inbox.push(entry) == WakeNeed::Needed {
             self.signal(py);
         }
     }
 
     /// Ends a wait under way, from any thread.
-    pub(super) fn interrupt(&self, py: Python<'_>) {
+    pub(crate) fn interrupt(&self, py: Python<'_>) {
         if self.inbox.interrupt() == WakeNeed::Needed {
             self.signal(py);
         }
@@ -320,13 +326,13 @@ impl LoopCore {
     }
 
     /// Takes the wake-up descriptor's news.
-    pub(super) fn clear_wake(&self, py: Python<'_>) {
+    pub(crate) fn clear_wake(&self, py: Python<'_>) {
         let _ = self.wake.with(py, |wake| wake.as_ref().map(Wake::clear));
     }
 
     /// In a forked child: an epoll instance and a wake-up descriptor of its own. Without the resources for them the loop has
     /// neither, as after its end: what it shares with the parent it must not use.
-    pub(super) fn renew_descriptors(&self, py: Python<'_>) {
+    pub(crate) fn renew_descriptors(&self, py: Python<'_>) {
         let renewed = self.with_reactor(py, |reactor| reactor.backend.after_fork());
         let renewed = renewed.and_then(|()| self.wake.with(py, |wake| wake.as_ref().map_or(Ok(()), Wake::renew)));
         if renewed.is_err() {
@@ -350,14 +356,15 @@ impl LoopCore {
         drop(surplus);
     }
 
+    /// A `bytes` with a copy of what was received.
+    #[inline]
+    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> Object {
+        recycled(py, &self.recycled, data)
+    }
+
     /// The number of the turn under way.
     pub(crate) fn turn(&self) -> u64 {
         self.counters.turns.get()
-    }
-
-    /// Waits of `sock_recv` have begun that are to be confirmed ([`crate::net::raw::confirm_waits`]).
-    pub(crate) fn set_has_unconfirmed(&self) {
-        self.flags.has_unconfirmed.set(true);
     }
 
     /// Whether the last `sock_recv` for much brought much.
@@ -367,25 +374,6 @@ impl LoopCore {
 
     pub(crate) fn set_receives_large(&self, large: bool) {
         self.flags.receives_large.set(large);
-    }
-
-    /// Notes a transport whose bytes are to be flushed when the entry under way has run.
-    pub(crate) fn cork(&self, py: Python<'_>, transport: Object) {
-        self.flags.has_corked.set(true);
-        self.corked.with(py, |corked| corked.push_back(transport));
-    }
-
-    /// Takes the first of these off their list.
-    #[inline]
-    pub(super) fn next_corked(&self, py: Python<'_>) -> Option<Object> {
-        if !self.flags.has_corked.get() {
-            return None;
-        }
-        self.corked.with(py, |corked| {
-            let first = corked.pop_front();
-            self.flags.has_corked.set(!corked.is_empty());
-            first
-        })
     }
 }
 
@@ -404,14 +392,10 @@ impl LoopCore {
             reactor.backend.watch(key, Interest::READ).map_err(raise)?;
             Ok(Self {
                 reactor: Guarded::new(reactor),
-                watches: Guarded::default(),
-                transports: Guarded::default(),
-                foreseen: Guarded::default(),
-                sockets: Guarded::default(),
+                behind_poll: Guarded::default(),
                 inbox: Inbox::new(),
                 wake: Guarded::new(Some(wake)),
-                running: RunningGate::default(),
-                corked: Guarded::default(),
+                parts: Parts::new(),
                 scratch: Guarded::default(),
                 recycled: Guarded::default(),
                 task_factory: Guarded::default(),
@@ -425,9 +409,8 @@ impl LoopCore {
         // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
         let py = unsafe { Python::assume_attached() };
         // SAFETY: entries are taken by attached threads alone, and this one is at it.
-        unsafe { self.inbox.look(|handle| handle.visit(&visit)) }?;
-        self.foreseen.with(py, |foreseen| foreseen.iter().try_for_each(|handle| handle.visit(&visit)))?;
-        self.corked.with(py, |corked| corked.iter().try_for_each(|transport| transport.visit(&visit)))?;
+        unsafe { self.inbox.look(|entry| entry.visit(&visit)) }?;
+        self.behind_poll.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(&visit)))?;
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
                 entry.visit(&visit)?;
@@ -435,26 +418,9 @@ impl LoopCore {
             for (_, timer) in reactor.timers.iter() {
                 timer.visit(&visit)?;
             }
-            for source in reactor.sources.iter() {
-                match source {
-                    Source::Wake => {}
-                    Source::Watch { file, reader, writer } => {
-                        file.visit(&visit)?;
-                        for handle in reader.iter().chain(writer) {
-                            handle.visit(&visit)?;
-                        }
-                    }
-                    Source::Transport(transport) | Source::Datagram(transport) => {
-                        if let Some(transport) = transport {
-                            transport.visit(&visit)?;
-                        }
-                    }
-                    Source::Socket(registration) => registration.visit(&visit)?,
-                }
-            }
-            Ok(())
+            reactor.sources.iter().try_for_each(|source| source.visit(&visit))
         })?;
-        self.sockets.with(py, |sockets| sockets.visit(&visit))?;
+        self.parts.iter().try_for_each(|part| part.visit(py, &visit))?;
         self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
     }
 
@@ -465,9 +431,9 @@ impl LoopCore {
 
 impl LoopCore {
     /// Lets go of every entry and every descriptor: the end of the loop.
-    pub(super) fn release_everything(&self, py: Python<'_>) {
+    pub(crate) fn release_everything(&self, py: Python<'_>) {
         self.take_inbox(py);
-        self.show_tasks(py);
+        self.note_stop(py);
         let released = self.reactor.with(py, |reactor| {
             // First: in a forked child the registrations are the parent's as well, and stay.
             reactor.backend.close();
@@ -476,13 +442,11 @@ impl LoopCore {
             (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
         });
         let wake = self.wake.with(py, Option::take);
-        let watches = self.watches.with(py, core::mem::take);
-        let sockets = self.sockets.with(py, core::mem::take);
-        let corked = self.corked.with(py, core::mem::take);
-        let recycled = self.recycled.with(py, Option::take);
-        self.flags.has_foreseen.set(false);
-        let foreseen = self.foreseen.with(py, core::mem::take);
+        self.flags.has_behind_poll.set(false);
+        let behind_poll = self.behind_poll.with(py, core::mem::take);
         let factory = self.task_factory.with(py, Option::take);
-        drop((released, watches, sockets, corked, recycled, foreseen, wake, factory));
+        drop(self.recycled.with(py, Option::take));
+        self.parts.iter().for_each(|part| part.clear(py));
+        drop((released, behind_poll, wake, factory));
     }
 }

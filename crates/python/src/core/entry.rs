@@ -1,0 +1,114 @@
+//! What a turn runs: the entries of the ready queue.
+//!
+//! An entry is data with static operations: [`Operations`] say how an object is run, what a program is shown for it, and what
+//! is to be done when nobody runs the loop any more. Rooms above define one static for each kind of entry.
+
+use ferrio_engine::backend::{Interest, Key};
+use ferrio_engine::reactor::Work;
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::exit::Exit;
+use super::loop_core::LoopCore;
+use super::source::Source;
+use super::timer::Timer;
+use crate::ffi::object::Object;
+
+/// How entries of one kind are run.
+pub(crate) struct Operations {
+    /// Runs an entry with its object and its argument.
+    pub(crate) run: fn(Python<'_>, &LoopCore, Object, Option<Object>) -> Result<(), Exit>,
+    /// The handle that stands for the entry where a program looks at the loop's queue (the loop, the object, the argument).
+    /// `None`: asyncio has no handle at this place either.
+    pub(crate) handle: Option<ShownAs>,
+    /// The loop stops turning, and may become garbage with the entry.
+    pub(crate) on_stop: Option<fn(&Object)>,
+}
+
+/// Makes the handle that a program is shown for an entry.
+pub(crate) type ShownAs = fn(Python<'_>, &Object, &Object, Option<&Object>) -> PyResult<Object>;
+
+/// An entry that is more than an object and an argument.
+pub(crate) trait Deferred: Send + Sync {
+    fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit>;
+
+    /// Shows what the entry holds to the collector.
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+}
+
+/// One entry of the ready queue.
+pub(crate) enum Entry {
+    /// An object that is run by the operations of its kind.
+    Call {
+        operations: &'static Operations,
+        object: Object,
+        argument: Option<Object>,
+    },
+    Event(Event),
+}
+
+/// An entry without an object.
+pub(crate) enum Event {
+    /// A source has news. Its key may have ended since.
+    Ready { key: Key, ready: Interest },
+    /// Something larger, which runs once. Behind two boxes, so that all entries are small.
+    Deferred(Box<Box<dyn Deferred>>),
+}
+
+// A queue of a million entries is a table of their size.
+const _: () = assert!(size_of::<Entry>() <= 24);
+
+impl Entry {
+    /// An entry without an argument.
+    #[inline]
+    pub(crate) const fn call(operations: &'static Operations, object: Object) -> Self {
+        Self::Call { operations, object, argument: None }
+    }
+
+    #[inline]
+    pub(crate) const fn ready(key: Key, ready: Interest) -> Self {
+        Self::Event(Event::Ready { key, ready })
+    }
+
+    pub(crate) fn deferred(deferred: impl Deferred + 'static) -> Self {
+        Self::Event(Event::Deferred(Box::new(Box::new(deferred))))
+    }
+
+    /// The loop stops turning.
+    pub(super) fn on_stop(&self) {
+        if let Self::Call { operations: Operations { on_stop: Some(on_stop), .. }, object, .. } = self {
+            on_stop(object);
+        }
+    }
+
+    /// What is needed to show the entry to a program: references of their own, so that making the handle may run Python.
+    pub(crate) fn shown(&self) -> Option<(ShownAs, Object, Option<Object>)> {
+        match self {
+            Self::Call { operations, object, argument } => {
+                operations.handle.map(|shown_as| (shown_as, object.clone(), argument.clone()))
+            }
+            Self::Event(_) => None,
+        }
+    }
+
+    /// Shows what the entry holds to the collector.
+    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Call { object, argument, .. } => {
+                object.visit(visit)?;
+                argument.as_ref().map_or(Ok(()), |argument| argument.visit(visit))
+            }
+            Self::Event(Event::Ready { .. }) => Ok(()),
+            Self::Event(Event::Deferred(deferred)) => deferred.visit(visit),
+        }
+    }
+}
+
+/// The entries of a Python loop.
+pub(crate) struct PythonWork;
+
+impl Work for PythonWork {
+    type Entry = Entry;
+    type Timer = Timer;
+    type Source = Source;
+}
