@@ -78,8 +78,8 @@ impl<'a> Arguments<'a> {
             return Err(PyTypeError::new_err(text));
         }
         let mut given = core::array::from_fn(|index| positional.get(index));
-        let named = &self.values()[self.positional..];
-        for ((name, _), value) in self.keywords(py).zip(named) {
+        let by_name = &self.values()[self.positional..];
+        for ((name, _), value) in self.keywords(py).zip(by_name) {
             let text = name.to_string();
             let index = names.iter().position(|&known| known == text);
             let index = index.ok_or_else(|| unexpected_keyword(function, &name))?;

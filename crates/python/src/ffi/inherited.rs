@@ -4,6 +4,7 @@
 //! They are read off the classes when the module is imported, so one that a release of Python adds is known too, whether
 //! or not anything in Ferrio uses it.
 
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -113,28 +114,28 @@ impl<T: NativeClass> InheritedSlot<T> {
 
     /// The slot's place; it is found before there are instances.
     #[inline]
-    fn place<'a>(&self, instance: &'a Instance<T>) -> Option<&'a mut *mut ffi::PyObject> {
+    fn place<'a>(&self, instance: &'a Instance<T>) -> Option<&'a Cell<*mut ffi::PyObject>> {
         let offset = *self.offset.get()?;
-        // SAFETY: a slot of a base of the class. The result is used for one access, in which no Python runs.
-        Some(unsafe { slot_at(instance.object().as_ptr(), offset) })
+        // SAFETY: a slot of a base of the class.
+        Some(Cell::from_mut(unsafe { slot_at(instance.object().as_ptr(), offset) }))
     }
 
     /// What is in it.
     pub(crate) fn get(&self, instance: &Instance<T>) -> Option<Object> {
-        let value = *self.place(instance)?;
+        let value = self.place(instance)?.get();
         // SAFETY: the slot owns a reference.
         (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) })
     }
 
     #[inline]
     pub(crate) fn is_empty(&self, instance: &Instance<T>) -> bool {
-        self.place(instance).is_none_or(|place| place.is_null())
+        self.place(instance).is_none_or(|place| place.get().is_null())
     }
 
     /// Puts `value` in; what was there is dropped after that.
     pub(crate) fn set(&self, instance: &Instance<T>, value: Option<Object>) {
         let Some(place) = self.place(instance) else { return };
-        let before = core::mem::replace(place, value.map_or(core::ptr::null_mut(), Object::into_ptr));
+        let before = place.replace(value.map_or(core::ptr::null_mut(), Object::into_ptr));
         // SAFETY: the slot owned its reference.
         drop(unsafe { Object::from_owned(before) });
     }

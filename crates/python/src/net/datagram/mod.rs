@@ -39,7 +39,8 @@ fn run_ready(
     key: Key,
     ready: Interest,
 ) -> Result<(), Exit> {
-    let Some(transport) = &transport else { return Ok(()) };
+    let Some(transport) = transport else { return Ok(()) };
+    let transport = &transport;
     // SAFETY: sources of this kind hold datagram transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     // It lets go of the loop when it ends.

@@ -170,13 +170,6 @@ fn call_connection_lost(py: Python<'_>, transport: &Stream, exception: &Object) 
     close::call_connection_lost(py, transport, exception)
 }
 
-fn set_empty_waiter(py: Python<'_>, transport: &Stream, waiter: Option<&Object>) -> PyResult<()> {
-    let waiter = waiter.and_then(Object::unless_none);
-    let before = with(py, transport, |inner| core::mem::replace(&mut inner.empty_waiter, waiter));
-    drop(before);
-    Ok(())
-}
-
 /// The methods of asyncio's transports that datagrams have not.
 fn add_methods(builder: Builder<Stream>) -> Builder<Stream> {
     builder
@@ -258,11 +251,19 @@ fn add_attributes(builder: Builder<Stream>) -> Builder<Stream> {
         };
     }
     builder
-        .attribute(Attribute::read_only(c"_extra", details::dictionary).writable(details::set_dictionary))
+        .attribute(Attribute::read_only(c"_extra", details::dictionary).writable(|_, transport: &Stream, details| {
+            EXTRA.set(transport, details.cloned());
+            Ok(())
+        }))
         .attribute(Attribute::read_only(c"_sock", socket))
         .attribute(shows!(c"_server", |inner| inner.server.clone()))
         .attribute(shows!(c"_context", |inner| inner.context.clone()))
-        .attribute(shows!(c"_empty_waiter", |inner| inner.empty_waiter.clone()).writable(set_empty_waiter))
+        .attribute(shows!(c"_empty_waiter", |inner| inner.empty_waiter.clone()).writable(|py, transport: &Stream, waiter| {
+            let waiter = waiter.and_then(Object::unless_none);
+            let before = with(py, transport, |inner| core::mem::replace(&mut inner.empty_waiter, waiter));
+            drop(before);
+            Ok(())
+        }))
         .attribute(shows!(c"_eof", |inner| inner.is_eof_written))
         .attribute(shows!(c"_is_released", |inner| inner.descriptor.is_none()))
         .attribute(shows!(c"_is_sending", |inner| inner.stream.is_sending()))

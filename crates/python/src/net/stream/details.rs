@@ -131,12 +131,6 @@ pub(super) fn dictionary(py: Python<'_>, transport: &Stream) -> PyResult<Object>
     Ok(details)
 }
 
-/// Sets or deletes the dictionary.
-pub(super) fn set_dictionary(_py: Python<'_>, transport: &Stream, details: Option<&Object>) -> PyResult<()> {
-    EXTRA.set(transport, details.cloned());
-    Ok(())
-}
-
 /// `get_extra_info(name, default=None)`. The dictionary is made for who asks for the socket only.
 pub(super) fn get_extra_info(py: Python<'_>, transport: &Stream, arguments: Arguments<'_>) -> PyResult<Object> {
     let [Some(name), default] = arguments.named(py, "get_extra_info", ["name", "default"])? else {

@@ -60,8 +60,8 @@ pub(super) fn on_ready(
     key: Key,
     ready: Interest,
 ) -> Result<(), Exit> {
-    let Some(object) = &object else { return Ok(()) };
-    let Some(transport) = Stream::of(object) else { return Ok(()) };
+    let Some(Ok(transport)) = object.map(Stream::from_object) else { return Ok(()) };
+    let (transport, object) = (&transport, transport.object());
     let (ctx, event_loop, receiver) = with(py, transport, |inner| {
         let protocol = if ready.reads() && inner.is_reading_under(key) { &inner.common.protocol } else { &None };
         let receiver = protocol.clone().map(|protocol| Receiver {

@@ -247,8 +247,8 @@ fn get_write_buffer_limits<T: Transport>(py: Python<'_>, transport: &Instance<T>
     Ok(Object::new(limits.into_pyobject(py)?))
 }
 
-fn protocol<T: Transport>(py: Python<'_>, transport: &Instance<T>) -> PyResult<Option<Object>> {
-    Ok(with_common(py, transport, |common| common.protocol.clone()))
+fn protocol<T: Transport>(py: Python<'_>, transport: &Instance<T>) -> Option<Object> {
+    with_common(py, transport, |common| common.protocol.clone())
 }
 
 /// Gives a class the methods and the attributes that all transports have.
@@ -281,7 +281,7 @@ pub(crate) fn add_methods<T: Transport>(builder: Builder<Instance<T>>) -> Builde
         ))
         .method(Method::no_arguments(
             c"get_protocol",
-            protocol::<T>,
+            |py, transport: &Instance<T>| Ok(protocol(py, transport)),
             c"get_protocol($self)\n--\n\nThe current protocol.",
         ))
         .method(Method::no_arguments(
@@ -301,7 +301,7 @@ pub(crate) fn add_methods<T: Transport>(builder: Builder<Instance<T>>) -> Builde
               resumed: 64 KiB and a quarter of it by default.",
         ))
         .attribute(Attribute::read_only(c"_loop", |py, transport: &Instance<T>| Ok(event_loop(py, transport))))
-        .attribute(Attribute::read_only(c"_protocol", protocol::<T>))
+        .attribute(Attribute::read_only(c"_protocol", |py, transport: &Instance<T>| Ok(protocol(py, transport))))
         .attribute(Attribute::read_only(c"_sock_fd", |py, transport: &Instance<T>| {
             Ok(with_common(py, transport, |common| if common.is_opened { common.number } else { -1 }))
         }))
