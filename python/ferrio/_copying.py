@@ -1,7 +1,7 @@
-"""Copies and pickles of primitives and functions: as asyncio's.
+"""Copying and pickling primitives and native functions as asyncio's are copied and pickled.
 
-A primitive's state is what asyncio's would have in its dictionary, under the same names. A function is known by its
-name: asyncio's, where that means the function (after ``install()``), so that any interpreter can read it.
+The state of a primitive is the dictionary that asyncio's would have. A function is pickled by name: after
+``install()`` by asyncio's name, under which an interpreter without Ferrio finds it too.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["copied_as", "native_function", "reduce", "reduced_function"]
+__all__ = ["native_function", "native_functions", "reduce", "reduced_function", "state_methods"]
 
-#: What asyncio's primitives have in their dictionaries only from some moment on.
+#: Attributes that asyncio's primitives set only when they are first used.
 _LATE = ("_loop", "_cancelling")
+
+#: Ferrio's functions by the names of asyncio's that they replace; ``_namespace`` fills it.
+native_functions: dict[str, Any] = {}
 
 _State = dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any] | None] | None
 
 
-def copied_as(original: object) -> tuple[Callable[[Any], _State], Callable[[Any, _State], None]]:
-    """``__getstate__`` and ``__setstate__`` of a class with native state in place of the dictionary of *original*."""
+def state_methods(original: object) -> tuple[Callable[[Any], _State], Callable[[Any, _State], None]]:
+    """``__getstate__`` and ``__setstate__`` for a class whose native state replaces the dictionary of *original*."""
     always = tuple(vars(original))
     late = tuple(name for name in _LATE if name not in always)
     known = frozenset((*always, *late))
@@ -50,12 +53,17 @@ def copied_as(original: object) -> tuple[Callable[[Any], _State], Callable[[Any,
 
 
 def reduce(self: Any, protocol: int, /) -> str | tuple[Any, ...]:
-    """``__reduce_ex__`` of a class with native state, for which the first two protocols have no form of their own."""
+    """``__reduce_ex__`` of a class with native state, which pickle protocols 0 and 1 cannot express."""
     return object.__reduce_ex__(self, max(protocol, 2))
 
 
 def reduced_function(function: Any, owner: type | None, name: str) -> str | tuple[Any, ...]:
-    """How a native function is pickled: the one called *name* in Ferrio's list, of the class *owner* or of a module."""
+    """``__reduce__`` of a native function.
+
+    Args:
+        owner: The class of a method; None for a function of a module.
+        name: The function's key in ``native_functions``.
+    """
     module = sys.modules.get(function.__module__)
     try:
         found = operator.attrgetter(function.__qualname__)(module)
@@ -69,7 +77,5 @@ def reduced_function(function: Any, owner: type | None, name: str) -> str | tupl
 
 
 def native_function(name: str) -> Any:
-    """Ferrio's function in place of asyncio's function *name*."""
-    from ._namespace import PRIMITIVES
-
-    return next(primitive.ours for primitive in PRIMITIVES if primitive.name == name)
+    """Ferrio's function in place of asyncio's function *name*: what a pickle of one calls."""
+    return native_functions[name]

@@ -1,49 +1,46 @@
-"""``DatagramSocketTransport``: what a datagram endpoint does once; datagrams and flow control are native."""
+"""``DatagramSocketTransport``: what a datagram endpoint does once, in Python.
+
+Sending, receiving and flow control are native.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import asyncio.base_events
-import asyncio.futures
-import asyncio.selector_events
-import asyncio.trsock
 import functools
 import socket
 import types
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._asyncio_internals import futures, selector_events, trsock
+from ._native_transport import NativeTransport, add_addresses
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._base_loop import BaseLoop
 
-_Theirs: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
+_AsyncioTransport = selector_events._SelectorDatagramTransport
 
-#: Families whose addresses the native half knows; endpoints of others are asyncio's own.
+#: The families whose addresses the native half can parse. Endpoints of other families are asyncio's own.
 NATIVE_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
-class Rules(NamedTuple):
-    """What differs between releases of asyncio, patch releases among them."""
-
-    #: What each queued datagram counts beyond its own bytes.
-    header_bytes: int
-    #: Empty datagrams are sent, not left out.
-    sends_empty: bool
-    #: ``abort()`` leaves ``get_write_buffer_size()`` as it was.
-    keeps_count: bool
-
-
 @functools.cache
-def rules() -> Rules:
-    """Ask the running interpreter's transport, which never gets as far as a socket here."""
+def _asyncio_rules() -> tuple[int, bool, bool]:
+    """How asyncio's datagram transport behaves where its releases differ, patch releases included.
+
+    Found by trying the running interpreter's transport, without a socket.
+
+    Returns:
+        The bytes that each queued datagram adds to the buffer size beyond its own; whether empty datagrams are sent;
+        whether ``get_write_buffer_size()`` stays the same after ``abort()``.
+    """
 
     def ignore(*_args: object, **_kwargs: object) -> None:
         pass
 
-    queueing = _Theirs.__new__(_Theirs)
+    queueing = _AsyncioTransport.__new__(_AsyncioTransport)
     vars(queueing).update(_address=None, _conn_lost=0, _buffer=deque([(b"", None)]), _buffer_size=0)
     vars(queueing).update(_maybe_pause_protocol=ignore)
     queueing.sendto(b"1", ("", 0))
@@ -55,63 +52,41 @@ def rules() -> Rules:
     loop = types.SimpleNamespace(_remove_reader=ignore, _remove_writer=ignore, call_soon=ignore)
     ending = types.SimpleNamespace(_conn_lost=0, _buffer=deque([(b"1", None)]), _buffer_size=1, _closing=False)
     vars(ending).update(_sock_fd=-1, _loop=loop, _call_soon=ignore, _call_connection_lost=ignore)
-    _Theirs._force_close(ending, None)
-    return Rules(header_bytes, sends_empty, keeps_count=ending._buffer_size != 0)
+    _AsyncioTransport._force_close(ending, None)
+    keeps_count = ending._buffer_size != 0
+    return header_bytes, sends_empty, keeps_count
 
 
-class DatagramSocketTransport(_ferrio.DatagramTransport, asyncio.DatagramTransport):
+class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asyncio.DatagramTransport):
     """A UDP or Unix datagram socket. Follows asyncio's ``_SelectorDatagramTransport``.
 
-    Owns *sock* from here on: it is closed after ``connection_lost``.
+    The transport owns *sock* and closes it after ``connection_lost``.
 
     Args:
-        address: Where every datagram goes; without, ``sendto`` says it for each.
+        address: The destination of every datagram. None: ``sendto`` names it for each.
     """
 
     def __init__(
         self,
-        loop: Loop,
+        loop: BaseLoop,
         sock: socket.socket,
         protocol: asyncio.BaseProtocol,
         address: Any = None,
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        # Flow control is native: the mixin among the bases stays without state.
+        # Sets `_extra` only: asyncio's flow control, which is among the bases, is not used and not initialised.
         asyncio.DatagramTransport.__init__(self, extra)
         details: dict[str, Any] = self._extra
-        details["socket"] = asyncio.trsock.TransportSocket(sock)
-        try:
-            details["sockname"] = sock.getsockname()
-        except OSError:
-            details["sockname"] = None
-        if "peername" not in details:
-            try:
-                details["peername"] = sock.getpeername()
-            except OSError:
-                details["peername"] = None
-        self._open(loop, sock, protocol, address, details["peername"], *rules())
+        details["socket"] = trsock.TransportSocket(sock)
+        add_addresses(details, sock)
+        self._open(loop, sock, protocol, address, details["peername"], *_asyncio_rules())
         loop._transports[self._sock_fd] = self
         loop.call_soon(protocol.connection_made, self)
-        # Only start to receive, and only wake the waiter, when connection_made() has been called.
+        # Receiving starts, and the waiter is woken, only after connection_made().
         loop.call_soon(self._start_reading)
         if waiter is not None:
-            set_result = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
-            loop.call_soon(set_result, waiter, None)
-
-    def __repr__(self) -> str:
-        info = [type(self).__name__]
-        loop = self._loop
-        if self._sock is None:
-            info.append("closed")
-        elif self.is_closing():
-            info.append("closing")
-        info.append(f"fd={self._sock_fd}")
-        if loop is not None and not loop.is_closed():
-            info.append("read=polling" if self._is_watching else "read=idle")
-            state = "polling" if self._is_sending else "idle"
-            info.append(f"write=<{state}, bufsize={self.get_write_buffer_size()}>")
-        return f"<{' '.join(info)}>"
+            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)
 
     def __del__(self) -> None:
         if self._sock is not None:
@@ -121,63 +96,18 @@ class DatagramSocketTransport(_ferrio.DatagramTransport, asyncio.DatagramTranspo
                 sock.close()
 
     @property
-    def _closing(self) -> bool:
-        return self.is_closing()
+    def _is_released(self) -> bool:
+        return self._sock is None
 
     @property
-    def _paused(self) -> bool:
-        return not self.is_closing() and not self.is_reading()
+    def _pending_bytes(self) -> int:
+        return self.get_write_buffer_size()
 
     # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
-        # asyncio checks the type before it looks at the transport, in the words of its version.
-        _Theirs.sendto(self, data)
-
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        loop = self._loop
-        if isinstance(exc, OSError):
-            if loop.get_debug():
-                asyncio.selector_events.logger.debug(  # type: ignore[attr-defined]
-                    "%r: %s", self, message, exc_info=exc
-                )
-        else:
-            loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
-            )
-        self._force_close(exc)
-
-    def _pause_writing(self) -> None:
-        self._tell_protocol("pause_writing")
-
-    def _resume_writing(self) -> None:
-        self._tell_protocol("resume_writing")
-
-    def _tell_protocol(self, method: str) -> None:
-        protocol = self.get_protocol()
-        try:
-            getattr(protocol, method)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"protocol.{method}() failed",
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": protocol,
-                }
-            )
-
-    def _log_debug(self, message: str) -> None:
-        asyncio.selector_events.logger.debug(message, self)  # type: ignore[attr-defined]
-
-    def _report_if_slow(self, took: float) -> None:
-        loop = self._loop
-        if loop is not None and took >= loop.slow_callback_duration:
-            asyncio.selector_events.logger.warning(  # type: ignore[attr-defined]
-                "Executing %r took %.3f seconds", self, took
-            )
+        # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
+        _AsyncioTransport.sendto(self, data)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         try:

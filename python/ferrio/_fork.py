@@ -1,9 +1,8 @@
-"""What live loops do when the process forks.
+"""Fork hooks: the loops of a forked child get descriptors of their own.
 
-A forked child's copies of the loops get descriptors of their own, so that whatever the child does with them (closing
-one, pausing a transport, going on to run it) the parent goes on undisturbed. The hooks are for ``os.fork`` and all that
-calls it: ``multiprocessing``, ``pty.fork``, ``subprocess`` with a ``preexec_fn``. A fork in C that does not tell Python
-is not noticed.
+Whatever the child then does with its copies (closing a loop, pausing a transport, running on) does not disturb the
+parent. The hooks run for ``os.fork`` and everything that uses it: ``multiprocessing``, ``pty.fork``, and ``subprocess``
+with a ``preexec_fn``. They do not run for a fork in C code that bypasses Python.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from asyncio.log import logger
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 __all__ = ["follow_forks"]
 
-# A plain set: a copy of it is made in one step, whatever other threads do to it meanwhile.
-_live: set[weakref.ref[Loop]] = set()
+# Not a WeakSet: a plain set is copied in one step, even while other threads change it.
+_live: set[weakref.ref[LoopCore]] = set()
 
 
-def follow_forks(loop: Loop) -> None:
-    """Let *loop* take part in every fork until it is closed or forgotten."""
+def follow_forks(loop: LoopCore) -> None:
+    """Run the hooks for *loop* at every fork until it is closed or collected."""
     _live.add(weakref.ref(loop, _live.discard))
 
 
-def _open_loops() -> list[Loop]:
+def _open_loops() -> list[LoopCore]:
     loops = [reference() for reference in list(_live)]
     return [loop for loop in loops if loop is not None and not loop.is_closed()]
 

@@ -1,7 +1,7 @@
-"""``install`` and ``uninstall``: Ferrio's loop and primitives under asyncio's names, for programs nobody wants to edit.
+"""``install`` and ``uninstall``: Ferrio's loop and primitives under asyncio's names, for programs that stay unedited.
 
-asyncio's modules look each other's names up when they run, some in the module that defines them and some in one that
-has imported them. A name is therefore replaced wherever a module of asyncio has the very object.
+asyncio's modules look up each other's names at run time, either in the module that defines them or in one that imports
+them. A name is therefore replaced in every module of asyncio that holds the original object.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ _replaced: list[tuple[Any, str, Any]] = []
 
 
 def install() -> None:
-    """Make asyncio's names of its loop and of what Ferrio has in place of asyncio's primitives mean Ferrio's.
+    """Put Ferrio's loop and primitives under asyncio's names, in the whole process, until ``uninstall()``.
 
-    ``asyncio.run``, ``Runner`` and ``new_event_loop`` make Ferrio loops then. For the whole process, until
-    ``uninstall()``, and for those that ``multiprocessing`` starts meanwhile; objects and subclasses that exist stay
-    what they are. Calling it twice is calling it once.
+    ``asyncio.run``, ``Runner`` and ``new_event_loop`` then make Ferrio loops. Processes that ``multiprocessing`` starts
+    meanwhile do the same. Existing objects and subclasses are not changed. A second call has no effect.
     """
     with _lock:
         if _replaced:
@@ -43,11 +42,11 @@ def install() -> None:
         from . import _spawned
 
         prepare = _spawned.spawn.get_preparation_data
-        _replace(_spawned.spawn, "get_preparation_data", _spawned.prepares_for_ferrio(prepare))
+        _replace(_spawned.spawn, "get_preparation_data", _spawned.with_installation(prepare))
 
 
 def uninstall() -> None:
-    """Put back what ``install()`` replaced."""
+    """Restore the names that ``install()`` replaced."""
     with _lock:
         while _replaced:
             owner, name, before = _replaced.pop()

@@ -1,8 +1,8 @@
 """``Lock``, ``Event``, ``Condition``, ``Semaphore``, ``Barrier``: asyncio's, with native state and native hot methods.
 
-Each joins a core of ``_ferrio``, which holds the state under asyncio's private names, with asyncio's class. The
-methods made from asyncio's own are native for instances of exactly the class in whose body they stand, and are
-asyncio's own for instances of subclasses: what those override is asked wherever asyncio asks it.
+Each class combines a core from ``_ferrio``, which holds the state under asyncio's private names, with asyncio's class.
+Its ``Function`` and ``CoroutineFunction`` attributes run natively for instances of exactly that class. For instances of
+a subclass they run asyncio's code, which calls the methods that the subclass overrides.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import copied_as, reduce
+from ._copying import reduce, state_methods
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"]
 
-# Up to CPython 3.12.3 a semaphore wakes its waiters by other rules; asyncio's own class stays where those hold.
-_HAS_NATIVE_RULES = asyncio.Semaphore(0)._wake_up_next() is False  # type: ignore[func-returns-value]
-# So does a condition whose notification is lost with the task that it was for.
-_HANDS_NOTIFICATIONS_ON = hasattr(asyncio.Condition, "_notify")
+# Until CPython 3.12.3 a semaphore wakes its waiters differently; there, the class is asyncio's own.
+_SEMAPHORES_ARE_NATIVE = asyncio.Semaphore(0)._wake_up_next() is False  # type: ignore[func-returns-value]
+# In older releases a condition loses the notification of a task that is cancelled; there, the class is asyncio's own.
+_CONDITIONS_ARE_NATIVE = hasattr(asyncio.Condition, "_notify")
 
 if TYPE_CHECKING:
     from asyncio import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
@@ -29,7 +29,7 @@ else:
 
         __module__ = "ferrio.asyncio"
         __reduce_ex__ = reduce
-        __getstate__, __setstate__ = copied_as(asyncio.Lock())
+        __getstate__, __setstate__ = state_methods(asyncio.Lock())
 
         acquire = _ferrio.CoroutineFunction("Lock.acquire", asyncio.Lock.acquire)
         locked = _ferrio.Function("Lock.locked", asyncio.Lock.locked)
@@ -38,25 +38,25 @@ else:
         __aexit__ = _ferrio.CoroutineFunction("Lock.__aexit__", asyncio.Lock.__aexit__)
 
     class Event(_ferrio.EventCore, asyncio.Event):
-        """A flag that tasks wait for. Follows ``asyncio.Event``."""
+        """A flag that tasks can wait for. Follows ``asyncio.Event``."""
 
         __module__ = "ferrio.asyncio"
         __reduce_ex__ = reduce
-        __getstate__, __setstate__ = copied_as(asyncio.Event())
+        __getstate__, __setstate__ = state_methods(asyncio.Event())
 
         is_set = _ferrio.Function("Event.is_set", asyncio.Event.is_set)
         set = _ferrio.Function("Event.set", asyncio.Event.set)
         clear = _ferrio.Function("Event.clear", asyncio.Event.clear)
         wait = _ferrio.CoroutineFunction("Event.wait", asyncio.Event.wait)
 
-    if _HANDS_NOTIFICATIONS_ON:
+    if _CONDITIONS_ARE_NATIVE:
 
         class Condition(_ferrio.ConditionCore, asyncio.Condition):
-            """Tasks that wait for one another's news, over a lock. Follows ``asyncio.Condition``."""
+            """A lock whose holder can wait for a notification. Follows ``asyncio.Condition``."""
 
             __module__ = "ferrio.asyncio"
             __reduce_ex__ = reduce
-            __getstate__, __setstate__ = copied_as(asyncio.Condition())
+            __getstate__, __setstate__ = state_methods(asyncio.Condition())
 
             def __init__(self, lock=None):
                 super().__init__(Lock() if lock is None else lock)
@@ -69,15 +69,15 @@ else:
             __aexit__ = _ferrio.CoroutineFunction("Condition.__aexit__", asyncio.Condition.__aexit__)
 
         class Barrier(_ferrio.BarrierCore, asyncio.Barrier):
-            """Tasks that wait until all of them are there. Follows ``asyncio.Barrier``."""
+            """A point at which tasks wait until all of them have arrived. Follows ``asyncio.Barrier``."""
 
             __module__ = "ferrio.asyncio"
             __reduce_ex__ = reduce
-            __getstate__, __setstate__ = copied_as(asyncio.Barrier(1))
+            __getstate__, __setstate__ = state_methods(asyncio.Barrier(1))
 
             def __init__(self, parties):
                 super().__init__(parties)
-                # asyncio has made one of its own.
+                # In place of asyncio's condition.
                 self._cond = Condition()
 
             wait = _ferrio.CoroutineFunction("Barrier.wait", asyncio.Barrier.wait)
@@ -86,14 +86,14 @@ else:
     else:
         from asyncio import Barrier, Condition
 
-    if _HAS_NATIVE_RULES:
+    if _SEMAPHORES_ARE_NATIVE:
 
         class Semaphore(_ferrio.SemaphoreCore, asyncio.Semaphore):
-            """A counter of how many tasks may pass. Follows ``asyncio.Semaphore``."""
+            """A counter that limits how many tasks may proceed. Follows ``asyncio.Semaphore``."""
 
             __module__ = "ferrio.asyncio"
             __reduce_ex__ = reduce
-            __getstate__, __setstate__ = copied_as(asyncio.Semaphore())
+            __getstate__, __setstate__ = state_methods(asyncio.Semaphore())
 
             acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
             locked = _ferrio.Function("Semaphore.locked", asyncio.Semaphore.locked)
@@ -102,7 +102,7 @@ else:
             __aexit__ = _ferrio.CoroutineFunction("Semaphore.__aexit__", asyncio.Semaphore.__aexit__)
 
         class BoundedSemaphore(Semaphore, asyncio.BoundedSemaphore):
-            """A semaphore that is not released more often than acquired. Follows ``asyncio.BoundedSemaphore``."""
+            """A semaphore that cannot be released more often than acquired. Follows ``asyncio.BoundedSemaphore``."""
 
             __module__ = "ferrio.asyncio"
 

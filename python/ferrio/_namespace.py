@@ -1,31 +1,32 @@
-"""Which of asyncio's names mean something of Ferrio's: the one list behind ``ferrio.asyncio`` and ``install()``.
+"""The names of asyncio that Ferrio replaces: the one list behind ``ferrio.asyncio`` and ``install()``.
 
-``PRIMITIVES`` are subclasses or equals of asyncio's objects and work on any loop. ``LOOPS`` are the names of asyncio's
-Unix loop, which not every version has.
+Primitives are subclasses of asyncio's classes, or functions that behave as asyncio's; they work on any loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _combining, _locks, _queues, _sleeping, _task_groups, _timeouts
+from ._copying import native_functions
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 
 
-class Primitive(NamedTuple):
-    """A name of asyncio's, what asyncio has under it, and what Ferrio has."""
+class Primitive:
+    """A name of asyncio, asyncio's object under that name, and Ferrio's."""
 
-    name: str
-    original: Any
-    ours: Any
+    def __init__(self, name: str, original: Any, ours: Any) -> None:
+        self.name = name
+        self.original = original
+        self.ours = ours
 
 
-#: The names of asyncio's Unix loop.
+#: The names of asyncio's Unix loop in this release.
 LOOPS = tuple(name for name in ("SelectorEventLoop", "EventLoop") if name in vars(asyncio.unix_events))
-#: The default policies, which make loops by their attribute ``_loop_factory``.
+#: The default policies in this release, which make loops by their attribute ``_loop_factory``.
 POLICIES = tuple(
     name for name in ("_UnixDefaultEventLoopPolicy", "_DefaultEventLoopPolicy") if name in vars(asyncio.unix_events)
 )
@@ -36,11 +37,12 @@ def _differing() -> tuple[Primitive, ...]:
     for module in (_sleeping, _combining, _locks, _queues, _timeouts, _task_groups):
         for name in module.__all__:
             original, ours = vars(asyncio)[name], vars(module)[name]
-            # Where a version's rules are others, the name means asyncio's own.
+            # In some releases a name still has asyncio's object, whose behaviour the native one does not match.
             if ours is not original:
                 found.append(Primitive(name, original, ours))
     return tuple(found)
 
 
-#: What works on any loop.
+#: Primitives that Ferrio replaces in this release.
 PRIMITIVES = _differing()
+native_functions.update((primitive.name, primitive.ours) for primitive in PRIMITIVES)

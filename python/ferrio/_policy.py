@@ -1,4 +1,4 @@
-"""``EventLoopPolicy``, for programs that still choose their loop through one (Python 3.15 and older)."""
+"""``EventLoopPolicy``, for programs that choose their loop by policy (until Python 3.15)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import warnings
 from ._event_loop import Loop
 
 with warnings.catch_warnings():
-    # Policies are deprecated from 3.14 on; naming the class warns, using it is the program's choice.
+    # Since 3.14 asyncio warns whenever the class is named; whether to use it is the program's decision.
     warnings.simplefilter("ignore", DeprecationWarning)
     _Base = asyncio.DefaultEventLoopPolicy
 
 
 class EventLoopPolicy(_Base):
-    """asyncio's default policy, making Ferrio loops."""
+    """asyncio's default policy, which makes Ferrio loops."""
 
     _loop_factory = Loop

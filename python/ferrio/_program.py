@@ -1,4 +1,4 @@
-"""Running a program or a module as ``python`` itself would: same ``__main__``, arguments and import path."""
+"""Running a program or a module as ``python`` would: with the same ``__main__``, arguments and import path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 
 
 def run_module(name: str, arguments: list[str]) -> None:
-    """Run module *name* as ``python -m`` does. ``sys.path`` is as ``python -m ferrio`` left it: the same."""
+    """Run module *name* as ``python -m`` does. ``python -m ferrio`` has already set ``sys.path`` in the same way."""
     sys.argv = [name, *arguments]
     _fresh_main()
     runpy._run_module_as_main(name)  # type: ignore[attr-defined]
@@ -20,7 +20,7 @@ def run_program(path: str, arguments: list[str]) -> None:
     """Run the program at *path*, a file or a folder (or archive) with a ``__main__.py``, as ``python`` does."""
     sys.argv = [path, *arguments]
     if os.path.isdir(path) or _is_archive(path):
-        # The program itself leads the path, even with -P, as with plain python.
+        # As with plain python, the program itself comes first on the path, even with -P.
         if not sys.flags.safe_path:
             del sys.path[0]
         sys.path.insert(0, os.path.abspath(path))
@@ -48,7 +48,7 @@ def run_program(path: str, arguments: list[str]) -> None:
 
 
 def _fresh_main() -> types.ModuleType:
-    # The program's globals live in sys.modules for as long as the interpreter: threads and exit handlers use them.
+    # In sys.modules, the program's globals outlive this call: threads and exit handlers use them.
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main

@@ -1,8 +1,8 @@
 """``Queue``, ``LifoQueue``, ``PriorityQueue``: asyncio's, with native state and native hot methods.
 
-Each joins ``_ferrio.QueueCore`` with asyncio's class. The methods made from asyncio's own are native for instances of
-exactly the class in whose body they stand. Subclasses keep their items as they like and run asyncio's own code, which
-asks ``_init``, ``_put`` and ``_get``.
+Each class combines ``_ferrio.QueueCore`` with asyncio's class. Its ``Function`` and ``CoroutineFunction`` attributes
+run natively for instances of exactly that class. For instances of a subclass, which may store its items differently,
+they run asyncio's code, which calls ``_init``, ``_put`` and ``_get``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import copied_as, reduce
+from ._copying import reduce, state_methods
 from ._locks import Event
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 else:
 
     class Queue(_ferrio.QueueCore, asyncio.Queue):
-        """A queue between tasks, first in, first out. Follows ``asyncio.Queue``."""
+        """A first-in, first-out queue between tasks. Follows ``asyncio.Queue``."""
 
         __module__ = "ferrio.asyncio"
         __reduce_ex__ = reduce
-        __getstate__, __setstate__ = copied_as(asyncio.Queue())
+        __getstate__, __setstate__ = state_methods(asyncio.Queue())
 
         def __init__(self, maxsize=0):
             super().__init__(maxsize)
-            # asyncio has made one of its own.
+            # In place of asyncio's event.
             self._finished = Event()
             self._finished.set()
 
@@ -41,7 +41,7 @@ else:
         join = _ferrio.CoroutineFunction("Queue.join", asyncio.Queue.join)
 
     class LifoQueue(Queue, asyncio.LifoQueue):
-        """A queue that gives the newest item first. Follows ``asyncio.LifoQueue``."""
+        """A queue that returns the newest item first. Follows ``asyncio.LifoQueue``."""
 
         __module__ = "ferrio.asyncio"
 
@@ -53,7 +53,7 @@ else:
         join = _ferrio.CoroutineFunction("Queue.join", asyncio.Queue.join)
 
     class PriorityQueue(Queue, asyncio.PriorityQueue):
-        """A queue that gives the smallest item first. Follows ``asyncio.PriorityQueue``."""
+        """A queue that returns the smallest item first. Follows ``asyncio.PriorityQueue``."""
 
         __module__ = "ferrio.asyncio"
 

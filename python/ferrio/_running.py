@@ -1,4 +1,4 @@
-"""``run``, ``Runner``, ``new_event_loop``: programs on a Ferrio loop."""
+"""``run``, ``Runner``, ``new_event_loop``: running a program on a Ferrio loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def new_event_loop(*, native_tasks: bool | None = None) -> Loop:
-    """A new loop, not yet running. What servers and test runners want as their loop factory.
+    """Make a loop that is not yet running: the loop factory for servers and test runners.
 
     Args:
         native_tasks: Whether its tasks and futures are ``ferrio.Task`` and ``ferrio.Future``, or asyncio's own. None:
@@ -44,7 +44,7 @@ def run(
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> T:
-    """Run *main* on a new loop, then close it; its result comes back.
+    """Run *main* on a new loop, close the loop, and return the result.
 
     Raises:
         RuntimeError: A loop is running in this thread.

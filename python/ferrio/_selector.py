@@ -1,4 +1,4 @@
-"""The reactor as a ``selectors`` object, for code that asks a loop which descriptors it watches."""
+"""``loop._selector``: a read-only view of the watched descriptors, for asyncio's transports and other libraries."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 
 class _Watched(Mapping[int, selectors.SelectorKey]):
-    """Descriptors of ``add_reader`` and ``add_writer``, by number."""
+    """The descriptors of ``add_reader`` and ``add_writer``, by number."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: LoopCore) -> None:
         self._loop = loop
 
     def __getitem__(self, fd: int) -> selectors.SelectorKey:
@@ -30,9 +30,9 @@ class _Watched(Mapping[int, selectors.SelectorKey]):
 
 
 class ReactorSelector:
-    """What asyncio's own transports ask of ``loop._selector``: which events a descriptor is watched for."""
+    """The part of the interface of a selector that reads: which events each descriptor is watched for."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: LoopCore) -> None:
         self._map = _Watched(loop)
 
     def get_map(self) -> Mapping[int, selectors.SelectorKey]:
@@ -49,15 +49,15 @@ class ReactorSelector:
         return self._map[fd]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Which of the watched descriptors are ready, after at most *timeout* seconds; the loop itself never asks.
+        """Return which of the watched descriptors are ready, waiting at most *timeout* seconds.
 
-        Who puts something in this method's place (a clock for tests does) is not asked by the loop either: a loop that
-        asks is one that was given a selector.
+        The loop itself never calls it, not even a replacement that a program assigns (as test clocks do): a selector
+        that is to be called is passed to ``Loop``.
         """
-        with selectors.PollSelector() as asked:
+        with selectors.PollSelector() as selector:
             for key in self._map.values():
-                asked.register(key.fd, key.events)
-            return asked.select(timeout)
+                selector.register(key.fd, key.events)
+            return selector.select(timeout)
 
     def close(self) -> None:
-        """Nothing: the reactor closes with its loop."""
+        """Do nothing: the reactor is closed with its loop."""

@@ -1,4 +1,4 @@
-"""``sleep``: asyncio's, without a frame, and without a future when it only lets the loop turn."""
+"""``sleep``: a native coroutine, which needs no future for ``sleep(0)``."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""What a process hands to those that ``multiprocessing`` spawns for it, or has its fork server fork: ``install()``.
+"""Passes ``install()`` on to processes that ``multiprocessing`` starts with a new interpreter.
 
-Such a child begins with a new interpreter. Before it imports the program it reads the *preparation data* of its parent,
-a pickled dictionary in which it looks for names that it knows. One more entry says, by how it is read, that asyncio's
-names are to mean Ferrio's. So do ``ProcessPoolExecutor`` and the workers and reloaders of servers that start them so. A
-child that is forked has what its parent has, and one that ``subprocess`` starts is a program of its own.
+Such a child is spawned, or forked by the fork server. Before it imports the program, it unpickles its parent's
+*preparation data*: a dictionary of which it uses the keys that it knows. Ferrio adds an entry that calls ``install()``
+when it is unpickled. This covers ``ProcessPoolExecutor`` and servers that start workers and reloaders through
+``multiprocessing``. A forked child inherits the installation, and a child of ``subprocess`` is a program of its own.
 
-The fork server itself reads no preparation data. From 3.14 on it imports the program for its children, which would keep
-what the program has imported from asyncio by name; it is not told where the program is, and they import it themselves.
+The fork server itself gets no such entry. Since 3.14 it imports the program in advance for its children, so that names
+imported from asyncio would stay asyncio's. Ferrio removes the path of the program from the fork server's data, and the
+children import the program themselves.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from collections.abc import Callable
 from multiprocessing import spawn
 from typing import Any
 
-__all__ = ["prepares_for_ferrio", "spawn"]
+__all__ = ["spawn", "with_installation"]
 
-# The entry is read before the child's path is its parent's, of which it is a part.
+# The child unpickles the entry before it takes over its parent's path, on which Ferrio may be.
 _INSTALL = """\
 import sys
 sys.path[:] = {path!r}
@@ -28,7 +29,7 @@ ferrio.install()
 
 
 class _Install:
-    """What is read as nothing, and installs Ferrio when it is read."""
+    """An object that calls ``install()`` when it is unpickled, and becomes ``None``."""
 
     def __init__(self, path: list[str]) -> None:
         self._path = path
@@ -37,8 +38,8 @@ class _Install:
         return exec, (_INSTALL.format(path=self._path),)
 
 
-def prepares_for_ferrio(prepare: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """``spawn.get_preparation_data``, for children that run on Ferrio too."""
+def with_installation(prepare: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Make a ``spawn.get_preparation_data`` that installs Ferrio in the children."""
 
     def get_preparation_data(*args: Any, **options: Any) -> dict[str, Any]:
         data = prepare(*args, **options)

@@ -1,19 +1,17 @@
-"""Subprocesses: asyncio's own transport, and how the loop hears that a child has ended.
+"""Subprocesses: the transport, and watching for the exit of a child.
 
-A child is watched through a ``pidfd``, on every version of Python: no signal handler, no thread for each child, and
-from any thread that runs a loop. Where the kernel gives none (an old one, a sandbox, no descriptor left) asyncio's
-watcher with a thread for each child takes its place. A child watcher that the program has set itself (up to Python
-3.13) is used as asyncio uses it.
+A child is watched through a ``pidfd`` on every version of Python: without signal handlers, without a thread for each
+child, and from any thread that runs a loop. If the kernel refuses a pidfd (an old kernel, a sandbox, no free
+descriptor), asyncio's watcher with a thread for each child is used. A child watcher that the program has set (until
+Python 3.13) is used as asyncio uses it.
 
-A pidfd names the process and not its number, so the status that is collected is the child's own, and after that no
-signal is sent to the number, which may be another process's by then.
+A pidfd refers to one process, even after its pid has been used again. So the status is that of the child, and no signal
+is sent to the pid after the child has been waited for.
 """
 
 from __future__ import annotations
 
-import asyncio.base_subprocess
 import asyncio.events
-import asyncio.unix_events
 import contextlib
 import os
 import signal
@@ -21,36 +19,38 @@ import sys
 from asyncio.log import logger
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from ._event_loop import Loop
+from ._asyncio_internals import unix_events
 
-__all__ = ["Children", "SubprocessTransport", "has_other_watcher"]
+if TYPE_CHECKING:
+    from ._base_loop import BaseLoop
+
+__all__ = ["Children", "SubprocessTransport", "uses_child_watcher"]
 
 _HAS_WATCHERS = sys.version_info < (3, 14)
-# asyncio's watcher of 3.11 says what it does in other words than the later one.
-_SPEAKS_AS_THREADS = sys.version_info < (3, 12)
-# What os.waitpid reports of a child that somebody else has waited for is not known; this is what asyncio says then.
+# The default watcher of 3.11 uses threads, with other log messages than the pidfd watcher of later releases.
+_WATCHES_IN_THREADS = sys.version_info < (3, 12)
+# asyncio's return code for a child whose status other code has already collected.
 _UNKNOWN_STATUS = 255
 _STATUS_IS_UNKNOWN = (
     "Unknown child process pid %d, will report returncode 255"
-    if _SPEAKS_AS_THREADS
+    if _WATCHES_IN_THREADS
     else "child process pid %d exit status already read:  will report returncode 255"
 )
 
 
-class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type: ignore[name-defined,misc]
+class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore[misc]
     """A child process and its pipes. Follows asyncio's ``_UnixSubprocessTransport``."""
 
     def send_signal(self, signal: int) -> None:
-        """Send *signal* to the child; nothing happens when it has ended.
+        """Send *signal* to the child; does nothing if the child has exited.
 
         Raises:
-            ProcessLookupError: The transport has ended too: ``connection_lost`` was called.
-            PermissionError: The child runs as somebody else.
+            ProcessLookupError: The transport is closed: ``connection_lost`` was called.
+            PermissionError: The child runs as another user.
         """
         self._check_proc()
         if self._returncode is None and self._proc.returncode is None:
-            # Not waited for, so the number is still the child's.
+            # The child has not been waited for, so its pid cannot have been used again.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._proc.pid, signal)
 
@@ -64,45 +64,45 @@ class SubprocessTransport(asyncio.unix_events._UnixSubprocessTransport):  # type
 
 
 class Children:
-    """The children of one loop that have not ended, each with its pidfd."""
+    """The running children of one loop and their pidfds."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: BaseLoop) -> None:
         self._loop = loop
         self._pidfds: set[int] = set()
         self._threads: Any = None
 
     def watch(self, transport: SubprocessTransport) -> None:
-        """Call the loop's ``_child_watcher_callback`` when the child of *transport* has ended."""
+        """Call the loop's ``_child_watcher_callback`` when the child of *transport* has exited."""
         pid = transport.get_pid()
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
             self._watch_in_thread(pid, transport)
             return
-        self._loop._add_reader(pidfd, self._ended, pidfd, transport)
+        self._loop._add_reader(pidfd, self._exited, pidfd, transport)
         self._pidfds.add(pidfd)
 
     def _watch_in_thread(self, pid: int, transport: SubprocessTransport) -> None:
         if self._threads is None:
             kind = "ThreadedChildWatcher" if _HAS_WATCHERS else "_ThreadedChildWatcher"
-            self._threads = getattr(asyncio.unix_events, kind)()
+            self._threads = getattr(unix_events, kind)()
         try:
             self._threads.add_child_handler(pid, self._loop._child_watcher_callback, transport)
         except RuntimeError:
-            # No thread either: a child that nobody would hear of must not stay.
+            # No thread either. Nothing would notice the child's exit, so it is ended here.
             process = transport._proc
             process.kill()
             self._loop._child_watcher_callback(pid, process.wait(), transport)
             raise
 
-    def _ended(self, pidfd: int, transport: SubprocessTransport) -> None:
+    def _exited(self, pidfd: int, transport: SubprocessTransport) -> None:
         self._loop._remove_reader(pidfd)
         self._pidfds.discard(pidfd)
         pid, process = transport.get_pid(), transport._proc
         try:
             status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         except ChildProcessError:
-            # Somebody has waited for it: the Popen object, whose status that is, or a stranger.
+            # Already waited for: by the Popen object, which then knows the status, or by other code.
             returncode = process.returncode
             if returncode is None:
                 returncode = _UNKNOWN_STATUS
@@ -110,40 +110,39 @@ class Children:
         else:
             assert status is not None
             returncode = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
-            # The number is free from here on.
+            # From here on, the pid may be used again.
             process.returncode = returncode
-            if _SPEAKS_AS_THREADS and self._loop.get_debug():
+            if _WATCHES_IN_THREADS and self._loop.get_debug():
                 logger.debug("process %s exited with returncode %s", pid, returncode)
         finally:
             os.close(pidfd)
         self._loop._child_watcher_callback(pid, returncode, transport)
 
-    def forget(self) -> None:
-        """Let go of the pidfds: the end of the loop. Children that are still running are left alone."""
+    def close(self) -> None:
+        """Close the pidfds at the end of the loop. Children that are still running are left alone."""
         while self._pidfds:
             pidfd = self._pidfds.pop()
             self._loop._remove_reader(pidfd)
             os.close(pidfd)
 
 
-def has_other_watcher(loop: Loop) -> bool:
-    """Whether children are to be watched by an object of asyncio's or of the program's.
+def uses_child_watcher(loop: BaseLoop) -> bool:
+    """Whether asyncio's code, with its child watcher, starts and watches children.
 
-    Up to Python 3.13 that is a child watcher that the program has set. One of the kind that asyncio makes by itself,
-    for whoever asks or starts a subprocess on an asyncio loop, does not count. From 3.14 on it is asyncio's watcher
-    with threads, which a loop has where asyncio has found that there are no pidfds.
+    Until Python 3.13: if the program has set a child watcher. A watcher of asyncio's default class does not count,
+    because asyncio makes one by itself. Since 3.14: if asyncio has found that the kernel has no pidfds, in which case
+    the loop has asyncio's watcher with threads.
     """
     events: Any = asyncio.events
-    unix: Any = asyncio.unix_events
     if not _HAS_WATCHERS:
-        return not isinstance(loop._watcher, unix._PidfdChildWatcher)
+        return not isinstance(loop._watcher, unix_events._PidfdChildWatcher)
     policy = events.get_event_loop_policy()
     getter = getattr(type(policy), "get_child_watcher", None)
     if getter is events.AbstractEventLoopPolicy.get_child_watcher:
         # A policy without child watchers.
         return False
-    if getter is not unix._UnixDefaultEventLoopPolicy.get_child_watcher:
+    if getter is not unix_events._UnixDefaultEventLoopPolicy.get_child_watcher:
         return True
     watcher = getattr(policy, "_watcher", None)
-    usual = unix.ThreadedChildWatcher if _SPEAKS_AS_THREADS else unix.PidfdChildWatcher
+    usual = unix_events.ThreadedChildWatcher if _WATCHES_IN_THREADS else unix_events.PidfdChildWatcher
     return watcher is not None and type(watcher) is not usual

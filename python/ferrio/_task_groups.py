@@ -1,4 +1,4 @@
-"""``TaskGroup``: asyncio's, with native state, and native while nothing in it fails."""
+"""``TaskGroup``: native state, and native methods as long as no task fails; then asyncio's code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import copied_as, reduce
+from ._copying import reduce, state_methods
 
 __all__ = ["TaskGroup"]
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 else:
 
     class TaskGroup(_ferrio.TaskGroupCore, asyncio.TaskGroup):
-        """Tasks that are waited for together. Follows ``asyncio.TaskGroup``."""
+        """Tasks that are awaited together. Follows ``asyncio.TaskGroup``."""
 
         __module__ = "ferrio.asyncio"
         __reduce_ex__ = reduce
-        __getstate__, __setstate__ = copied_as(asyncio.TaskGroup())
+        __getstate__, __setstate__ = state_methods(asyncio.TaskGroup())
 
         create_task = _ferrio.Function("TaskGroup.create_task", asyncio.TaskGroup.create_task)
         __aenter__ = _ferrio.CoroutineFunction("TaskGroup.__aenter__", asyncio.TaskGroup.__aenter__)

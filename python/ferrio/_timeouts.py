@@ -1,4 +1,4 @@
-"""``timeout``, ``timeout_at``, ``Timeout`` and ``wait_for``: asyncio's, native while there is time left."""
+"""``timeout``, ``timeout_at``, ``Timeout`` and ``wait_for``: native until the deadline, then asyncio's code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import copied_as, reduce
+from ._copying import reduce, state_methods
 
 __all__ = ["Timeout", "timeout", "timeout_at", "wait_for"]
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 else:
 
     class Timeout(_ferrio.TimeoutCore, asyncio.Timeout):
-        """A limit of time for a block, which can be moved. Follows ``asyncio.Timeout``."""
+        """A deadline for a block, which can be rescheduled. Follows ``asyncio.Timeout``."""
 
         __module__ = "ferrio.asyncio"
         __reduce_ex__ = reduce
-        __getstate__, __setstate__ = copied_as(asyncio.Timeout(None))
+        __getstate__, __setstate__ = state_methods(asyncio.Timeout(None))
 
         reschedule = _ferrio.Function("Timeout.reschedule", asyncio.Timeout.reschedule)
         __aenter__ = _ferrio.CoroutineFunction("Timeout.__aenter__", asyncio.Timeout.__aenter__)
@@ -33,5 +33,5 @@ else:
     if sys.version_info >= (3, 12):
         wait_for = _ferrio.CoroutineFunction("wait_for", asyncio.wait_for)
     else:
-        # 3.11 waits by other rules: in a task of its own, without `timeout`.
+        # wait_for() of 3.11 behaves differently: it runs the awaitable in a task, without timeout().
         from asyncio import wait_for

@@ -1,44 +1,41 @@
-"""``SocketTransport``: what a stream connection does once; bytes and flow control are native."""
+"""``SocketTransport``: what a stream connection does once, in Python.
+
+Sending, receiving and flow control are native.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import asyncio.base_events
 import asyncio.constants
-import asyncio.futures
-import asyncio.selector_events
-import asyncio.trsock
 import contextvars
 import socket
-import sys
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
+from ._asyncio_internals import SERVERS_KNOW_TRANSPORTS, base_events, selector_events, trsock
+from ._native_transport import NativeTransport, add_addresses
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._base_loop import BaseLoop
 
-# Server._attach() and _detach() take the transport since 3.13, for close_clients().
-_SERVER_KNOWS_CLIENTS = sys.version_info >= (3, 13)
-
-
-_SOCK: Any = asyncio.trsock.TransportSocket._sock  # type: ignore[attr-defined]
+_SOCK = trsock.TransportSocket._sock
 
 
 class TransportSocket(asyncio.trsock.TransportSocket):
-    """What ``get_extra_info("socket")`` shows: asyncio's wrapper, whose users find sent what was written before.
+    """The result of ``get_extra_info("socket")``: asyncio's wrapper, which sends pending writes before it is used.
 
-    What the callback under way has written is sent before the socket is used. Who asks for its number, a duplicate or
-    the socket itself can use that at any time: from then on each write is sent at once.
+    Writes normally wait for the end of the callback. They are sent before any method here touches the socket, so that
+    both happen in the order in which the program asked for them. A program that has taken the descriptor, a duplicate
+    or the socket itself can use it at any time: from then on, each write is sent at once.
     """
 
     __slots__ = ("_transport",)
 
     def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
         _SOCK.__set__(self, sock)
-        # Without a transport there is nothing to be sent: the loop holds one that has something.
+        # Weak: the loop holds every transport that has something to send, so a collected one has nothing.
         self._transport = weakref.ref(transport)
 
     def _flushed(self) -> socket.socket:
@@ -90,12 +87,11 @@ class TransportSocket(asyncio.trsock.TransportSocket):
         return self._flushed().getsockname()
 
 
-class SocketTransport(_ferrio.StreamTransport):
+class SocketTransport(NativeTransport, _ferrio.StreamTransport):
     """A connected TCP or Unix socket. Follows asyncio's ``_SelectorSocketTransport``.
 
-    Of sockets that ``is_plain_socket`` knows: it does not call their methods, but for what happens once.
-
-    Owns *sock* from here on: it is closed after ``connection_lost``.
+    The transport owns *sock* and closes it after ``connection_lost``. It sends and receives through the descriptor, not
+    through the socket's methods, and so takes only sockets for which ``is_plain_socket`` is true.
     """
 
     _start_tls_compatible = True
@@ -103,7 +99,7 @@ class SocketTransport(_ferrio.StreamTransport):
 
     def __init__(
         self,
-        loop: Loop,
+        loop: BaseLoop,
         sock: socket.socket,
         protocol: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,
@@ -112,119 +108,42 @@ class SocketTransport(_ferrio.StreamTransport):
         context: contextvars.Context | None = None,
     ) -> None:
         self._open(loop, sock, protocol, server, context)
-        # The names are read now, and shown when somebody asks; other sockets and families show them by themselves.
+        # The native half reads the addresses now and builds `_extra` when it is used, but only for the families that it
+        # knows, and for sockets of exactly Python's class.
         if extra is not None or type(sock) is not _ferrio.SOCKET or not self._read_names(sock.proto):
-            self._extra = self._details(sock, extra)
+            details: dict[str, Any] = {} if extra is None else extra
+            details["socket"] = TransportSocket(sock, self)
+            add_addresses(details, sock)
+            self._extra = details
         if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
+            if SERVERS_KNOW_TRANSPORTS:
                 server._attach(self)
             else:
                 server._attach()
-        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
+        base_events._set_nodelay(sock)
         self._begin(waiter)
 
-    def _details(self, sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
-        details: dict[str, Any] = {} if extra is None else extra
-        details["socket"] = TransportSocket(sock, self)
-        try:
-            details["sockname"] = sock.getsockname()
-        except OSError:
-            details["sockname"] = None
-        if "peername" not in details:
-            try:
-                details["peername"] = sock.getpeername()
-            except OSError:
-                details["peername"] = None
-        return details
-
-    def __repr__(self) -> str:
-        info = [type(self).__name__]
-        loop = self._loop
-        if self._is_released:
-            info.append("closed")
-        elif self.is_closing():
-            info.append("closing")
-        info.append(f"fd={self._sock_fd}")
-        if loop is not None and not loop.is_closed():
-            info.append("read=polling" if self._is_watching else "read=idle")
-            state = "polling" if self._is_sending else "idle"
-            info.append(f"write=<{state}, bufsize={self._pending_bytes}>")
-        return f"<{' '.join(info)}>"
-
     def _warn_unclosed(self) -> None:
-        # Called when nobody refers to the transport any more.
+        # Called by the native finaliser of a transport that was not closed.
         warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
         sock, server = self._release()
         if sock is not None:
             sock.close()
         if server is not None:
-            if _SERVER_KNOWS_CLIENTS:
+            if SERVERS_KNOW_TRANSPORTS:
                 server._detach(self)
             else:
                 server._detach()
 
     def can_write_eof(self) -> bool:
-        """True: the sending direction can be ended alone."""
+        """True: ``write_eof`` closes the sending direction only."""
         return True
-
-    @property
-    def _closing(self) -> bool:
-        return self.is_closing()
-
-    @property
-    def _paused(self) -> bool:
-        return not self.is_closing() and not self.is_reading()
 
     # --- called by the native half --------------------------------------------------------------------------
 
     def _refuse(self, data: object) -> None:
-        # asyncio checks the type before it looks at the transport, in the words of its version.
-        asyncio.selector_events._SelectorSocketTransport.write(self, data)  # type: ignore[attr-defined]
-
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        loop = self._loop
-        if isinstance(exc, OSError):
-            if loop.get_debug():
-                asyncio.selector_events.logger.debug(  # type: ignore[attr-defined]
-                    "%r: %s", self, message, exc_info=exc
-                )
-        else:
-            loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self.get_protocol()}
-            )
-        self._force_close(exc)
-
-    def _pause_writing(self) -> None:
-        self._tell_protocol("pause_writing")
-
-    def _resume_writing(self) -> None:
-        self._tell_protocol("resume_writing")
-
-    def _tell_protocol(self, method: str) -> None:
-        protocol = self.get_protocol()
-        try:
-            getattr(protocol, method)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"protocol.{method}() failed",
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": protocol,
-                }
-            )
-
-    def _log_debug(self, message: str) -> None:
-        asyncio.selector_events.logger.debug(message, self)  # type: ignore[attr-defined]
-
-    def _report_if_slow(self, took: float) -> None:
-        loop = self._loop
-        if loop is not None and took >= loop.slow_callback_duration:
-            asyncio.selector_events.logger.warning(  # type: ignore[attr-defined]
-                "Executing %r took %.3f seconds", self, took
-            )
+        # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
+        selector_events._SelectorSocketTransport.write(self, data)
 
     # --- sendfile -------------------------------------------------------------------------------------------
 

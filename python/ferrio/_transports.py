@@ -1,4 +1,4 @@
-"""The transports of a loop by descriptor, as ``loop._transports`` shows them."""
+"""``loop._transports``: the transports of a loop by descriptor."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._event_loop import Loop
+    from ._ferrio import LoopCore
 
 
 class Transports(MutableMapping[int, asyncio.BaseTransport]):
-    """Stream transports, which the native half knows, and those that asyncio's classes enter. Holds none of them."""
+    """The stream transports, which the native half keeps, and those that asyncio's code enters here.
 
-    def __init__(self, loop: Loop) -> None:
+    All references are weak.
+    """
+
+    def __init__(self, loop: LoopCore) -> None:
         self._loop = weakref.ref(loop)
         self._entered: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
-        # Stream transports that were deleted here: asyncio's sendfile does so for as long as it uses the descriptor.
+        # Deleted stream transports: asyncio's sendfile deletes the entry while it uses the descriptor itself.
         self._deleted: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
 
     def get(self, fd: int, default: Any = None) -> Any:

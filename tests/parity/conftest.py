@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def same_on_both(scenario: Scenario, *, debug: bool, runs_again: bool = False) -> Observation:
-    """What *scenario* shows on asyncio's loop; fail when the loop under test shows anything else."""
+    """Return the observation of *scenario* on asyncio's loop; fail if the one on the loop under test differs."""
     expected = observe(scenario, asyncio.SelectorEventLoop, debug=debug, runs_again=runs_again)
     actual = observe(scenario, NEW_LOOP, debug=debug, runs_again=runs_again)
     for name, value in vars(expected).items():
@@ -39,23 +39,23 @@ def same_on_both(scenario: Scenario, *, debug: bool, runs_again: bool = False) -
 
 @pytest.fixture
 def scenario() -> Play:
-    """Plays a scenario on both loops, compares, and gives back what showed on asyncio's."""
+    """Plays a scenario on both loops, compares the observations, and returns asyncio's."""
     return lambda play: same_on_both(play, debug=False)
 
 
 @pytest.fixture
 def scenario_that_runs_again() -> Play:
-    """As ``scenario``; after an exit that leaves the loop it is run again."""
+    """Like ``scenario``, but runs the loop again after an exit that leaves it."""
     return lambda play: same_on_both(play, debug=False, runs_again=True)
 
 
 @pytest.fixture
 def scenario_in_debug() -> Play:
-    """As ``scenario``, in debug mode."""
+    """Like ``scenario``, in debug mode."""
     return lambda play: same_on_both(play, debug=True)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "debug"])
 def scenario_in_both_modes(request: pytest.FixtureRequest) -> Play:
-    """As ``scenario``, once in each mode."""
+    """Like ``scenario``, once in each mode."""
     return lambda play: same_on_both(play, debug=request.param)

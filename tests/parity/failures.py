@@ -1,11 +1,11 @@
-"""What a program may raise: for tables that go through all of it."""
+"""The exceptions that a program may raise, for tests that go through all of them."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Base(BaseException):
-    """An exception that is no `Exception`."""
+    """An exception that is not an `Exception`."""
 
 
 #: Makers of exceptions that are reported, and end no more than what they belong to.

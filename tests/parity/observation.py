@@ -74,7 +74,7 @@ WORDS: list[tuple[re.Pattern[str], str]] = [
 
 
 def in_words(value: Any) -> Any:
-    """*value* in a form that is equal when the same thing happened again."""
+    """Describe *value* in a form that is equal when the same happens again."""
     if isinstance(value, str):
         for pattern, word in WORDS:
             value = pattern.sub(word, value)
@@ -95,7 +95,7 @@ def in_words(value: Any) -> Any:
 
 
 def described(error: BaseException) -> dict[str, Any]:
-    """An exception, with what led to it."""
+    """Describe an exception, with its causes and contexts."""
     description: dict[str, Any] = {"type": type(error).__name__, "args": in_words(list(error.args))}
     if isinstance(error, OSError):
         description["errno"] = error.errno
@@ -127,7 +127,7 @@ class Diary:
         self.entries.append(entry if self._turn is None else [self._turn, *entry])
 
     def count_turns(self) -> None:
-        """Start the clock. The loop sleeps no more from now on."""
+        """Start counting turns. From here on the loop never sleeps."""
         self._turn = 0
 
         def tick() -> None:
@@ -139,7 +139,7 @@ class Diary:
 
     @contextlib.contextmanager
     def raises(self, event: str, *details: Any) -> Iterator[None]:
-        """Write down whether and what the block raises. What ends the whole scenario passes through."""
+        """Write down what the block raises, if anything. An exception that ends the scenario passes through."""
         try:
             yield
         except (Exception, asyncio.CancelledError) as error:
@@ -152,7 +152,7 @@ class Diary:
 
 
 class DidNotEnd(Exception):
-    """A scenario took longer than the limit."""
+    """A scenario exceeded its time limit."""
 
 
 Scenario = Callable[[Diary], Coroutine[Any, Any, Any]]
@@ -160,7 +160,7 @@ Scenario = Callable[[Diary], Coroutine[Any, Any, Any]]
 
 @dataclass
 class Observation:
-    """All that showed of one scenario on one loop."""
+    """All observable effects of one scenario on one loop."""
 
     entries: list[Any] = field(default_factory=list)
     result: Any = None
@@ -173,7 +173,7 @@ class Observation:
 
     @property
     def events(self) -> list[str]:
-        """The entries' names, without their details."""
+        """The names of the entries, without details."""
         return [next(part for part in entry if isinstance(part, str)) for entry in self.entries]
 
 
@@ -289,7 +289,7 @@ def _play(
 
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """What ``asyncio.run`` does in the end."""
+    """Finish as ``asyncio.run`` does."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Protocols that write down what happens to them."""
+"""Protocols that write down their calls."""
 
 import asyncio
 import socket
@@ -67,7 +67,7 @@ class Noted(asyncio.Protocol):
 
 
 class NotedBuffered(Noted, asyncio.BufferedProtocol):
-    """As `Noted`, with a buffer of its own."""
+    """Like `Noted`, but receives into its own buffer."""
 
     size = 16
 
@@ -82,7 +82,7 @@ class NotedBuffered(Noted, asyncio.BufferedProtocol):
 
 
 def fail_with(exception: type[BaseException] | BaseException) -> Callable[[Any], object]:
-    """A thing to do: raise, the first time."""
+    """Make an action that raises the first time."""
     left = [exception]
 
     def raise_it(transport: Any) -> None:
@@ -99,7 +99,7 @@ def reset(sock: socket.socket) -> None:
 
 
 async def connect(protocol: Noted, *, tcp: bool = False) -> tuple[Any, socket.socket]:
-    """A transport for *protocol*, and the plain, non-blocking socket at the other end."""
+    """Connect a transport for *protocol* to a plain, non-blocking socket, and return both."""
     ours, theirs = tcp_pair() if tcp else socket.socketpair()
     theirs.setblocking(False)
     transport, _ = await protocol.diary.loop.create_connection(lambda: protocol, sock=ours)
@@ -107,7 +107,7 @@ async def connect(protocol: Noted, *, tcp: bool = False) -> tuple[Any, socket.so
 
 
 async def read_all(loop: asyncio.AbstractEventLoop, sock: socket.socket, count: int | None = None) -> int:
-    """How many bytes come until the end of the stream, or until *count* have come."""
+    """Count the bytes received until the end of the stream, or until there are *count*."""
     received = 0
     while count is None or received < count:
         try:

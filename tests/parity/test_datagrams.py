@@ -21,7 +21,7 @@ from .protocols import fail_with, turns
 
 
 class Noted(asyncio.DatagramProtocol):
-    """Writes down each call under its name, and acts on the transport if *at* says so."""
+    """Writes down each call under its name, and acts on the transport as *at* says."""
 
     def __init__(
         self, diary: Diary, name: str = "protocol", at: dict[str, Callable[[Any], object]] | None = None

@@ -1,4 +1,4 @@
-"""Callbacks, exception handlers, awaitables, buffers and sockets that raise, or are not what they should be."""
+"""Callbacks, exception handlers, awaitables, buffers and sockets that raise or have an unexpected type."""
 
 import array
 import asyncio
@@ -249,7 +249,7 @@ def test_a_server_whose_connections_fail(scenario_in_both_modes: Play, method: s
 
 
 class Awaitable:
-    """Its iterator does in each step what *steps* say: yield a value, or raise."""
+    """An iterator whose steps do what *steps* say: yield a value, or raise."""
 
     def __init__(self, *steps: Any) -> None:
         self.steps = list(steps)
@@ -270,7 +270,7 @@ class Awaitable:
 
 
 class Coroutine(Awaitable, collections.abc.Coroutine[Any, Any, Any]):
-    """As `Awaitable`, to be a task's coroutine."""
+    """Like `Awaitable`, but usable as a task's coroutine."""
 
     def __init__(self, *steps: Any, throw: BaseException | None = None, close: BaseException | None = None) -> None:
         super().__init__(*steps)
@@ -290,7 +290,7 @@ class Coroutine(Awaitable, collections.abc.Coroutine[Any, Any, Any]):
 
 
 class FutureLike:
-    """What a task takes for a future; the member called *bad* raises."""
+    """An object that a task treats as a future; its member called *bad* raises."""
 
     def __init__(self, loop: Any, bad: str, failure: Maker) -> None:
         self._loop, self.bad, self.failure = loop, bad, failure
@@ -474,7 +474,7 @@ def test_a_buffer_that_is_none(scenario: Play, make: Callable[[], Any]) -> None:
 
 
 class Stubborn(socket.socket):
-    """Its `close` raises, once, when the descriptor has been closed."""
+    """A socket whose `close` closes the descriptor and then raises, the first time."""
 
     failure: Maker | None = None
 

@@ -22,7 +22,7 @@ PATIENCE_S = 0.1
 
 
 def crowdable(name: str) -> tuple[socket.socket, socket.socket]:
-    """Two connected Unix sockets; the second takes a handful of datagrams before there is no room."""
+    """Two connected Unix sockets, the second of which has room for only a few datagrams."""
     near, far = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
     for sock, side in ((near, "near"), (far, "far")):
         sock.bind(f"\0ferrio {os.getpid()} {name} {side}")
@@ -46,7 +46,7 @@ class Case:
 
     @contextlib.contextmanager
     def notes(self, event: str) -> Iterator[None]:
-        """Write down what a call raises, whatever it is."""
+        """Write down whatever a call raises."""
         try:
             yield
         except BaseException as error:

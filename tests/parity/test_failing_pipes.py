@@ -41,7 +41,7 @@ class Case:
 
     @contextlib.contextmanager
     def notes(self, event: str) -> Iterator[None]:
-        """Write down what a call raises, whatever it is."""
+        """Write down whatever a call raises."""
         try:
             yield
         except BaseException as error:
@@ -225,7 +225,7 @@ CHILD = "import os, sys; line = os.read(0, 9); os.write(1, line); os.close(1); o
 
 
 class NotedChild(asyncio.SubprocessProtocol):
-    """Writes down each call, and does what *at* says."""
+    """Writes down each call, and acts as *at* says."""
 
     def __init__(self, diary: Diary, at: dict[str, Callable[[Any], object]]) -> None:
         self.diary, self.at = diary, at

@@ -45,7 +45,7 @@ class Case:
         self.transport, _ = await self.loop.create_connection(lambda: self.protocol, sock=ours)
 
     def fill(self, size: int = 100_000) -> None:
-        """Write until the kernel takes no more."""
+        """Write until the kernel accepts no more."""
         while not self.transport.is_closing() and not self.transport.get_write_buffer_size():
             try:
                 self.transport.write(b"x" * size)
@@ -61,7 +61,7 @@ class Case:
             self.peer.shutdown(socket.SHUT_WR)
 
     async def read_all(self) -> None:
-        """The peer reads for as long as something comes."""
+        """Have the peer read until nothing more arrives."""
         quiet = 0
         while quiet < 3:
             try:
@@ -96,7 +96,7 @@ class Case:
 
 
 async def talk(case: Case) -> None:
-    """Bytes come, then the end of the stream."""
+    """Send bytes from the peer, then the end of the stream."""
     case.send(b"data")
     await turns(3)
     case.send(b"more")
@@ -239,7 +239,7 @@ async def abort_with_bytes_queued(case: Case) -> None:
 
 @contextlib.contextmanager
 def sending_a_file(case: Case) -> Iterator[asyncio.Task[int]]:
-    """A task that sends a file and waits, since the buffer is full."""
+    """A task that sends a file and waits, because the buffer is full."""
     with tempfile.TemporaryFile() as file:
         file.write(b"F" * FILE_BYTES)
         file.seek(0)

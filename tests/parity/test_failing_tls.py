@@ -94,7 +94,7 @@ async def the_other_aborts(case: Case) -> None:
 
 
 async def fill(case: Case) -> None:
-    """Write until the transport below takes no more, and then until the protocol is paused."""
+    """Write until the transport below accepts no more, and then until the protocol is paused."""
     case.other.pause_reading()
     case.transport.set_write_buffer_limits(high=1000, low=100)
     for _ in range(2):

@@ -19,7 +19,7 @@ def piped() -> tuple[Any, Any]:
 
 
 def drained(file: Any) -> int:
-    """How many bytes were in the pipe."""
+    """Read a pipe until it is empty, and return the number of bytes."""
     os.set_blocking(file.fileno(), False)
     count = 0
     try:
@@ -263,7 +263,7 @@ def test_two_ends_and_much_between_them(scenario: Play) -> None:
 
 
 class Child(asyncio.SubprocessProtocol):
-    """Writes down what it hears, in order for each pipe."""
+    """Writes down its calls, in order for each pipe."""
 
     def __init__(self, diary: Diary) -> None:
         self.diary = diary

@@ -37,7 +37,7 @@ ACTIONS: list[tuple[int, str, Callable[[Any, random.Random], object]]] = [
 
 
 def act(diary: Diary, name: str, transport: Any, dice: random.Random) -> None:
-    """Do one thing."""
+    """Perform one action."""
     (action,) = dice.choices(ACTIONS, [weight for weight, _, _ in ACTIONS])
     _, what, call = action
     diary("act", name, what)

@@ -45,7 +45,7 @@ limits = st.sampled_from([None, 0, -1, 60])
 
 
 def steps(inner: st.SearchStrategy[Script]) -> st.SearchStrategy[Step]:
-    """One step, which may hold scripts."""
+    """Generate one step, which may contain scripts."""
     scripts = st.lists(inner, min_size=1, max_size=3)
     return st.one_of(
         st.tuples(st.just("spawn"), inner),
@@ -127,13 +127,13 @@ class Program:
         self.futures = [self.loop.create_future() for _ in range(3)]
 
     def task(self, coroutine: Any) -> Any:
-        """A task that is cancelled and looked at in the end."""
+        """Make a task that is cancelled and inspected at the end."""
         task = self.loop.create_task(coroutine, **self.named())
         self.tasks.append(task)
         return task
 
     def named(self) -> dict[str, Any]:
-        """A name for the next task, in two ways."""
+        """Name the next task, in one of two ways."""
         self.count += 1
         context = contextvars.copy_context()
         context.run(task_number.set, self.count)
@@ -159,7 +159,7 @@ class Program:
         return asyncio.current_task().cancelling()  # type: ignore[union-attr]
 
     def state(self) -> list[Any]:
-        """What the shared objects show."""
+        """The visible state of the shared objects."""
         waiting = [len(each._waiters or ()) for each in (*self.locks, *self.events, *self.semaphores, self.condition)]
         return [
             waiting,

@@ -37,7 +37,7 @@ def drain(sock: socket.socket) -> None:
 
 
 async def noted(diary: Diary, name: str, awaitable: Any) -> None:
-    """Write down when and how *awaitable* ends."""
+    """Write down when *awaitable* ends, and its outcome."""
     with diary.raises(name):
         diary(name, "began")
         diary(name, "got", await awaitable)

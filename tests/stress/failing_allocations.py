@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import contextvars
+import ctypes
 import faulthandler
 import gc
 import logging
@@ -24,6 +25,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,13 +42,18 @@ LIMIT_S = 10.0
 #: What standard error must not have.
 BAD = re.compile(r"panick|PanicException|Ferrio has a bug|Fatal Python error|Segmentation|Assertion .*failed")
 
-#: Failures of the interpreter's own, with asyncio's loop as well: before 3.14 where a dictionary of attributes was not
-#: made, wherever that is met later; a call with `**keywords` for which there is no dictionary.
+#: Failures of the interpreter's own, with asyncio's loop as well: a call with `**keywords` for which there is no
+#: dictionary.
 _INTERPRETER_FAILS = re.compile(
-    r"Segmentation|returned a result with an exception set"
+    r"returned a result with an exception set"
     if sys.version_info < (3, 14)
     else r"most recent call first\):\n  File \".*weakref.py\", line \d+ in update"
 )
+#: Before 3.14 the interpreter crashes where one of its own allocations has failed, with asyncio's loop too, while it
+#: evaluates Python code or collects garbage. A crash in a call that the native module makes is none of these: then the
+#: module stands between the fault and the nearest evaluation.
+_MAY_CRASH = sys.version_info < (3, 14)
+_IN_INTERPRETER = re.compile(r"_PyEval_EvalFrameDefault|PyGC_Collect|PyEval_EvalCode|Py_BytesMain")
 #: asyncio's `_get_loop` may leave its own lock locked, whichever loop is asked for.
 _ASYNCIO_HANGS = re.compile(r"most recent call first\):\n  File \".*asyncio/mixins.py\", line \d+ in _get_loop")
 
@@ -55,6 +62,9 @@ SCENARIOS: dict[str, Scenario] = {}
 
 #: What the scenarios wait with: the module that goes with the loop.
 namespace: Any = asyncio
+
+#: Called in each child.
+show_stack: Callable[[], object] = lambda: None  # noqa: E731 - replaced where it is needed
 
 #: What the scenario under way is given.
 resources: tuple[Any, ...] = ()
@@ -397,9 +407,57 @@ def in_child(name: str, kind: str, first: int, last: int) -> str:
     return result
 
 
+#: Shows the C stack of a fault on the standard error, then leaves the fault to whoever handled it before.
+_SHOW_STACK = r"""
+#include <execinfo.h>
+#include <signal.h>
+#include <stddef.h>
+static struct sigaction before;
+static char stack[1 << 16];
+static void show(int number) {
+  void *frames[64];
+  backtrace_symbols_fd(frames, backtrace(frames, 64), 2);
+  sigaction(number, &before, NULL);
+  raise(number);
+}
+int show_stack_of_faults(void) {
+  void *frames[4];
+  stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+  struct sigaction action = {.sa_handler = show, .sa_flags = SA_ONSTACK | SA_NODEFER};
+  backtrace(frames, 4);
+  return sigaltstack(&other, NULL) || sigaction(SIGSEGV, &action, &before);
+}
+"""
+
+
+def load_show_stack() -> Callable[[], object]:
+    """Compile the handler of faults; without a C compiler every fault counts as Ferrio's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "show_stack.so")
+        command = ["cc", "-x", "c", "-shared", "-fPIC", "-o", path, "-"]
+        try:
+            subprocess.run(command, input=_SHOW_STACK, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return lambda: None
+        function: Callable[[], object] = ctypes.CDLL(path).show_stack_of_faults
+        return function
+
+
+def is_crash_of_the_interpreter(text: str) -> bool:
+    """Whether a fault lies in what the interpreter does by itself, and not in a call that the native module makes."""
+    frames = re.findall(r"^(\S+?)\((\S*?)\)\[0x", text, re.MULTILINE)
+    for library, function in frames:
+        if "_ferrio" in library:
+            return False
+        if _IN_INTERPRETER.match(function):
+            return True
+    return False
+
+
 def child_main(name: str, kind: str, first: int, last: int, report: int, stderr: int) -> NoReturn:
     os.dup2(stderr, 2)
     faulthandler.enable()
+    show_stack()
     status = 1
     try:
         result = in_child(name, kind, first, last)
@@ -433,6 +491,8 @@ def run_child(name: str, kind: str, first: int, last: int, limit_s: float = LIMI
         return Outcome(result="hangs in asyncio")
     if not ready:
         return Outcome(f"hangs\n{text}")
+    if status == -signal.SIGSEGV and _MAY_CRASH and is_crash_of_the_interpreter(text):
+        return Outcome(result="crashed in the interpreter")
     if status != 0 and _INTERPRETER_FAILS.search(text):
         return Outcome(result="failed in the interpreter")
     if status != 0:
@@ -481,7 +541,9 @@ def run_scenario(name: str, kind: str, points: int | None, start: int, limit_s: 
 
 def prepare(kind: str) -> None:
     """Once in this process, so that the children need not: what is imported and made when it is first used."""
-    global namespace
+    global namespace, show_stack
+    if _MAY_CRASH:
+        show_stack = load_show_stack()
     if kind == "ferrio":
         import ferrio.asyncio
 

@@ -1,4 +1,4 @@
-"""What functions over awaitables are tested with: the namespace under test, and coroutines that end in every way."""
+"""For tests of functions over awaitables: the namespace under test, and coroutines that end in every way."""
 
 import asyncio
 import asyncio as stdlib
@@ -29,7 +29,7 @@ async def cancelled(text: str) -> Any:
 
 
 def listed_by_a_task_factory(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
-    """The tasks that *loop* makes from now on, by a factory that makes asyncio's own."""
+    """Install a factory that makes asyncio's tasks, and return the list of the tasks that it makes."""
     made: list[asyncio.Task[Any]] = []
 
     def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
@@ -41,7 +41,7 @@ def listed_by_a_task_factory(loop: asyncio.AbstractEventLoop) -> list[asyncio.Ta
 
 
 def failed_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    """A task that asyncio's own code ends, behind Ferrio's back, once it waits."""
+    """A task that asyncio's own code completes, unknown to Ferrio, while it waits."""
 
     async def wait() -> None:
         await loop.create_future()

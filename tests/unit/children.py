@@ -12,21 +12,21 @@ from .loops import LIMIT_S
 
 
 class Child:
-    """A forked child: ends with ``report``, and the parent reads that with ``result``."""
+    """A forked child: it ends with ``report``, and the parent reads the report with ``result``."""
 
     def __init__(self, pid: int, channel: int) -> None:
         self.pid = pid
         self._channel = channel
 
     def report(self, value: Any) -> NoReturn:
-        """In the child: the last thing it does."""
+        """Send the result and exit. Called in the child."""
         try:
             os.write(self._channel, json.dumps(value).encode())
         finally:
             os._exit(0)
 
     def result(self) -> Any:
-        """In the parent: what the child has reported, once it has ended."""
+        """Wait for the child's exit and return its report. Called in the parent."""
         data = b""
         try:
             while True:
@@ -54,7 +54,7 @@ def fork() -> Child:
 
 
 def in_child(function: Callable[[], Any]) -> Any:
-    """What *function* returns in a forked child; the parent waits for it."""
+    """Return the result of *function* in a forked child, which the parent waits for."""
     child = fork()
     if child.pid == 0:
         try:

@@ -1,4 +1,4 @@
-"""A loop for each test, sockets for those that ask, a time limit, and a look at what each test leaves behind."""
+"""A loop for each test, sockets, a time limit, and a check of what each test leaves open."""
 
 import asyncio
 import gc
@@ -61,7 +61,7 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def contexts() -> list[dict[str, Any]]:
-    """What the loop's exception handler was called with; asking for it allows such calls."""
+    """The contexts that the loop's exception handler received. A test that uses this fixture allows such calls."""
     return []
 
 
@@ -101,14 +101,14 @@ def loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> asyncio.Abstract
 
 @pytest.fixture
 def stream() -> Iterator[Pair]:
-    """Two connected stream sockets that do not block."""
+    """Two connected, non-blocking stream sockets."""
     with without_blocking(socket.socketpair()) as ends:
         yield ends
 
 
 @pytest.fixture
 def told(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """What the loop's exception handler hears."""
+    """The messages that the loop's exception handler received."""
     messages: list[str] = []
     loop.set_exception_handler(lambda _loop, context: messages.append(context["message"]))
     return messages

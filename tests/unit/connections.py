@@ -1,4 +1,4 @@
-"""Connections for tests: a transport at one end, a plain socket in the test's hands at the other."""
+"""Connections for tests: a transport at one end, a plain socket of the test's at the other."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from .transports import Ends, Notes, P
 
 
 class Recorder(Notes, asyncio.Protocol):
-    """Notes what its transport tells it, in order."""
+    """A protocol that records its calls in order."""
 
     receiving = "data"
 
@@ -20,7 +20,7 @@ class Recorder(Notes, asyncio.Protocol):
 
     @property
     def received(self) -> bytes:
-        """All bytes so far."""
+        """All bytes received so far."""
         return b"".join(details[0] for name, *details in self.events if name == "data")
 
     def data_received(self, data: bytes) -> None:
@@ -32,10 +32,10 @@ class Recorder(Notes, asyncio.Protocol):
 
 
 class Connection(Ends[P]):
-    """A stream's transport with its protocol, and the socket at the other end."""
+    """A stream transport, its protocol, and the socket at the other end."""
 
     def receive(self, count: int) -> bytes:
-        """Run the loop until the peer has *count* bytes, or less when the stream ends before."""
+        """Run the loop until the peer has *count* bytes, or fewer if the stream ends first."""
         self.peer.setblocking(False)
         parts: list[bytes] = []
 
@@ -56,7 +56,7 @@ class Connection(Ends[P]):
         return b"".join(parts)
 
     def receive_all(self) -> bytes:
-        """Run the loop until the stream ends at the peer; what it got."""
+        """Run the loop until the stream ends at the peer, and return what the peer received."""
         return self.receive(1 << 40)
 
     def is_at_end(self) -> bool:
@@ -96,7 +96,7 @@ def connect(
 
 
 def connect_both(loop: asyncio.AbstractEventLoop) -> tuple[Connection[Recorder], Connection[Recorder]]:
-    """Two transports connected with one another; each one's ``peer`` is a closed socket."""
+    """Connect two transports with each other; the ``peer`` of each is a closed socket."""
     ours, theirs = socket.socketpair()
     ends = []
     for sock in (ours, theirs):

@@ -41,7 +41,7 @@ USED = ("cancel", "cancelled", "_run", "done", "result", "locked", "release", "i
 
 
 class Fake:
-    """Says that it is whatever it was made for."""
+    """Claims to be an instance of a given class."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -52,11 +52,11 @@ class Fake:
 
 
 async def coroutine() -> None:
-    """Has nothing to do."""
+    """A coroutine that does nothing."""
 
 
 def half_made(kind: Any) -> Iterator[Any]:
-    """An instance that no ``__init__`` has seen, if there can be one."""
+    """An instance on which no ``__init__`` was called, if the type allows one."""
     for make in (lambda: object.__new__(kind), lambda: kind.__new__(kind), lambda: kind.__new__(kind, "gather", print)):
         with contextlib.suppress(Exception):
             yield make()  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ def half_made(kind: Any) -> Iterator[Any]:
 
 
 def values(loop: Any) -> list[Any]:
-    """What is passed."""
+    """The values that are passed."""
     fakes: list[Any] = [Fake(kind) for kind in (asyncio.Handle, asyncio.Future, asyncio.Task, *TYPES)]
     fakes += [unittest.mock.Mock(spec=asyncio.Handle), unittest.mock.Mock(spec=asyncio.Future)]
     half = [made for kind in (*TYPES, *CLASSES, asyncio.Handle, asyncio.TimerHandle) for made in half_made(kind)]
@@ -73,7 +73,7 @@ def values(loop: Any) -> list[Any]:
 
 
 def receivers(loop: Any) -> list[Any]:
-    """Instances of every type that were made properly."""
+    """Properly made instances of every type."""
     made: list[Any] = [loop, loop.call_soon(print), loop.call_later(9, print), loop.call_soon_threadsafe(print)]
     future, task = loop.create_future(), loop.create_task(coroutine())
     ours, _theirs = socket.socketpair()
@@ -97,7 +97,7 @@ def receivers(loop: Any) -> list[Any]:
 
 
 def attempt(what: str, call: Callable[[], Any]) -> None:
-    """Make one call; only a fault of the native code counts."""
+    """Make one call; only a fault of the native code counts as a failure."""
     sys.stdout.write(what + "\n")
     try:
         made = call()
@@ -127,7 +127,7 @@ def run(loop: Any) -> None:
 
 
 def wrong_receivers(loop: Any) -> None:
-    """Methods and attributes of a type, of an object of another one."""
+    """Call the methods and attributes of one type on objects of another."""
     given = values(loop)
     for kind in TYPES:
         for name in names(kind):
@@ -147,7 +147,7 @@ def wrong_receivers(loop: Any) -> None:
 
 
 def wrong_arguments(loop: Any) -> None:
-    """Methods of proper and of half-made instances, with values that fit nowhere."""
+    """Call the methods of properly made and of half-made instances with unsuitable values."""
     given = values(loop)
     for number, receiver in enumerate(receivers(loop)):
         kind = type(receiver)
@@ -164,13 +164,13 @@ def wrong_arguments(loop: Any) -> None:
 
 
 def is_settable(kind: type, name: str) -> bool:
-    """Whether the type has a say in setting the attribute."""
+    """Whether the type itself handles setting the attribute."""
     found = next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
     return hasattr(type(found), "__set__")
 
 
 def wrong_values(loop: Any) -> None:
-    """Attributes set to values that fit nowhere, and deleted; then everything is used."""
+    """Set attributes to unsuitable values, delete them, and use everything afterwards."""
     given = values(loop)
     for number, receiver in enumerate(receivers(loop)):
         if receiver is loop:
@@ -191,7 +191,7 @@ def wrong_values(loop: Any) -> None:
 
 
 def twice(loop: Any) -> None:
-    """``__init__`` once more, and in the middle of things."""
+    """Call ``__init__`` again, also in the middle of operations."""
     for number, receiver in enumerate(receivers(loop)):
         if receiver is loop:
             continue
@@ -207,7 +207,7 @@ SUBJECTS = {function.__name__: function for function in (wrong_receivers, wrong_
 
 
 def main() -> None:
-    """Run one subject on a loop, and end everything."""
+    """Run one subject on a loop, and finish everything."""
     warnings.simplefilter("ignore")
     loop: Any = ferrio.Loop()
     loop.set_exception_handler(lambda loop, context: None)

@@ -39,7 +39,7 @@ def turn(loop: asyncio.AbstractEventLoop, times: int = 1) -> None:
 
 
 def run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T]) -> T:
-    """Run *main* to its end; TimeoutError after the limit."""
+    """Run *main* until it ends; raises TimeoutError after the limit."""
 
     async def limited() -> T:
         async with asyncio.timeout(LIMIT_S):
@@ -61,7 +61,7 @@ def run_until(loop: asyncio.AbstractEventLoop, condition: Callable[[], object]) 
 
 
 def open_descriptors() -> dict[int, str]:
-    """The descriptors of this process, by number, with what they lead to."""
+    """The open descriptors of this process by number, with their targets."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -1,4 +1,4 @@
-"""What an action adds to the memory of the interpreter."""
+"""Measures the memory that an action leaves in use."""
 
 import gc
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def grown(action: Any, times: int = 2000) -> int:
-    """By how many memory blocks the interpreter grows while *action* runs many times."""
+    """The number of memory blocks by which the interpreter grows while *action* runs many times."""
     for _ in range(200):
         action()
     gc.collect()

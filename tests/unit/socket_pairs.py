@@ -1,4 +1,4 @@
-"""Pairs of connected sockets in a test's hands."""
+"""Pairs of connected sockets for tests."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 @contextlib.contextmanager
 def without_blocking(ends: Pair) -> Iterator[Pair]:
-    """The same two as sockets that do not block; they are closed at the end."""
+    """Make both sockets non-blocking, and close them at the end."""
     for end in ends:
         end.setblocking(False)
     try:
@@ -28,7 +28,7 @@ def without_blocking(ends: Pair) -> Iterator[Pair]:
 
 
 def fill(sock: socket.socket) -> int:
-    """Send until there is no room; how many bytes."""
+    """Send until the buffer is full, and return the number of bytes."""
     sent = 0
     try:
         while True:
@@ -38,7 +38,7 @@ def fill(sock: socket.socket) -> int:
 
 
 def drain(sock: socket.socket) -> int:
-    """Receive until there is nothing left; how many bytes."""
+    """Receive until nothing is left, and return the number of bytes."""
     taken = 0
     try:
         while data := sock.recv(65536):

@@ -1,4 +1,4 @@
-"""Accepting and connecting: what the factory, the protocol and the server see, and what goes wrong in between."""
+"""Accepting and connecting: what the factory, the protocol and the server see, and failures in between."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""What each argument of the loop's methods does, as far as no other file is about it."""
+"""The effect of each argument of the loop's methods, as far as no other file tests it."""
 
 import asyncio
 import contextlib
@@ -39,13 +39,13 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def path() -> Iterator[str]:
-    """Of a Unix socket."""
+    """The path of a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="ferrio-") as folder:
         yield str(Path(folder) / "socket")
 
 
 def end(loop: Loop, *transports: Any) -> None:
-    """Abort connections and see them end."""
+    """Abort connections and wait until they have ended."""
     for transport in transports:
         transport.abort()
     turn(loop, 4)
@@ -93,7 +93,7 @@ def test_family_proto_and_flags_of_a_connection_reach_the_resolver(
 
 @pytest.fixture
 def resolves_to(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the loop's resolver answer with the addresses given."""
+    """Make the loop's resolver return the given addresses."""
 
     def set_addresses(*addresses: tuple[str, int]) -> None:
         async def getaddrinfo(host: Any, port: Any, **options: Any) -> Any:
@@ -146,7 +146,7 @@ def test_all_errors_raises_every_error_of_the_connecting(loop: Loop, resolves_to
 
 
 class Pair:
-    """A TLS connection, both of whose ends are on the loop; ``near`` is the end that was made with the arguments."""
+    """A TLS connection with both ends on the loop; ``near`` is the end that was made with the arguments."""
 
     def __init__(self, near: Any, far: Any) -> None:
         self.near, self.far = near, far
@@ -495,7 +495,7 @@ def test_fallback_sends_what_is_no_file_of_the_system_or_refuses_to(
 
 
 class Process(asyncio.SubprocessProtocol):
-    """Collects what the child writes, by descriptor."""
+    """Collects the output of the child, by descriptor."""
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}

@@ -25,7 +25,7 @@ pytestmark = ferrio_only
 
 
 def heartbeat() -> tuple[list[float], threading.Event]:
-    """A thread that notes the time every few milliseconds until it is told to stop."""
+    """A thread that records the time every few milliseconds until it is stopped."""
     beats: list[float] = []
     stop = threading.Event()
 

@@ -430,7 +430,7 @@ def test_a_callback_that_ends_another_while_time_runs_out_is_told_of(
     loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
 
     class Ends:
-        """Compared with another callback, it calls that with *future*."""
+        """A callback whose comparison with another one calls that with *future*."""
 
         future: Any = None
 

@@ -52,7 +52,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 def shown(value: Any) -> Any:
-    """State, with the objects in it by the names of their classes and their own state."""
+    """A state in which objects are replaced by the names of their classes and their own states."""
     if inspect.ismethod(value):
         return value.__name__
     if isinstance(value, (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)):
@@ -217,7 +217,7 @@ def test_a_weak_reference_to_a_function_ends_with_it() -> None:
 
 
 def plain_methods() -> list[Any]:
-    """The methods that asyncio has as functions, of the classes that Ferrio has its own of."""
+    """The methods that are plain functions in asyncio, of the classes that Ferrio replaces."""
     found = []
     for name in CLASSES:
         for method in dir(getattr(asyncio, name)):

@@ -175,7 +175,7 @@ def test_call_soon_threadsafe_from_another_thread_is_right(debugged: Any) -> Non
 
 
 def without_a_frame(call: Callable[[], Any]) -> Any:
-    """What *call* returns in a thread that runs no function of Python's, as those of foreign libraries."""
+    """Return the result of *call* in a thread without a Python frame, such as a foreign library makes."""
     results: list[Any] = []
     ended = threading.Lock()
     ended.acquire()

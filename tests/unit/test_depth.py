@@ -11,7 +11,7 @@ from .loops import NAME, ferrio_only
 
 
 def output_of(program: str) -> str:
-    """What *program* writes; it is run in a process of its own, which must end well."""
+    """Run *program* in a new process, which must succeed, and return its output."""
     head = """
         import asyncio, gc, sys, warnings
         warnings.simplefilter("ignore")

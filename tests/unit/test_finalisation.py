@@ -1,4 +1,4 @@
-"""While the interpreter ends: finalizers that call in, and threads that nobody waits for."""
+"""The end of the interpreter: finalizers that call the loop, and threads that nothing waits for."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Forking while a loop exists: what the child does to what it has inherited, the parent does not notice."""
+"""Forking while a loop exists: what the child does with its copies does not affect the parent."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what it hears."""
+    """Records its events."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -42,7 +42,7 @@ class Recorder(asyncio.Protocol):
 
 @pytest.fixture
 def connected(loop: Any) -> Any:
-    """A transport's protocol and the socket at the far end."""
+    """A transport's protocol, and the socket at the other end."""
     near, far = socket.socketpair()
     _, protocol = loop.run_until_complete(loop.create_connection(Recorder, sock=near))
     with far:

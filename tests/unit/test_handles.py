@@ -1,4 +1,4 @@
-"""Handles: what they show and compare like, who keeps them alive, and slots changed from Python."""
+"""Handles: representation, comparison, lifetime, and slots changed from Python."""
 
 import asyncio
 import contextvars
@@ -35,7 +35,7 @@ def module_function(*args: object) -> None:
 
 
 class Target:
-    """Something that a callback can belong to and that can be seen to disappear."""
+    """An object for a callback to refer to, whose deletion can be observed."""
 
     def method(self, *args: object) -> None:
         pass

@@ -22,7 +22,7 @@ Loop = Any
 
 
 def output_of(program: str) -> str:
-    """What *program* writes; it is run in a process of its own, which must end well."""
+    """Run *program* in a new process, which must succeed, and return its output."""
     command = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", textwrap.dedent(program)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -1,4 +1,4 @@
-"""KeyboardInterrupt and SystemExit leave the loop, which can go on; SIGINT ends every kind of wait."""
+"""KeyboardInterrupt and SystemExit leave the loop, which can be run again; SIGINT ends every kind of wait."""
 
 import asyncio
 import signal
@@ -177,7 +177,7 @@ print("went on", flush=True)
 
 
 def interrupted(body: str, tail: str = TAIL, signals: int = 1) -> list[str]:
-    """Run a program, send it SIGINT for each line "ready", and give back its lines of output."""
+    """Run a program, send it SIGINT for each line "ready", and return its lines of output."""
     program = HEAD + textwrap.dedent(body) + tail
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

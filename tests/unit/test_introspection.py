@@ -38,7 +38,7 @@ call_graphs = pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio has
 
 
 def start(program: str, *flags: str) -> subprocess.Popen[str]:
-    """Run *program*, which defines ``main``, on the loop under test in a process of its own."""
+    """Run *program*, which defines ``main``, on the loop under test in a new process."""
     text = "import asyncio, sys\n" + textwrap.dedent(program) + RUN_MAIN
     return subprocess.Popen(
         [sys.executable, "-u", *flags, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -46,7 +46,7 @@ def start(program: str, *flags: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Its status and what it wrote; killed after a limit."""
+    """Return the exit status and the output; kills the process after a limit."""
     try:
         out, errors = process.communicate(timeout=LIMIT_S)
     finally:
@@ -91,7 +91,7 @@ def family() -> Iterator[int]:
 
 
 def asyncio_tool(command: str, pid: int) -> str:
-    """What ``python -m asyncio COMMAND PID`` prints."""
+    """The output of ``python -m asyncio COMMAND PID``."""
     ran = subprocess.run(
         [sys.executable, "-m", "asyncio", command, str(pid)],
         capture_output=True,
@@ -244,7 +244,7 @@ def test_a_signal_of_faulthandler_shows_a_sleeping_loop_and_does_not_end_its_sle
 
 @pytest.fixture
 def alarm() -> Iterator[None]:
-    """SIGALRM as it was, and no timer of the process left running."""
+    """Restore SIGALRM and stop the process's timers."""
     before = signal.getsignal(signal.SIGALRM)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -340,7 +340,7 @@ def traced() -> Iterator[None]:
 
 
 def lines_of(thing: object) -> list[str]:
-    """The lines of this file at which *thing* was made, innermost last."""
+    """The lines of this file in the traceback of where *thing* was made, innermost last."""
     made = tracemalloc.get_object_traceback(thing)
     assert made is not None, f"{thing!r} was not traced"
     return [linecache.getline(HERE, frame.lineno).strip() for frame in made if frame.filename == HERE]
@@ -427,7 +427,7 @@ def test_the_warning_about_a_forgotten_transport_says_where_it_was_made() -> Non
 
 @pytest.fixture
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What `sys.unraisablehook` was called with: the exception, and what it says about the object."""
+    """Record the calls of `sys.unraisablehook`: the exception, and the text about the object."""
     found: list[Any] = []
 
     def note(info: Any) -> None:

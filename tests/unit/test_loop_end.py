@@ -1,4 +1,4 @@
-"""What a closed loop has released, and that running one keeps no memory."""
+"""Closing a loop releases its resources, and running one does not leak memory."""
 
 import asyncio
 import gc
@@ -21,13 +21,13 @@ Loop = asyncio.AbstractEventLoop
 
 
 def settled_descriptors() -> dict[int, str]:
-    """The open descriptors, without those of loops that nobody refers to any more."""
+    """The open descriptors, without those of loops that nothing refers to any more."""
     gc.collect()
     return open_descriptors()
 
 
 async def use_everything(loop: Loop) -> None:
-    """Touch every part of a loop that owns a descriptor."""
+    """Use every part of a loop that owns a descriptor."""
     server = await loop.create_server(Recorder, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
     transport, _ = await loop.create_connection(Recorder, *address)
@@ -140,7 +140,7 @@ def resident_bytes() -> int:
 
 
 def growth(work: Any, rounds: int = 4) -> int:
-    """By how much the process is larger after *rounds* of work than after the first."""
+    """The growth of the process from the first to the last of *rounds* rounds of work."""
     work()
     gc.collect()
     before = resident_bytes()

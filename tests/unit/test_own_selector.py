@@ -1,4 +1,4 @@
-"""A loop that is given a selector asks it: it is asyncio's own loop, whichever class it was made by."""
+"""A loop over a selector of the program's is asyncio's own loop, whichever class it was made by."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ from .loops import LIMIT_S, open_descriptors
 
 
 class Counting(selectors.DefaultSelector):
-    """Notes what it is asked."""
+    """A selector that records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Counting(selectors.DefaultSelector):
 
 
 class NotesCalls:
-    """What a program puts in front of the loop's own methods."""
+    """A program's mixin before the loop's own methods."""
 
     calls: int
 
@@ -72,7 +72,7 @@ each_way = pytest.mark.parametrize("make", [of_the_class, of_the_namespace, Subc
 
 
 async def everything() -> None:
-    """Some of each: timers, tasks, connections, children, signals, Ferrio's primitives."""
+    """Use a bit of everything: timers, tasks, connections, children, signals, Ferrio's primitives."""
     aio: Any = ferrio.asyncio
     loop = asyncio.get_running_loop()
 
@@ -134,6 +134,7 @@ def test_such_a_loop_is_of_its_class_and_has_asyncios_methods(make: Any) -> None
     for name, method in inspect.getmembers(asyncio.SelectorEventLoop, inspect.isfunction):
         if name not in vars(type(loop).__mro__[1]) and name not in mixed:
             assert inspect.getattr_static(loop, name) is method, name
+    assert vars(loop)["_selector"] is loop._selector
     loop.close()
 
 

@@ -1,4 +1,4 @@
-"""``connect_read_pipe`` and ``connect_write_pipe``: files of every kind, both ends, and what is left behind."""
+"""``connect_read_pipe`` and ``connect_write_pipe``: files of every kind, both ends, and cleaning up."""
 
 import asyncio
 import errno
@@ -19,7 +19,7 @@ from .loops import LIMIT_S, ferrio_only, run, run_until, turn
 
 
 class Reader(asyncio.Protocol):
-    """Keeps what it hears, in order."""
+    """Records its calls in order."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -44,7 +44,7 @@ class Reader(asyncio.Protocol):
 
 
 class Writer(asyncio.BaseProtocol):
-    """Keeps what it hears, in order."""
+    """Records its calls in order."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -86,7 +86,7 @@ def opened(file: int | Path, mode: str) -> Any:
 
 
 def read_all(fd: int) -> bytes:
-    """What is in a pipe now."""
+    """The current contents of a pipe."""
     os.set_blocking(fd, False)
     data = b""
     try:

@@ -1,4 +1,4 @@
-"""Uses that no documentation foresees: they may raise, but they neither crash nor hang nor lose anything."""
+"""Undocumented uses: they may raise, but they do not crash, hang or lose anything."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ MIB = 1 << 20
 
 
 def survives(program: str) -> None:
-    """Run *program* in a process of its own, which must end by itself."""
+    """Run *program* in a new process, which must end by itself."""
     command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -34,7 +34,7 @@ def survives(program: str) -> None:
 
 @pytest.fixture
 def eager_collector() -> Iterator[None]:
-    """The garbage collector runs as often as it can."""
+    """Run the garbage collector as often as possible."""
     before = gc.get_threshold()
     gc.set_threshold(1, 1, 1)
     yield

@@ -1,4 +1,4 @@
-"""What a program has put where native code drops it: its finalizer comes back to the loop."""
+"""Objects of the program whose finalizers call the loop from wherever native code drops them."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ WAITING_COROUTINE = """
 
 
 class Returning:
-    """Schedules something on the loop when it is freed."""
+    """An object that schedules something on the loop when it is freed."""
 
     def __init__(self, loop: Any, order: list[str]) -> None:
         self.loop = loop

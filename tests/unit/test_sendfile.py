@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Iterator[Any]:
 
 
 class OnlyReads:
-    """A file that the kernel cannot send: it has no descriptor."""
+    """A file without a descriptor, which the kernel cannot send."""
 
     def __init__(self, content: bytes) -> None:
         self._file = io.BytesIO(content)
@@ -48,7 +48,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 async def receive(loop: Loop, sock: socket.socket, count: int) -> bytes:
-    """*count* bytes, or less when the stream ends before."""
+    """Receive *count* bytes, or fewer if the stream ends first."""
     parts: list[bytes] = []
     while count > 0 and (data := await loop.sock_recv(sock, min(count, MIB))):
         parts.append(data)

@@ -18,7 +18,7 @@ since_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="Server.close
 
 
 class Kept(Recorder):
-    """Notes every instance."""
+    """Records every instance."""
 
     all: list["Kept"] = []  # noqa: RUF012
 

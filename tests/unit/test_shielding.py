@@ -22,7 +22,7 @@ from .loops import ferrio_only, new_loop, run, turn
 
 
 def awaiting(future: Any) -> set[Any]:
-    """Who waits for *future*, by the call graph."""
+    """The tasks and futures that wait for *future* in the call graph."""
     return set(future._asyncio_awaited_by or ()) if sys.version_info >= (3, 14) else set()
 
 

@@ -223,7 +223,7 @@ def test_a_signal_interrupts_no_system_call_of_the_loop(loop: Loop) -> None:
 
 @pytest.fixture
 def outer() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Somebody else's wake-up descriptor: (reading end, writing end)."""
+    """Another library's wake-up descriptor: (reading end, writing end)."""
     ends = socket.socketpair()
     for end in ends:
         end.setblocking(False)

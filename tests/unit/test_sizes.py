@@ -1,4 +1,4 @@
-"""Sizes that a program chooses: what is too large is refused by an exception, before anything has been done."""
+"""Sizes that a program chooses: one that is too large raises before anything has been done."""
 
 import asyncio
 import ctypes
@@ -27,7 +27,7 @@ NOT_OPEN = 2**31 - 1
 
 
 def with_little_memory(scenario: Callable[[], Any]) -> Any:
-    """What *scenario* returns in a child that cannot get a gibibyte more than it has."""
+    """Return the result of *scenario* in a child that can allocate at most a gibibyte more."""
 
     def limited() -> Any:
         with open("/proc/self/statm") as file:
@@ -40,7 +40,7 @@ def with_little_memory(scenario: Callable[[], Any]) -> Any:
 
 
 def large_view() -> memoryview:
-    """Nearly a gibibyte of a mapped file, which takes no memory until it is read."""
+    """Nearly a gibibyte of a mapped file, which uses no memory until it is read."""
     file = os.memfd_create("large")
     os.ftruncate(file, GIB - 64 * MIB)
     return memoryview(mmap.mmap(file, GIB - 64 * MIB, prot=mmap.PROT_READ))

@@ -1,4 +1,4 @@
-"""Objects in the place of ``socket.socket``: their methods are called, as asyncio calls them."""
+"""Objects in place of ``socket.socket``: their methods are called as asyncio calls them."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ Loop = asyncio.AbstractEventLoop
 
 
 class Loud(socket.socket):
-    """Notes its calls, and shouts: what goes through it is in capitals."""
+    """A socket class that records its calls and turns what passes through it into capitals."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,7 +66,7 @@ def loud(sock: socket.socket) -> Loud:
 
 
 class Stands:
-    """No socket at all: hands everything on to one."""
+    """An object that is not a socket and delegates everything to one."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.real = loud(sock)
@@ -80,7 +80,7 @@ MAKERS = {"subclass": loud, "stand-in": Stands}
 
 @pytest.fixture(params=MAKERS.values(), ids=MAKERS)
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Any, socket.socket]]:
-    """A stand-in, and a plain socket that it is connected with."""
+    """A stand-in, and the plain socket that it is connected to."""
     ours, theirs = tcp_pair()
     sock = request.param(ours)
     sock.setblocking(False)

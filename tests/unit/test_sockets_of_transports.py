@@ -1,4 +1,4 @@
-"""Whoever uses a transport's socket finds everything sent that was written before."""
+"""Pending writes are sent before a transport's socket is used."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def connection(request: pytest.FixtureRequest, loop: Loop) -> Any:
 
 
 def in_callback(loop: Loop, function: Callable[[], Any]) -> Any:
-    """What *function* returns when a callback of the loop calls it."""
+    """Return the result of *function* when a callback of the loop calls it."""
     results: list[Any] = []
     loop.call_soon(lambda: results.append(function()))
     turn(loop)

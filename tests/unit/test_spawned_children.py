@@ -1,4 +1,4 @@
-"""What ``multiprocessing`` starts runs on the loop of who started it."""
+"""Processes that ``multiprocessing`` starts run on the loop of their parent."""
 
 import subprocess
 import sys

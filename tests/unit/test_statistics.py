@@ -1,4 +1,4 @@
-"""``loop.statistics()``: what the counters count."""
+"""What the counters of ``loop.statistics()`` count."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Subprocesses: pipes, arguments, exit statuses, signals, cancellation, and what is left behind."""
+"""Subprocesses: pipes, arguments, exit statuses, signals, cancellation, and cleaning up."""
 
 import asyncio
 import contextlib
@@ -579,7 +579,7 @@ def test_five_hundred_children_at_once(loop: Any) -> None:
 
 
 def stat_of(pid: int) -> bool:
-    """Whether there is a process, or a zombie, of this number that is a child of ours."""
+    """Whether process *pid* exists, perhaps as a zombie, and is a child of this process."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

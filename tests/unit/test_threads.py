@@ -1,6 +1,7 @@
-"""Handles of ``call_soon_threadsafe`` under several threads, and loops that run beside one another."""
+"""``call_soon_threadsafe`` from several threads, and loops in parallel threads."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ since_3_14 = pytest.mark.skipif(
 
 @pytest.fixture
 def quick_switches() -> Iterator[None]:
-    """Threads take turns so often that they meet in the middle of everything."""
+    """Switch threads so often that they interleave everywhere."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -323,3 +324,74 @@ def test_run_coroutine_threadsafe_brings_results_and_exceptions_back(make_loop: 
         asyncio.run_coroutine_threadsafe(work(0), loop).result(LIMIT_S)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(LIMIT_S)
+
+
+def test_what_other_threads_schedule_during_a_turn_runs_in_the_next_with_timers_and_descriptors(make_loop: Any) -> None:
+    loop = make_loop()
+    reading, writing = os.pipe()
+    order: list[str] = []
+
+    def from_another_thread(*callbacks: Any) -> None:
+        thread = threading.Thread(target=lambda: [loop.call_soon_threadsafe(callback) for callback in callbacks])
+        thread.start()
+        thread.join(LIMIT_S)
+
+    def on_readable() -> None:
+        order.append("descriptor")
+        loop.remove_reader(reading)
+
+    def first() -> None:
+        order.append("first")
+        os.write(writing, b"x")
+        loop.call_at(loop.time() - 1, order.append, "timer")
+        from_another_thread(second, second)
+
+    def second() -> None:
+        order.append("second")
+        from_another_thread(lambda: order.append("third"))
+
+    try:
+        loop.add_reader(reading, on_readable)
+        loop.call_soon(first)
+        loop.call_soon(order.append, "behind the first")
+        turn(loop)
+        assert order == ["first", "behind the first"]
+        turn(loop)
+        assert order[2:] == ["second", "second", "descriptor", "timer"]
+        turn(loop)
+        assert order[6:] == ["third", "third"]
+    finally:
+        loop.close()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_threads_that_schedule_without_pause_let_the_loop_run(make_loop: Any) -> None:
+    loop = make_loop()
+    limit = 1_000_000
+    calls: list[int] = []
+    has_run = threading.Event()
+    before = sys.getswitchinterval()
+    # Nobody is made to let go of the interpreter.
+    sys.setswitchinterval(LIMIT_S)
+
+    def schedule() -> None:
+        count = 0
+        while count < limit and not has_run.is_set():
+            loop.call_soon_threadsafe(has_run.set)
+            count += 1
+        calls.append(count)
+
+    try:
+        running = run_in_thread(loop)
+        threads = [threading.Thread(target=schedule) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        loop.call_soon_threadsafe(loop.stop)
+        running.join(LIMIT_S)
+    finally:
+        sys.setswitchinterval(before)
+        loop.close()
+    assert max(calls) < limit

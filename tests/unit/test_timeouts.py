@@ -39,7 +39,7 @@ def pending_timers(loop: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def counted() -> Any:
-    """That what the block runs a thousand times leaves no objects behind."""
+    """Check that a thousand runs of the block leave no objects behind."""
     gc.collect()
     before = len(gc.get_objects())
     yield

@@ -1,4 +1,4 @@
-"""``call_later`` and ``call_at``: never early, in order, and what strange delays give."""
+"""``call_later`` and ``call_at``: never early, in order, and with unusual delays."""
 
 import asyncio
 import contextvars
@@ -174,7 +174,7 @@ NO_NUMBERS: dict[str, Any] = {
 
 
 def when_of(loop: Loop, method: str, value: float) -> str:
-    """The ``when()`` that scheduling gives, as text; of a delay, what does not depend on the moment."""
+    """Describe the ``when()`` of a scheduled handle; for a delay, by what does not depend on the moment."""
     handle = getattr(loop, method)(value, lambda: None)
     when = handle.when()
     handle.cancel()

@@ -1,4 +1,4 @@
-"""TLS: connections, ``start_tls`` with bytes under way, ends and failures."""
+"""TLS: connections, ``start_tls`` with bytes in transit, closing and failures."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Flow control: limits, when the protocol is paused and resumed, and what it may do then."""
+"""Flow control: limits, when the protocol is paused and resumed, and what it may do in those calls."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""A transport from its beginning to its end: what it shows, and that it ends once."""
+"""The life of a transport: its representation in each state, and that it ends once."""
 
 import asyncio
 import gc
@@ -78,7 +78,7 @@ def shown(transport: Any) -> str:
 
 
 def states_of(loop: Loop) -> list[str]:
-    """How a transport shows itself from its beginning to its end."""
+    """The representations of a transport from its beginning to its end."""
     states: list[str] = []
     connection = connect(loop)
     transport = connection.transport

@@ -1,4 +1,4 @@
-"""What holds a transport, what is collected with it, and what is warned of."""
+"""References to transports: what holds one, what is collected with it, and the warnings."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Reading: pauses, the peer's end of the stream, protocols changed on the way, buffers of their own."""
+"""Reading: pauses, the end of the stream, changes of the protocol, buffered protocols."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 def settle(loop: Loop) -> None:
-    """Turns enough for everything that is on its way within this process to arrive."""
+    """Turn often enough for everything sent within this process to arrive."""
     turn(loop, 5)
 
 
@@ -305,7 +305,7 @@ def test_a_protocol_changed_within_data_received_gets_the_next_piece(loop: Loop)
 
 
 class Buffered(Recorder, asyncio.BufferedProtocol):
-    """Receives into a buffer of its own."""
+    """Receives into its own buffer."""
 
     def __init__(self, size: int = 1000) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sockets that are given to a transport: what is refused, what is changed, and what is closed when it fails."""
+"""Sockets that a program passes to a transport: which are refused, what is changed, what is closed after a failure."""
 
 import asyncio
 import gc

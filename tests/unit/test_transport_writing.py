@@ -1,4 +1,4 @@
-"""Writing: kinds of data, order, what leaves together, and what ``close``, ``abort``, ``write_eof`` follow."""
+"""Writing: types of data, order, what is sent together, and ``close``, ``abort`` and ``write_eof`` after it."""
 
 import array
 import asyncio
@@ -279,7 +279,7 @@ def test_asking_how_much_waits_sends_first(loop: Loop) -> None:
 
 
 def segments_sent(sock: Any) -> int:
-    """TCP segments with data that the socket has sent (``tcpi_data_segs_out``)."""
+    """The number of TCP segments with data that the socket has sent (``tcpi_data_segs_out``)."""
     information = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
     return int(struct.unpack_from("I", information, 156)[0])
 

@@ -1,4 +1,4 @@
-"""Unix sockets: paths, abstract names, what happens to the path when a server closes."""
+"""Unix sockets: paths, abstract names, and the removal of the path when a server closes."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ since_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="cleanup_sock
 
 
 async def exchange(loop: Loop, path: Any) -> tuple[Any, Any]:
-    """Serve at *path*, connect, say hello; both ends' names come back."""
+    """Serve at *path*, connect, exchange a greeting, and return the names of both ends."""
     served: asyncio.Future[Recorder] = loop.create_future()
 
     class Serves(Recorder):

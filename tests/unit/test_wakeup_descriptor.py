@@ -1,4 +1,4 @@
-"""The process's wake-up descriptor after a run is the one from before, wherever an exit came."""
+"""After a run, the process has its former wake-up descriptor, wherever an exit occurred."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ WATCHED = {
     "_signal_pair",
     "add_signal_handler",
     "remove_signal_handler",
-    "_take_outer_descriptor",
+    "_take_previous_wakeup_fd",
 }
 
 
@@ -37,7 +37,7 @@ def _none_is_left() -> Iterator[None]:
 
 @pytest.fixture(params=["none", "open", "closed"])
 def former(request: pytest.FixtureRequest, _none_is_left: None) -> Iterator[int]:
-    """A wake-up descriptor that a library has set, and perhaps has closed and not taken back."""
+    """A wake-up descriptor that another library has set, and may have closed without removing it."""
     if request.param == "none":
         yield -1
         return
@@ -102,7 +102,7 @@ def test_with_the_last_handler_the_descriptor_that_was_set_comes_back(former: in
 
 
 class ExitAt:
-    """Raises KeyboardInterrupt before the bytecode of a number, counted over the frames that are watched."""
+    """Raises KeyboardInterrupt before the given bytecode, counted over the frames that are watched."""
 
     def __init__(self, number: int) -> None:
         self._left = number
@@ -121,7 +121,7 @@ class ExitAt:
 
 
 def at_every_bytecode(program: Callable[[ferrio.Loop], object], check: Callable[[ferrio.Loop], object]) -> int:
-    """Runs *program* on a new loop with an exit at each bytecode in turn; how many there are."""
+    """Run *program* on a new loop with an exit at each bytecode in turn, and return the number of bytecodes."""
     for number in range(10_000):
         loop = ferrio.Loop()
         exit_at = ExitAt(number)

@@ -1,4 +1,4 @@
-"""``add_reader``, ``add_writer``: replacing, removing, numbers closed, used again or duplicated."""
+"""``add_reader`` and ``add_writer``: replacing, removing, and numbers that are closed, reused or duplicated."""
 
 import asyncio
 import contextvars

@@ -108,7 +108,7 @@ def test_a_handle_that_runs_in_its_own_way_and_raises_is_told(loop: Any, context
 
 
 class Raising(logging.Handler):
-    """Raises for a message, the first time."""
+    """Raises for a given message, the first time."""
 
     def __init__(self, start: str, exception: type[BaseException]) -> None:
         super().__init__()

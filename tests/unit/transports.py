@@ -1,4 +1,4 @@
-"""What tests of every transport need: notes of what it tells its protocol, and the socket at its other end."""
+"""Helpers for tests of every transport: a recording protocol, and the socket at the other end."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from .loops import run_until
 
 
 class Notes(asyncio.BaseProtocol):
-    """Notes what its transport tells it, in order."""
+    """A protocol that records its calls in order."""
 
     #: What ``names`` leaves out: the event of something received.
     receiving: ClassVar[str]
@@ -20,7 +20,7 @@ class Notes(asyncio.BaseProtocol):
 
     @property
     def names(self) -> list[str]:
-        """What happened, all that was received left out."""
+        """The recorded events without what was received."""
         return [name for name, *_ in self.events if name != self.receiving]
 
     @property
@@ -29,7 +29,7 @@ class Notes(asyncio.BaseProtocol):
 
     @property
     def lost_with(self) -> BaseException | None:
-        """What ``connection_lost`` was called with; it was called once."""
+        """The argument of ``connection_lost``, which must have been called once."""
         (exc,) = [details[0] for name, *details in self.events if name == "lost"]
         return exc  # type: ignore[no-any-return]
 
@@ -52,7 +52,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 @dataclass
 class Ends(Generic[P]):
-    """A transport with its protocol, and the socket at the other end."""
+    """A transport, its protocol, and the socket at the other end."""
 
     loop: asyncio.AbstractEventLoop
     transport: Any
@@ -60,7 +60,7 @@ class Ends(Generic[P]):
     peer: socket.socket
 
     def end(self) -> None:
-        """Close both ends and wait for the transport's."""
+        """Close both ends and wait until the transport has ended."""
         self.peer.close()
         self.transport.abort()
         run_until(self.loop, lambda: self.transport._sock is None)

@@ -1,7 +1,7 @@
-"""asyncio's whole namespace, with what Ferrio has in place of asyncio's own: ``import ferrio.asyncio as asyncio``.
+"""asyncio's whole namespace with Ferrio's objects in it: ``import ferrio.asyncio as asyncio``.
 
-``run``, ``Runner``, ``new_event_loop`` and the loop classes mean Ferrio's loop; the primitives are those of
-``ferrio._namespace``. Every other name is asyncio's own object, the submodules and what is deprecated too. Nothing
+``run``, ``Runner``, ``new_event_loop`` and the loop classes are Ferrio's; so are the primitives that
+``ferrio._namespace`` lists. Every other name is asyncio's own object, submodules and deprecated names included. Nothing
 outside this package changes.
 """
 
@@ -32,7 +32,7 @@ __all__ = tuple(_original.__all__)  # type: ignore[attr-defined]  # the type stu
 
 
 class _Submodule(_types.ModuleType):
-    """One of asyncio's modules, with what Ferrio has in place of its own."""
+    """One of asyncio's modules, with Ferrio's objects in place of those that they replace."""
 
     def __init__(self, original: _types.ModuleType, ours: dict[str, _Any]) -> None:
         super().__init__(f"ferrio.{original.__name__}", original.__doc__)
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> _Any:
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
         try:
-            # A submodule that asyncio does not import by itself.
+            # A submodule that ``import asyncio`` does not import.
             return _importlib.import_module(f"asyncio.{name}")
         except ModuleNotFoundError:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -1,5 +1,5 @@
-# The namespace is asyncio's: types of the objects that Ferrio replaces are those that they stand for. What comes first
-# counts, so the names of Ferrio's own types precede asyncio's.
+# The namespace is asyncio's: Ferrio's objects have the types of those that they replace. The first definition of a name
+# counts, so Ferrio's own types precede asyncio's.
 # ruff: noqa: I001
 from ferrio._event_loop import Loop
 from ferrio._policy import EventLoopPolicy

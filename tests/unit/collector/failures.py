@@ -24,7 +24,7 @@ SHORT_S = 0.005
 
 
 class World(NamedTuple):
-    """Where failures happen."""
+    """The loop and the resources that failures use."""
 
     loop: asyncio.AbstractEventLoop
     #: ``asyncio``, or what stands for it.
@@ -39,17 +39,17 @@ FAILURES: dict[str, Failure] = {}
 
 
 class Failed(Exception):
-    """What a part of a program raises on purpose."""
+    """The exception that tests raise on purpose."""
 
 
 def failure(function: Failure) -> Failure:
-    """Enter *function* into the table."""
+    """Add *function* to the table."""
     FAILURES[function.__name__] = function
     return function
 
 
 def expected() -> contextlib.suppress:
-    """Every way in which the failures end."""
+    """Accept every exception by which the failures end."""
     return contextlib.suppress(Exception, asyncio.CancelledError)
 
 
@@ -60,7 +60,7 @@ def fail(*_args: object) -> Any:
 
 @contextlib.contextmanager
 def refused_port(family: int = socket.AF_INET, host: str = HOST) -> Iterator[int]:
-    """A port that nobody listens at, nor will."""
+    """A port on which nothing listens."""
     with socket.socket(family) as closed:
         closed.bind((host, 0))
         yield closed.getsockname()[1]
@@ -68,7 +68,7 @@ def refused_port(family: int = socket.AF_INET, host: str = HOST) -> Iterator[int
 
 @contextlib.contextmanager
 def listening() -> Iterator[tuple[socket.socket, tuple[str, int]]]:
-    """A listener that nobody accepts from, and its address."""
+    """A listener that accepts no connections, and its address."""
     with socket.create_server((HOST, 0)) as listener:
         listener.setblocking(False)
         yield listener, listener.getsockname()
@@ -76,7 +76,7 @@ def listening() -> Iterator[tuple[socket.socket, tuple[str, int]]]:
 
 @contextlib.contextmanager
 def crowded() -> Iterator[tuple[str, int]]:
-    """The address of a listener that lets nobody in any more: who connects waits."""
+    """The address of a listener whose backlog is full: connecting to it waits."""
     with socket.socket() as listener, contextlib.ExitStack() as others:
         listener.bind((HOST, 0))
         listener.listen(0)
@@ -88,7 +88,7 @@ def crowded() -> Iterator[tuple[str, int]]:
 
 
 async def cancelled(awaitable: Awaitable[Any], turns: int = 2) -> None:
-    """Cancel what has begun after so many turns."""
+    """Run a coroutine and cancel it after *turns* turns."""
     task = asyncio.ensure_future(awaitable)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -104,19 +104,19 @@ async def ended(task: asyncio.Future[Any]) -> None:
 
 
 async def timed_out(world: World, awaitable: Awaitable[Any]) -> None:
-    """Give it too little time."""
+    """Run a coroutine with too short a timeout."""
     with expected():
         await world.aio.wait_for(awaitable, SHORT_S)
 
 
 async def turns(count: int = 5) -> None:
-    """Let what was scheduled happen."""
+    """Let the loop turn, so that scheduled callbacks run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def until_closed(transport: asyncio.BaseTransport) -> None:
-    """Close a transport and let it come to its end."""
+    """Close a transport and wait until it has ended."""
     transport.close()
     await turns()
 
@@ -226,7 +226,7 @@ async def connection_without_a_protocol(world: World) -> None:
 
 
 class FailingProtocol(asyncio.Protocol):
-    """Raises in one method."""
+    """Raises in one of its methods."""
 
     def __init__(self, method: str) -> None:
         setattr(self, method, fail)
@@ -354,7 +354,7 @@ async def unix_sockets_that_are_not_there(world: World) -> None:
 
 
 class FailingDatagrams(asyncio.DatagramProtocol):
-    """Raises in one method."""
+    """Raises in one of its methods."""
 
     def __init__(self, method: str) -> None:
         setattr(self, method, fail)
@@ -478,7 +478,7 @@ async def a_program_that_is_cancelled_while_it_begins(world: World) -> None:
 
 @contextlib.asynccontextmanager
 async def answering(answer: Callable[[socket.socket], None]) -> Any:
-    """The address of a server that does *answer* to whoever connects, and closes."""
+    """The address of a server that runs *answer* for each connection and closes it."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -495,7 +495,7 @@ async def answering(answer: Callable[[socket.socket], None]) -> Any:
 
 
 def reset(sock: socket.socket) -> None:
-    """Have the end of the connection be a reset."""
+    """Have the socket send a reset when it is closed."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
 
 
@@ -633,7 +633,7 @@ def raw_calls(world: World, sock: socket.socket) -> list[Callable[[], Awaitable[
 
 
 async def awaiting(make: Callable[[], Awaitable[Any]]) -> None:
-    """A task's coroutine for any awaitable."""
+    """Wrap any awaitable in a coroutine for a task."""
     await make()
 
 
@@ -755,7 +755,7 @@ async def callbacks_that_fail(world: World) -> None:
 
 
 async def failing(count: int = 0) -> None:
-    """Raise after so many turns."""
+    """Raise after *count* turns."""
     await turns(count)
     raise Failed
 
@@ -793,7 +793,7 @@ async def tasks_that_fail(world: World) -> None:
 
 
 def waits(world: World) -> list[Callable[[], Coroutine[Any, Any, Any]]]:
-    """Waits of every kind that nobody ends."""
+    """Waits of every kind that nothing completes."""
     aio = world.aio
     lock, semaphore, queue, barrier = aio.Lock(), aio.Semaphore(0), aio.Queue(1), aio.Barrier(2)
     queue.put_nowait(None)

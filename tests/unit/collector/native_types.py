@@ -29,7 +29,7 @@ HAS_NATIVE_CONDITIONS = issubclass(aio.Condition, _ferrio.ConditionCore)
 
 
 class World:
-    """A loop, and two connected sockets of which the first has no room."""
+    """A loop, and two connected sockets of which the first has a full buffer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: Any = loop
@@ -43,7 +43,7 @@ class World:
 
 
 class Token:
-    """What an instance comes to hold. Can be called, and awaited for ever; knows its own end."""
+    """An object for an instance to hold. It is callable, awaitable (for ever) and records its own deletion."""
 
     def __init__(self, ended: list[str]) -> None:
         self.ended = ended
@@ -57,7 +57,7 @@ class Token:
 
 
 class TokenBuffer(bytearray):
-    """A buffer that leads to a token."""
+    """A buffer that refers to a token."""
 
     token: Any = None
 
@@ -82,7 +82,7 @@ KINDS: dict[str, Kind] = {}
 
 
 def having(make: Callable[[World], Any], name: str = "note") -> Way:
-    """An attribute in the instance's own dictionary."""
+    """Hold the token in an attribute of the instance's dictionary."""
 
     def way(world: World, token: Any) -> Any:
         instance = make(world)
@@ -100,7 +100,7 @@ def nothing(*_args: object) -> None:
 
 
 def handle_kind(schedule: Callable[..., Any], is_used: bool = True) -> Kind:
-    """Handles that have run: their loop has let go of them."""
+    """Handles that have run, so that their loop no longer holds them."""
 
     def way(world: World, *call: Any, **options: Any) -> Any:
         handle = schedule(world, *call, **options)
@@ -135,12 +135,12 @@ KINDS["TimerHandle"] = handle_kind(lambda world, *call, **options: world.loop.ca
 
 
 def future(world: World) -> Any:
-    """A pending one."""
+    """A pending future."""
     return world.loop.create_future()
 
 
 def changed(make: Callable[[World], Any], change: Callable[[Any, Any], object]) -> Way:
-    """An instance with which something has been done."""
+    """An instance on which an action was performed."""
 
     def way(world: World, token: Any) -> Any:
         instance = make(world)
@@ -152,7 +152,7 @@ def changed(make: Callable[[World], Any], change: Callable[[Any, Any], object]) 
 
 
 def fail_with(future: Any, token: Any) -> None:
-    """An exception that leads to *token*, and counts as retrieved."""
+    """An exception that refers to *token* and counts as retrieved."""
     error = ValueError()
     error.token = token  # type: ignore[attr-defined]
     future.set_exception(error)
@@ -160,7 +160,7 @@ def fail_with(future: Any, token: Any) -> None:
 
 
 def add_callbacks(future: Any, token: Any) -> None:
-    """Two: the first has a place of its own."""
+    """Add two callbacks: the first is stored apart from the others."""
     future.add_done_callback(nothing)
     future.add_done_callback(token)
 
@@ -180,7 +180,7 @@ KINDS["Future"] = Kind(
 
 
 def task(world: World, coroutine: Coroutine[Any, Any, Any] | None = None, **options: Any) -> Any:
-    """A task that has begun, and about whose end nobody is told."""
+    """A started task whose completion is reported to nobody."""
     made = world.loop.create_task(wait(world.loop.create_future()) if coroutine is None else coroutine, **options)
     made._log_destroy_pending = False
     turn(world.loop, 2)
@@ -205,14 +205,14 @@ async def fail(token: Any) -> None:
 
 
 def failed_task(world: World, token: Any) -> Any:
-    """One whose exception counts as retrieved."""
+    """A task whose exception counts as retrieved."""
     made = task(world, fail(token))
     made.exception()
     return made
 
 
 def task_in_context(world: World, token: Any) -> Any:
-    """One that waits in a context of its own."""
+    """A task that waits in its own context."""
     variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
     context = contextvars.Context()
     context.run(variable.set, token)
@@ -220,7 +220,7 @@ def task_in_context(world: World, token: Any) -> Any:
 
 
 def task_that_cannot_begin(world: World, token: Any) -> Any:
-    """One whose context is entered while its first step is due."""
+    """A task whose context is already entered when its first step is due."""
     context = contextvars.copy_context()
 
     async def main() -> Any:
@@ -233,14 +233,14 @@ def task_that_cannot_begin(world: World, token: Any) -> Any:
 
 
 def task_of_a_future(world: World, token: Any) -> Any:
-    """One that waits for a future which leads to *token*."""
+    """A task that waits for a future which refers to *token*."""
     awaited = world.loop.create_future()
     awaited.token = token
     return task(world, wait(awaited))
 
 
 def task_before_its_step(_world: World, token: Any) -> Any:
-    """One that was made by a callback of a loop which then stopped; its loop is closed, so that nobody holds it."""
+    """A task with a step due, made by the last callback of a loop that is now closed and so does not hold it."""
     loop = ferrio.new_event_loop()
     made = []
 
@@ -278,14 +278,14 @@ KINDS["Task"] = Kind(
 
 
 def lock_with(token: Any) -> Any:
-    """A lock that leads to *token*."""
+    """A lock that refers to *token*."""
     lock = aio.Lock()
     lock.token = token
     return lock
 
 
 def started(make: Callable[[Any], Any]) -> Any:
-    """What ``make(loop)`` gives, after its first step; the loop is closed, and holds nothing of it."""
+    """The result of ``make(loop)`` after its first step; the loop is closed and no longer holds it."""
     loop = ferrio.new_event_loop()
 
     async def main() -> Any:
@@ -299,7 +299,7 @@ def started(make: Callable[[Any], Any]) -> Any:
 
 
 def waiting_for_a_lock(_world: World, token: Any) -> Any:
-    """Its future leads to *token*."""
+    """An acquisition whose future refers to *token*."""
     lock = aio.Lock()
     lock._locked = True
     made = started(lambda _loop: lock.acquire())
@@ -308,7 +308,7 @@ def waiting_for_a_lock(_world: World, token: Any) -> Any:
 
 
 class Awaitable:
-    """What is no future."""
+    """An awaitable that is not a future."""
 
     def __await__(self) -> Iterator[Any]:
         yield
@@ -327,14 +327,14 @@ KINDS["Coroutine"] = Kind(
 
 
 def buffer_with(token: Any) -> TokenBuffer:
-    """A buffer that leads to *token*."""
+    """A buffer that refers to *token*."""
     buffer = TokenBuffer(1)
     buffer.token = token
     return buffer
 
 
 def waiting_operation(world: World, token: Any) -> Any:
-    """Its future leads to *token*; its loop is closed, and holds the future no longer."""
+    """An operation whose future refers to *token*; its loop is closed and no longer holds the future."""
     loop = ferrio.new_event_loop()
     operation = loop.sock_recv(world.sock, 1)
     operation.send(None).token = token  # type: ignore[attr-defined]
@@ -359,7 +359,7 @@ KINDS["SocketOperation"] = Kind(
 
 
 def function_of_a_class(class_: Any) -> Way:
-    """In the body of a class that leads to *token*."""
+    """A function in the body of a class that refers to the token."""
 
     def way(_world: World, token: Any) -> Any:
         function = class_("Lock.acquire", nothing)
@@ -383,7 +383,7 @@ for _class in (_ferrio.Function, _ferrio.CoroutineFunction):
 
 
 class Noted(asyncio.Protocol, asyncio.DatagramProtocol):
-    """Leads to a token."""
+    """A protocol that refers to a token."""
 
     def __init__(self, token: Any) -> None:
         self.token = token
@@ -401,7 +401,7 @@ def stream(world: World, token: Any = None) -> Any:
 
 
 def datagrams(world: World, token: Any = None) -> Any:
-    """As above."""
+    """A paused datagram transport, which its loop does not hold."""
     made = world.loop.create_datagram_endpoint(lambda: Noted(token), local_addr=("127.0.0.1", 0))
     transport, _ = world.loop.run_until_complete(made)
     transport.pause_reading()
@@ -410,7 +410,7 @@ def datagrams(world: World, token: Any = None) -> Any:
 
 
 def details(make: Callable[[World], Any]) -> Way:
-    """What ``get_extra_info`` answers from."""
+    """The dictionary behind ``get_extra_info``."""
 
     def way(world: World, token: Any) -> Any:
         transport = make(world)
@@ -442,7 +442,7 @@ KINDS["DatagramTransport"] = Kind(
 
 
 def connection(world: World) -> Any:
-    """One that holds no object at all."""
+    """A connection, which holds no object."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         made = world.loop._connect(*listener.getsockname())
         made.close()
@@ -456,7 +456,7 @@ KINDS["Connection"] = Kind(make=connection, ways={})
 
 
 def forgotten(change: Callable[[Any, World, Any], object]) -> Way:
-    """A loop with which something has been done."""
+    """A loop on which an action was performed."""
 
     def way(world: World, token: Any) -> Any:
         loop = ferrio.new_event_loop()
@@ -467,7 +467,7 @@ def forgotten(change: Callable[[Any, World, Any], object]) -> Way:
 
 
 def push_from_a_thread(loop: Any, _world: World, token: Any) -> None:
-    """Into the inbox, behind what the turn has taken."""
+    """Push a callback onto the inbox after the turn has emptied it."""
 
     def push() -> None:
         thread = threading.Thread(target=loop.call_soon_threadsafe, args=(token,))
@@ -480,21 +480,21 @@ def push_from_a_thread(loop: Any, _world: World, token: Any) -> None:
 
 
 def leave_a_task(loop: Any, coroutine: Coroutine[Any, Any, Any], turns: int) -> None:
-    """So many turns old."""
+    """Leave a task that is *turns* turns old."""
     task = loop.create_task(coroutine)
     task._log_destroy_pending = False
     turn(loop, turns)
 
 
 def leave_a_done_task(loop: Any, _world: World, token: Any) -> None:
-    """Its wake-up is due."""
+    """Leave a finished task whose wake-up is due."""
     future = loop.create_future()
     leave_a_task(loop, wait(future, token), 1)
     future.set_result(None)
 
 
 def leave_a_waiting_operation(loop: Any, world: World, token: Any) -> None:
-    """A socket waits for room."""
+    """Leave an operation that waits for room in a socket."""
 
     async def send() -> None:
         await loop.sock_sendall(world.sock, buffer_with(token))
@@ -503,7 +503,7 @@ def leave_a_waiting_operation(loop: Any, world: World, token: Any) -> None:
 
 
 def leave_a_connection(loop: Any, _world: World, token: Any) -> None:
-    """Accepted, and not a transport yet."""
+    """Leave an accepted connection that has no transport yet."""
 
     async def serve() -> Any:
         return await loop.create_server(lambda: Noted(token), "127.0.0.1", 0)
@@ -515,14 +515,14 @@ def leave_a_connection(loop: Any, _world: World, token: Any) -> None:
 
 
 def leave_a_transport(loop: Any, _world: World, token: Any) -> None:
-    """It reads."""
+    """Leave a transport that reads."""
     ours, theirs = tcp_pair()
     with theirs:
         loop.run_until_complete(loop.create_connection(lambda: Noted(token), sock=ours))
 
 
 def leave_a_beginning_transport(loop: Any, _world: World, token: Any) -> None:
-    """Nobody has told its protocol yet."""
+    """Leave a transport whose protocol does not know of it yet."""
     ours, theirs = tcp_pair()
     with theirs:
         waiter = loop.create_future()
@@ -531,13 +531,13 @@ def leave_a_beginning_transport(loop: Any, _world: World, token: Any) -> None:
 
 
 def leave_datagrams(loop: Any, _world: World, token: Any) -> None:
-    """A datagram transport that reads."""
+    """Leave a datagram transport that reads."""
     made = loop.create_datagram_endpoint(lambda: Noted(token), local_addr=("127.0.0.1", 0))
     loop.run_until_complete(made)
 
 
-def leave_a_foreseen_connection(loop: Any, _world: World, token: Any) -> None:
-    """It is there, and its future is to hear of that."""
+def leave_an_established_connection(loop: Any, _world: World, token: Any) -> None:
+    """Leave an established connection whose future is still to be completed."""
     future = loop.create_future()
     future.token = token
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -545,7 +545,7 @@ def leave_a_foreseen_connection(loop: Any, _world: World, token: Any) -> None:
 
 
 class Descriptor:
-    """A file object that leads to a token."""
+    """A file object that refers to a token."""
 
     def __init__(self, sock: socket.socket, token: Any) -> None:
         self.sock, self.token = sock, token
@@ -576,20 +576,20 @@ KINDS["LoopCore"] = Kind(
         "transport": forgotten(leave_a_transport),
         "beginning transport": forgotten(leave_a_beginning_transport),
         "datagram transport": forgotten(leave_datagrams),
-        "foreseen connection": forgotten(leave_a_foreseen_connection),
+        "established connection": forgotten(leave_an_established_connection),
     },
     attributes=frozenset({"_task_factory"}),
 )
 
 
 class Time(float):
-    """A number that leads to a token."""
+    """A number that refers to a token."""
 
     token: Any = None
 
 
 def time_with(token: Any) -> Time:
-    """Far ahead."""
+    """A time far in the future that refers to *token*."""
     time = Time(1e9)
     time.token = token
     return time
@@ -599,7 +599,7 @@ def time_with(token: Any) -> Time:
 
 
 def primitive(make: Callable[[], Any], *attributes: str, is_used: bool = True) -> Kind:
-    """One of the namespace's."""
+    """A primitive of the namespace under test."""
     return Kind(
         make=lambda _world: make(),
         ways={"dictionary": having(lambda _world: make())},
@@ -677,7 +677,7 @@ def callback_kind(
 
 
 def callbacks_of(future: Any) -> Iterator[Any]:
-    """Those that a future shows."""
+    """The callbacks that a future shows."""
     return (callback for callback, _ in future._callbacks or ())
 
 
@@ -709,7 +709,7 @@ KINDS["Expiring"] = callback_kind(
 
 
 def iterator(world: World, token: Any = None) -> Any:
-    """Over one that has ended with *token*."""
+    """An iterator over a finished future that refers to *token*."""
 
     async def main() -> Any:
         child = world.loop.create_future()
@@ -734,7 +734,7 @@ def slots_of(class_: type) -> Iterator[tuple[str, Any]]:
 
 
 def filled(kind: Kind, slot: Any) -> Way:
-    """An instance one of whose slots a program has filled."""
+    """An instance with a value in one of its slots."""
 
     def way(world: World, token: Any) -> Any:
         instance = kind.make(world)

@@ -21,7 +21,7 @@ TIMES = 4
 
 
 def garbage_of(failure: Failure, world: World) -> int:
-    """How many objects the collector finds after *failure* has happened a few times."""
+    """Count the objects that the collector finds after *failure* has happened a few times."""
 
     async def main() -> int:
         async with asyncio.timeout(LIMIT_S * 2):

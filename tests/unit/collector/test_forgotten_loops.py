@@ -1,4 +1,4 @@
-"""A loop that nobody refers to any more, and what is forgotten with it."""
+"""A loop that nothing refers to any more, and what is collected with it."""
 
 import gc
 import threading

@@ -1,4 +1,4 @@
-"""Every native type: what an instance holds it shows to the collector, lets go of, and leaves to no successor."""
+"""Every native type: instances show the collector what they hold, release it, and leave nothing to the next one."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ USED = {name: kind for name, kind in KINDS.items() if kind.is_used}
 
 
 def ways_of(name: str, kind: Kind) -> dict[str, Way]:
-    """Those of the table, and the slots that the type inherits from Python classes."""
+    """The ways in the table, and the slots that the type inherits from Python classes."""
     class_ = getattr(_ferrio, name, None)
     slots = slots_of(class_) if isinstance(class_, type) else ()
     return kind.ways | {f"slot {slot}": filled(kind, descriptor) for slot, descriptor in slots}
@@ -52,7 +52,7 @@ def world() -> Iterator[World]:
 
 
 def shown_by(instance: Any) -> Iterator[Any]:
-    """What the collector finds from *instance* on, without what the whole program shares."""
+    """The objects that the collector reaches from *instance*, except those that the whole program shares."""
     seen = {id(instance)}
     left = [instance]
     while left:

@@ -1,4 +1,4 @@
-"""What asyncio's datagram transports do in this interpreter, and what the machine has for them."""
+"""What asyncio's datagram transports do in this interpreter, and what the machine supports."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ IS_DATAGRAM_TRANSPORT = sys.version_info >= (3, 12)
 
 
 def sends_empty_datagrams() -> bool:
-    """Whether asyncio sends them here: it began to between two releases of 3.12."""
+    """Whether asyncio sends empty datagrams here: it began to between two releases of 3.12."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     theirs.setblocking(False)
     loop = asyncio.SelectorEventLoop()

@@ -1,4 +1,4 @@
-"""Datagram endpoints for tests: a transport at one end, a plain socket in the test's hands at the other."""
+"""Datagram endpoints for tests: a transport at one end, a plain socket of the test's at the other."""
 
 import asyncio
 import socket
@@ -10,23 +10,23 @@ from ..transports import Ends, Notes, P
 
 
 class Recorder(Notes, asyncio.DatagramProtocol):
-    """Notes what its transport tells it, in order."""
+    """A protocol that records its calls in order."""
 
     receiving = "datagram"
 
     @property
     def received(self) -> list[bytes]:
-        """All datagrams so far."""
+        """All datagrams received so far."""
         return [details[0] for name, *details in self.events if name == "datagram"]
 
     @property
     def senders(self) -> list[Any]:
-        """Where they came from."""
+        """The senders of the received datagrams."""
         return [details[1] for name, *details in self.events if name == "datagram"]
 
     @property
     def errors(self) -> list[Exception]:
-        """What ``error_received`` was called with."""
+        """The exceptions that ``error_received`` was called with."""
         return [details[0] for name, *details in self.events if name == "error"]
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
@@ -37,7 +37,7 @@ class Recorder(Notes, asyncio.DatagramProtocol):
 
 
 class Endpoint(Ends[P]):
-    """A datagram transport with its protocol, and the socket at the other end."""
+    """A datagram transport, its protocol, and the socket at the other end."""
 
     @property
     def name(self) -> Any:
@@ -45,7 +45,7 @@ class Endpoint(Ends[P]):
         return self.transport.get_extra_info("sockname")
 
     def receive(self, count: int) -> list[bytes]:
-        """Run the loop until the peer has got so many datagrams."""
+        """Run the loop until the peer has *count* datagrams."""
         datagrams: list[bytes] = []
 
         def is_complete() -> bool:
@@ -60,7 +60,7 @@ class Endpoint(Ends[P]):
         return datagrams
 
     def waiting(self) -> list[bytes]:
-        """What the peer has got by now, without running the loop."""
+        """The datagrams that the peer has by now, without running the loop."""
         datagrams = []
         while True:
             try:
@@ -70,7 +70,7 @@ class Endpoint(Ends[P]):
 
 
 def udp_socket(host: str = "127.0.0.1") -> socket.socket:
-    """A bound UDP socket that does not block."""
+    """A bound, non-blocking UDP socket."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((host, 0))
     sock.setblocking(False)
@@ -82,7 +82,7 @@ def bind(
     factory: Callable[[], P] = Recorder,  # type: ignore[assignment]
     host: str = "127.0.0.1",
 ) -> Endpoint[P]:
-    """An endpoint without a remote address, and a socket that nobody is connected to."""
+    """An endpoint without a remote address, and an unconnected socket."""
     transport, protocol = run(loop, loop.create_datagram_endpoint(factory, local_addr=(host, 0)))  # type: ignore[arg-type]
     return Endpoint(loop, transport, protocol, udp_socket(host))
 
@@ -114,7 +114,7 @@ def connect_unix(
 
 
 def fill(transport: Any, start: int = 0) -> int:
-    """Send numbers until one has to wait; the number after the last."""
+    """Send numbers until one has to wait, and return the next number."""
     number = start
     while transport.get_write_buffer_size() == 0:
         transport.sendto(b"%d" % number)

@@ -22,5 +22,5 @@ asyncio_counts_down = pytest.mark.skipif(_KEEPS_HEADERS, reason=_REASON)
 
 
 def header_bytes() -> int:
-    """What asyncio counts here for each waiting datagram beyond its own bytes."""
+    """The bytes that asyncio counts here for each queued datagram beyond its own."""
     return 8 if sys.version_info >= (3, 13) else 0

@@ -1,4 +1,4 @@
-"""To and from addresses: one datagram a call."""
+"""Addresses of single datagrams, sent and received."""
 
 import asyncio
 import errno

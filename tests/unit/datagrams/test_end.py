@@ -1,4 +1,4 @@
-"""The end of datagram transports, what they show, and descriptors that are not what they seem."""
+"""The end of datagram transports, their representation, and unusual descriptors."""
 
 import asyncio
 import errno

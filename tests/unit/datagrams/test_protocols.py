@@ -1,4 +1,4 @@
-"""What the protocol hears, errors of the network among it."""
+"""The calls that a datagram protocol gets, network errors included."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""What a native task can wait for, objects of others among it, and how it is woken or cancelled there."""
+"""The awaitables that a native task can wait for, other libraries' included, and how they wake or cancel it."""
 
 import asyncio
 import sys
@@ -41,7 +41,7 @@ class Legacy:
 
 
 class Foreign:
-    """A future of somebody else: the documented protocol and nothing more."""
+    """A third-party future: the documented protocol and nothing more."""
 
     _asyncio_future_blocking = False
 

@@ -1,4 +1,4 @@
-"""Native tasks and the garbage collector: dropped, forgotten, in cycles; nothing leaks, nothing is lost."""
+"""Native tasks and the garbage collector: dropped tasks, forgotten tasks, tasks in cycles."""
 
 import asyncio
 import gc
@@ -85,7 +85,7 @@ def test_tasks_leak_nothing(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class Marked:
-    """An object to be looked at from a distance."""
+    """An object that can be weakly referenced."""
 
 
 async def spin(*_held: Any) -> None:

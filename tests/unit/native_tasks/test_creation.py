@@ -1,4 +1,4 @@
-"""How a native task comes to be, and where asyncio's or a program's own is made instead."""
+"""Making native tasks, and the cases in which asyncio's or a program's own task is made instead."""
 
 import asyncio
 import subprocess

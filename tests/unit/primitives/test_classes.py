@@ -1,4 +1,4 @@
-"""What all classes of primitives have in common: their types, subclasses, reprs, and what they ask of a loop."""
+"""All classes of primitives: types, subclasses, representations, and the methods of the loop that they call."""
 
 import asyncio
 import asyncio as stdlib

@@ -16,7 +16,7 @@ hands_notifications_on = pytest.mark.skipif(
 
 
 class LockOfAnotherKind(asyncio.Lock):
-    """A lock that asyncio's own code has to be asked about."""
+    """A lock for which a condition has to run asyncio's own code."""
 
 
 def test_a_condition_makes_a_lock_of_its_own_kind() -> None:

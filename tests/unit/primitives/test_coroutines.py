@@ -1,4 +1,4 @@
-"""What the primitives' methods give is a coroutine: stepped, thrown into, closed, dropped, collected."""
+"""The coroutines of the primitives' methods: stepped, thrown into, closed, dropped, collected."""
 
 import asyncio
 import asyncio as stdlib
@@ -23,7 +23,7 @@ from .waits import entered_condition, taken_lock, waits
 
 @contextlib.contextmanager
 def warned() -> Iterator[list[str]]:
-    """What is warned of until everything has been collected."""
+    """Record the warnings until everything has been collected."""
     told: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

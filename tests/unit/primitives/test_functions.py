@@ -1,4 +1,4 @@
-"""The primitives' functions: names, signatures, arguments, mocks of them, whose objects they take."""
+"""The primitives' functions: names, signatures, arguments, mocks, and the objects that they accept."""
 
 import asyncio
 import asyncio as stdlib

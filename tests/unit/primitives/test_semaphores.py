@@ -1,4 +1,4 @@
-"""What a semaphore can count in."""
+"""The kinds of value that a semaphore can count with."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Connected sockets of every kind, and what the tests of ``sock_recv`` and its relatives do with them."""
+"""Connected sockets of every kind, and helpers for the tests of ``sock_recv`` and its relatives."""
 
 import asyncio
 import socket
@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def waiting(loop: Loop, awaitable: Any) -> asyncio.Task[Any]:
-    """A task that has begun to wait."""
+    """A task that has started to wait."""
     task = loop.create_task(awaitable)
     turn(loop, 2)
     assert not task.done()

@@ -1,4 +1,4 @@
-"""A descriptor's number: several users at a time, and one after the other."""
+"""A descriptor's number with several users, at the same time and one after the other."""
 
 import asyncio
 import gc
@@ -150,7 +150,7 @@ def test_a_socket_that_has_waited_becomes_a_transports(loop: Loop) -> None:
 
 
 def reopened(number: int, sock: socket.socket) -> socket.socket:
-    """*sock* under *number*, which is free, and under no other."""
+    """Move *sock* to the free descriptor *number*."""
     if sock.fileno() == number:
         return sock
     os.dup2(sock.fileno(), number)

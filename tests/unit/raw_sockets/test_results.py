@@ -1,4 +1,4 @@
-"""What ``sock_recv`` and its relatives bring and raise."""
+"""Results and exceptions of ``sock_recv`` and its relatives."""
 
 import asyncio
 import contextlib

@@ -50,7 +50,8 @@ fn ours(future: Bound<'_, PyAny>) -> PyResult<Object> {
 /// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
 fn is_coroutine(object: *mut ffi::PyObject) -> bool {
     // SAFETY: callers pass live objects.
-    coroutine::is_exact(object) || unsafe { ffi::PyCoro_CheckExact(object) != 0 }
+    let known = unsafe { crate::ffi::object::Object::from_borrowed(object) };
+    coroutine::is_coroutine(&known)
 }
 
 /// The native functions of this room, by asyncio's qualified names.

@@ -1,7 +1,7 @@
 //! The state of a loop.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -15,6 +15,7 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
+use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
 use super::source::Source;
 use super::statistics::Counters;
@@ -24,6 +25,7 @@ use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
+use crate::ffi::thread;
 use crate::ffi::trampoline::caught;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
@@ -44,6 +46,7 @@ pub(crate) struct LoopCore {
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
+    pub(super) pace: Pace,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
@@ -186,9 +189,7 @@ impl LoopCore {
     /// Whether the calling thread is the one that runs the loop.
     #[inline]
     pub(crate) fn is_own_thread(&self) -> bool {
-        // SAFETY: no conditions.
-        let current = unsafe { ffi::PyThread_get_thread_ident() };
-        self.flags.thread.load(Ordering::Relaxed) == current as u64
+        self.flags.thread.load(Ordering::Relaxed) == thread::current()
     }
 
     /// Whether an entry of this loop is being run by the calling thread.
@@ -251,6 +252,7 @@ impl LoopCore {
     #[inline]
     pub(crate) fn take_inbox(&self, py: Python<'_>) {
         if !self.inbox.is_empty() {
+            self.pace.taken();
             self.reactor.with(py, |reactor| self.inbox.take(|entry| reactor.ready.push(entry)));
         }
     }
@@ -289,6 +291,11 @@ impl LoopCore {
         self.flags.asked_before_sleep.set(true);
     }
 
+    /// Ends what others have registered for a number that a transport takes over.
+    pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        (parts::hooks().forget_number)(py, self, fd)
+    }
+
     /// Calls what was asked for ([`Self::ask_after_entry`]), now.
     ///
     /// # Errors
@@ -311,6 +318,7 @@ impl LoopCore {
         if self.inbox.push(entry) == WakeNeed::Needed {
             self.signal(py);
         }
+        self.pace_producer(py);
     }
 
     /// Ends a wait under way, from any thread.
@@ -394,6 +402,7 @@ impl LoopCore {
                 reactor: Guarded::new(reactor),
                 behind_poll: Guarded::default(),
                 inbox: Inbox::new(),
+                pace: Pace::default(),
                 wake: Guarded::new(Some(wake)),
                 parts: Parts::new(),
                 scratch: Guarded::default(),

@@ -8,6 +8,7 @@ mod direction;
 mod entry;
 mod exit;
 mod loop_core;
+mod pace;
 pub(crate) mod parts;
 mod source;
 mod statistics;

@@ -3,15 +3,19 @@
 //! `BaseEventLoop` keeps its state in attributes (`_closed`, `_stopping`, `_debug`, ...) and reads them in dozens of
 //! methods that Ferrio inherits. Here these attributes are windows on the native state.
 
+#![forbid(unsafe_code)]
+
 use core::sync::atomic::Ordering;
 
 use ferrio_engine::time::Expirable;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyType};
-use pyo3::{ffi, intern};
 
-use super::{making, scheduling, watch};
+use super::{scheduling, watch};
 use crate::core::{Entry, LoopCore};
+use crate::ffi::attributes;
+use crate::ffi::class::Instance;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
@@ -88,7 +92,7 @@ impl LoopCore {
     #[pyo3(name = "_add_callback")]
     fn add_callback(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        if is_handle(&handle) {
+        if is_handle(Object::of(&handle)) {
             slf.get().push_ready(py, handle::entry(Object::new(handle)));
             return Ok(());
         }
@@ -97,7 +101,7 @@ impl LoopCore {
             return Ok(());
         }
         let run = handle.getattr(intern!(py, "_run"))?;
-        slf.get().schedule(py, slf.as_ptr(), run.as_ptr(), &[], None)
+        Instance::of_bound(slf).schedule(py, Object::of(&run), &[], None)
     }
 
     /// As `_add_callback`, from a signal handler: the loop may be about to sleep.
@@ -176,7 +180,7 @@ impl LoopCore {
     #[getter]
     fn _scheduled<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let (py, core) = (slf.py(), slf.get());
-        core.show_sleeps(py, slf.as_ptr())?;
+        Instance::of_bound(slf).show_sleeps(py)?;
         let handles: Vec<Object> = core.with_reactor(py, |reactor| {
             reactor.timers.iter().filter_map(|(_, timer)| timer.handle().cloned()).collect()
         });
@@ -248,15 +252,11 @@ impl LoopCore {
         } else if name == "create_future" || name == "call_later" || name == "call_at" {
             slf.get().flags.has_other_waits.set(true);
         }
-        // SAFETY: live objects, the name a string.
-        let outcome = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), value.as_ptr()) };
-        if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        attributes::set(slf, name, value)
     }
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        // SAFETY: live objects, the name a string; null stands for deletion.
-        let outcome = unsafe { ffi::PyObject_GenericSetAttr(slf.as_ptr(), name.as_ptr(), core::ptr::null_mut()) };
-        if outcome == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        attributes::delete(slf, name)
     }
 
     /// `BaseEventLoop` assigns its own heap; the loop keeps its.
@@ -279,7 +279,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class: Bound<'_, PyType> = module.py().get_type::<LoopCore>();
     scheduling::add(&class)?;
     watch::add_methods(&class)?;
-    making::add(&class)?;
+    crate::task::making::add(&class)?;
     crate::net::accept::add_methods(&class)?;
     module.add_class::<LoopCore>()
 }

@@ -2,28 +2,20 @@
 //!
 //! The hottest methods of a loop: they are added to the type as vectorcall methods, without PyO3's argument parsing.
 
-use ferrio_engine::sys::clock;
-use ferrio_engine::time::Nanos;
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
-use super::timer;
 use crate::core::LoopCore;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
-use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
+use crate::ffi::class::{Instance, add_method};
+use crate::ffi::method::Method;
 use crate::ffi::object::Object;
-use crate::handle::{self, Kind, Recipe, TimerRef};
+use crate::handle;
+use crate::handle::scheduling::{ScheduledCall, check_in_debug, now_s, schedule_at, seconds};
 use crate::task;
-
-/// `([delay or when,] callback, *args, context=None)`.
-struct Call<'a> {
-    time: Option<*mut ffi::PyObject>,
-    callback: *mut ffi::PyObject,
-    args: &'a [*mut ffi::PyObject],
-    context: Option<*mut ffi::PyObject>,
-}
 
 /// Parses a call whose parameters before `args` are `names`: the callback, or a time and the callback.
 #[expect(clippy::inline_always, reason = "four callers; the result would travel through memory otherwise")]
@@ -33,13 +25,13 @@ fn parse<'a>(
     function: &'static str,
     names: &'static [&'static str],
     arguments: Arguments<'a>,
-) -> PyResult<Call<'a>> {
+) -> PyResult<ScheduledCall<'a>> {
     if !arguments.has_no_keywords() {
         return parse_keywords(py, function, names, arguments);
     }
-    match (names.len(), arguments.positional_addresses()) {
-        (1, [callback, args @ ..]) => Ok(Call { time: None, callback: *callback, args, context: None }),
-        (2, [time, callback, args @ ..]) => Ok(Call { time: Some(*time), callback: *callback, args, context: None }),
+    match (names.len(), arguments.positional()) {
+        (1, [callback, args @ ..]) => Ok(ScheduledCall { time: None, callback, args, context: None }),
+        (2, [time, callback, args @ ..]) => Ok(ScheduledCall { time: Some(time), callback, args, context: None }),
         (_, given) => Err(missing(function, &names[given.len()..])),
     }
 }
@@ -51,15 +43,15 @@ fn parse_keywords<'a>(
     function: &'static str,
     names: &'static [&'static str],
     arguments: Arguments<'a>,
-) -> PyResult<Call<'a>> {
-    let positional = arguments.positional_addresses();
+) -> PyResult<ScheduledCall<'a>> {
+    let positional = arguments.positional();
     let split = positional.len().min(names.len());
     let mut given = [None; 2];
-    for (place, &value) in given.iter_mut().zip(&positional[..split]) {
+    for (place, value) in given.iter_mut().zip(&positional[..split]) {
         *place = Some(value);
     }
     let mut context = None;
-    for (name, value) in arguments.keywords(py) {
+    for (name, value) in arguments.named_values(py) {
         let text = name.to_string();
         if text == "context" {
             context = Some(value);
@@ -73,15 +65,12 @@ fn parse_keywords<'a>(
     }
     let absent: Vec<&str> =
         (0..names.len()).filter(|&index| given[index].is_none()).map(|index| names[index]).collect();
-    let (Some(&callback), true) = (given[names.len() - 1].as_ref(), absent.is_empty()) else {
+    let (Some(callback), true) = (given[names.len() - 1], absent.is_empty()) else {
         return Err(missing(function, &absent));
     };
-    let context = context.filter(|&context| {
-        // SAFETY: a singleton of the interpreter.
-        context != unsafe { ffi::Py_None() }
-    });
+    let context = context.filter(|context: &&Object| !context.is_none());
     let time = if names.len() == 2 { given[0] } else { None };
-    Ok(Call { time, callback, args: &positional[split..], context })
+    Ok(ScheduledCall { time, callback, args: &positional[split..], context })
 }
 
 #[cold]
@@ -95,228 +84,54 @@ fn missing(function: &str, absent: &[&str]) -> PyErr {
     ))
 }
 
-/// Debug mode's checks: the calling thread, and that the callback is a plain callable.
-#[cold]
-fn check_in_debug(
-    py: Python<'_>,
-    event_loop: *mut ffi::PyObject,
-    callback: *mut ffi::PyObject,
-    function: &str,
-    any_thread: bool,
-) -> PyResult<()> {
-    // SAFETY: the object of the method call.
-    let event_loop = unsafe { Bound::from_borrowed_ptr(py, event_loop) };
-    // SAFETY: an argument of the call.
-    let callback = unsafe { Bound::from_borrowed_ptr(py, callback) };
-    if !any_thread {
-        event_loop.call_method0("_check_thread")?;
-    }
-    event_loop.call_method1("_check_callback", (callback, function))?;
-    Ok(())
-}
-
-fast!(call_soon, |py, object, arguments| {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
+fn call_soon(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_soon", &["callback"], arguments)?;
-    core.check_closed()?;
-    let debug = core.is_debug();
+    event_loop.check_closed()?;
+    let debug = event_loop.is_debug();
     let callable = task::callable_in_place_of(py, call.callback)?;
-    let callback = callable.as_ref().map_or(call.callback, Object::as_ptr);
+    let callback = callable.as_ref().unwrap_or(call.callback);
     if debug {
-        check_in_debug(py, object, callback, "call_soon", false)?;
+        check_in_debug(py, event_loop, callback, "call_soon", false)?;
     }
-    let handle = Recipe {
-        kind: Kind::Plain,
-        event_loop: object,
-        callback,
-        args: call.args,
-        context: call.context,
-        trace: debug,
-    }
-    .make(py)?;
-    core.push_ready(py, handle::entry(handle.clone()));
+    let handle = call.recipe(event_loop.object(), callback, debug).make(py)?;
+    event_loop.push_ready(py, handle::entry(handle.clone()));
     Ok(handle)
-});
+}
 
-fast!(call_soon_threadsafe, |py, object, arguments| {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
+fn call_soon_threadsafe(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_soon_threadsafe", &["callback"], arguments)?;
-    core.check_closed()?;
-    let debug = core.is_debug();
+    event_loop.check_closed()?;
+    let debug = event_loop.is_debug();
     if debug {
-        check_in_debug(py, object, call.callback, "call_soon_threadsafe", true)?;
+        check_in_debug(py, event_loop, call.callback, "call_soon_threadsafe", true)?;
     }
-    // Since 3.14 cancelling such a handle from another thread waits while its callback runs.
-    let handle = Recipe {
-        kind: if cfg!(Py_3_14) { Kind::ThreadSafe } else { Kind::Plain },
-        event_loop: object,
-        callback: call.callback,
-        args: call.args,
-        context: call.context,
-        trace: debug,
-    }
-    .make(py)?;
-    core.push_from_any_thread(py, handle::entry(handle.clone()));
-    Ok(handle)
-});
-
-/// Enters a timer for `when` seconds on the loop's clock.
-fn schedule_at(
-    py: Python<'_>,
-    core: &LoopCore,
-    object: *mut ffi::PyObject,
-    when: f64,
-    when_object: Option<Object>,
-    call: &Call<'_>,
-) -> PyResult<Object> {
-    core.check_closed()?;
-    let debug = core.is_debug();
-    if debug {
-        // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
-        check_in_debug(py, object, call.callback, "call_at", false)?;
-    }
-    let handle = Recipe {
-        kind: Kind::Timer,
-        event_loop: object,
-        callback: call.callback,
-        args: call.args,
-        context: call.context,
-        trace: debug,
-    }
-    .make(py)?;
-    // SAFETY: a new timer handle.
-    let timer = unsafe { TimerRef::schedule(py, handle.clone(), when, when_object) };
-    core.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer::of_handle(timer)));
+    let handle = call.recipe(event_loop.object(), call.callback, debug).make_for_threads(py)?;
+    event_loop.push_from_any_thread(py, handle::entry(handle.clone()));
     Ok(handle)
 }
 
-fn seconds(py: Python<'_>, value: Option<*mut ffi::PyObject>, none: &'static str) -> PyResult<f64> {
-    let Some(value) = value else { return Err(PyTypeError::new_err(none)) };
-    // SAFETY: an argument of the call.
-    if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
-        // SAFETY: a float.
-        return Ok(unsafe { ffi::PyFloat_AS_DOUBLE(value) });
-    }
-    // SAFETY: an argument of the call.
-    if unsafe { ffi::PyLong_CheckExact(value) } != 0 {
-        // SAFETY: an integer; one too large for a float is an exception.
-        let seconds = unsafe { ffi::PyLong_AsDouble(value) };
-        #[expect(clippy::float_cmp, reason = "exactly -1 stands for an error, and for -1")]
-        return if seconds == -1.0 { PyErr::take(py).map_or(Ok(seconds), Err) } else { Ok(seconds) };
-    }
-    // SAFETY: an argument of the call.
-    let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-    if value.is_none() {
-        return Err(PyTypeError::new_err(none));
-    }
-    value.extract()
-}
-
-fast!(call_later_method, |py, object, arguments| {
+fn call_later_method(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
     let delay = seconds(py, call.time, "delay must not be None")?;
-    // SAFETY: a method of the core's type.
-    schedule_at(py, unsafe { LoopCore::of(py, object) }, object, now_s() + delay, None, &call)
-});
+    schedule_at(py, event_loop, now_s() + delay, None, &call)
+}
 
-fast!(call_at, |py, object, arguments| {
+fn call_at(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_at", &["when", "callback"], arguments)?;
     let when = seconds(py, call.time, "when cannot be None")?;
-    // SAFETY: an argument of the call.
-    let when_object = call.time.map(|time| unsafe { Object::from_borrowed(time) });
-    // SAFETY: a method of the core's type.
-    schedule_at(py, unsafe { LoopCore::of(py, object) }, object, when, when_object, &call)
-});
-
-/// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
-fn now_s() -> f64 {
-    clock::now().as_secs_f64()
+    schedule_at(py, event_loop, when, call.time.cloned(), &call)
 }
 
-no_arguments!(time, |py, _object| Ok(Object::new(PyFloat::new(py, now_s()))));
-
-/// Schedules from Rust: `loop.call_soon(callback, *args, context=context)`.
-pub(crate) fn schedule(
-    py: Python<'_>,
-    event_loop: &Object,
-    callback: &Bound<'_, PyAny>,
-    args: &[*mut ffi::PyObject],
-    context: Option<&Object>,
-) -> PyResult<()> {
-    let Some(core) = LoopCore::find(py, event_loop.as_ptr()) else {
-        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
-    };
-    core.schedule(py, event_loop.as_ptr(), callback.as_ptr(), args, context)
-}
-
-impl LoopCore {
-    /// `call_soon(callback, *args, context=context)` of this core's loop.
-    pub(crate) fn schedule(
-        &self,
-        py: Python<'_>,
-        event_loop: *mut ffi::PyObject,
-        callback: *mut ffi::PyObject,
-        args: &[*mut ffi::PyObject],
-        context: Option<&Object>,
-    ) -> PyResult<()> {
-        self.check_closed()?;
-        let context = context.map(Object::as_ptr);
-        let handle =
-            Recipe { kind: Kind::Plain, event_loop, callback, args, context, trace: self.is_debug() }.make(py)?;
-        self.push_ready(py, handle::entry(handle));
-        Ok(())
-    }
-}
-
-/// `loop.call_later(delay, callback, *args)` from Rust, of the loop at `event_loop`, whose core is `core`.
-pub(crate) fn call_later(
-    py: Python<'_>,
-    core: &LoopCore,
-    event_loop: *mut ffi::PyObject,
-    delay: *mut ffi::PyObject,
-    callback: *mut ffi::PyObject,
-    args: &[*mut ffi::PyObject],
-) -> PyResult<Object> {
-    let delay = seconds(py, Some(delay), "delay must not be None")?;
-    schedule_at(py, core, event_loop, now_s() + delay, None, &Call { time: None, callback, args, context: None })
-}
-
-/// Gives the pending `ferrio.Future` its result, `None`, after `delay`: a timer that needs no handle.
-pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: *mut ffi::PyObject, future: Object) -> PyResult<()> {
-    let delay = seconds(py, Some(delay), "delay must not be None")?;
-    core.check_closed()?;
-    let when = Nanos::from_secs_f64_ceil(now_s() + delay);
-    core.with_reactor(py, |reactor| reactor.timers.push(when, timer::of_sleep(future)));
-    Ok(())
-}
-
-/// Schedules `callback(*args)` to run with what the next poll finds, behind it: for a descriptor known to be ready.
-pub(crate) fn schedule_behind_poll(
-    py: Python<'_>,
-    core: &LoopCore,
-    event_loop: *mut ffi::PyObject,
-    callback: &Bound<'_, PyAny>,
-    args: &[*mut ffi::PyObject],
-) -> PyResult<()> {
-    let recipe = Recipe {
-        kind: Kind::Plain,
-        event_loop,
-        callback: callback.as_ptr(),
-        args,
-        context: None,
-        trace: core.is_debug(),
-    };
-    core.push_behind_poll(py, handle::entry(recipe.make(py)?));
-    Ok(())
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn time(py: Python<'_>, _event_loop: &Instance<LoopCore>) -> PyResult<Object> {
+    Ok(Object::new(PyFloat::new(py, now_s())))
 }
 
 /// Adds the methods to the core's type.
 pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     add_method(
         class,
-        fast_def(
+        Method::<Instance<LoopCore>>::any_arguments(
             c"call_soon",
             call_soon,
             c"call_soon($self, callback, *args, context=None)\n--\n\n\
@@ -329,7 +144,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     )?;
     add_method(
         class,
-        fast_def(
+        Method::<Instance<LoopCore>>::any_arguments(
             c"call_soon_threadsafe",
             call_soon_threadsafe,
             c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n\
@@ -341,7 +156,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     )?;
     add_method(
         class,
-        fast_def(
+        Method::<Instance<LoopCore>>::any_arguments(
             c"call_later",
             call_later_method,
             c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
@@ -354,7 +169,7 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     )?;
     add_method(
         class,
-        fast_def(
+        Method::<Instance<LoopCore>>::any_arguments(
             c"call_at",
             call_at,
             c"call_at($self, when, callback, *args, context=None)\n--\n\n\
@@ -364,10 +179,11 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     )?;
     add_method(
         class,
-        no_arguments_def(
+        Method::<Instance<LoopCore>>::no_arguments(
             c"time",
             time,
             c"time($self)\n--\n\nSeconds on the loop's clock, which is that of time.monotonic().",
         ),
-    )
+    )?;
+    Ok(())
 }

@@ -10,6 +10,8 @@
 //! 2. A program's descriptor is put back as it was found, unchecked: it may have been closed, which `signal.set_wakeup_fd`
 //!    refuses and asyncio never notices.
 
+#![forbid(unsafe_code)]
+
 use core::ffi::c_int;
 
 use pyo3::intern;
@@ -20,22 +22,14 @@ use pyo3::types::PyDict;
 use crate::core::LoopCore;
 use crate::ffi::object::Object;
 
-#[cfg(Py_3_13)]
-unsafe extern "C" {
-    fn PySignal_SetWakeupFd(number: c_int) -> c_int;
-}
-
 /// No descriptor.
 const NONE: c_int = -1;
 
 /// Sets the descriptor unchecked; the one before.
 #[cfg(Py_3_13)]
-fn replace(_: Python<'_>, number: c_int) -> c_int {
-    // SAFETY: the thread is attached; the call stores a number.
-    unsafe { PySignal_SetWakeupFd(number) }
-}
+use crate::ffi::signal::set_wakeup_descriptor as replace;
 
-/// As above. Up to 3.12 CPython has only the function that checks, which takes no number that is closed: it is shown a
+/// Sets the descriptor unchecked; the one before. Up to 3.12 CPython has only the function that checks, which takes no number that is closed: it is shown a
 /// stand-in under that number. Threads but the main one change nothing and find none.
 #[cfg(not(Py_3_13))]
 fn replace(py: Python<'_>, number: c_int) -> c_int {

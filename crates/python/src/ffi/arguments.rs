@@ -66,7 +66,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// `TypeError`: there are too many, one has no parameter, or a parameter gets two.
-    pub(crate) fn named<const N: usize>(
+    pub(crate) fn parameters<const N: usize>(
         &self,
         py: Python<'_>,
         function: &str,
@@ -78,8 +78,7 @@ impl<'a> Arguments<'a> {
             return Err(PyTypeError::new_err(text));
         }
         let mut given = core::array::from_fn(|index| positional.get(index));
-        let by_name = &self.values()[self.positional..];
-        for ((name, _), value) in self.keywords(py).zip(by_name) {
+        for (name, value) in self.named_values(py) {
             let text = name.to_string();
             let index = names.iter().position(|&known| known == text);
             let index = index.ok_or_else(|| unexpected_keyword(function, &name))?;
@@ -110,7 +109,43 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
+    /// The keywords with their values, as references.
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
+    }
+
+    /// Calls `function` with these arguments.
+    pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
+        let values = self.values.as_ptr();
+        // SAFETY: a live object; the rest is as CPython passed it to the call under way.
+        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, result) }
+    }
+
     /// The keywords with their values.
+    pub(crate) fn named_values<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        let values = &self.values()[self.positional..];
+        self.keywords(py).zip(values).map(|((name, _), value)| (name, value))
+    }
+
+    /// `function(receiver, *args, **kwargs)` with these arguments.
+    pub(crate) fn pass_on(&self, py: Python<'_>, function: &Object, receiver: &Object) -> PyResult<Object> {
+        let values: Vec<_> = core::iter::once(receiver.as_ptr()).chain(self.values.iter().copied()).collect();
+        let count = 1 + self.positional;
+        // SAFETY: the receiver and the arguments of the call under way, `count` of them without a name.
+        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values.as_ptr(), count, self.keywords) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, result) }
+    }
+
+    /// The keywords with the addresses of their values.
     pub(crate) fn keywords<'py>(
         &self,
         py: Python<'py>,
@@ -132,6 +167,13 @@ static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
 /// A tuple of the objects at these addresses.
 #[inline]
 pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
+    // SAFETY: the caller of the function whose arguments these are keeps them alive.
+    tuple_of(py, unsafe { Object::view_all(values) })
+}
+
+/// A tuple of these objects.
+#[inline]
+pub(crate) fn tuple_of(py: Python<'_>, values: &[Object]) -> PyResult<Object> {
     if values.is_empty() {
         return Ok(EMPTY.get_or_init(py, || Object::new(PyTuple::empty(py))).clone());
     }
@@ -139,12 +181,10 @@ pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<O
     // SAFETY: the thread is attached.
     let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };
     // SAFETY: a new reference, or null with an exception.
-    let Some(tuple) = (unsafe { Object::from_owned(tuple) }) else { return Err(PyErr::fetch(py)) };
-    for (index, &value) in (0..).zip(values) {
-        // SAFETY: the caller of the function whose arguments these are keeps them alive.
-        let value = unsafe { Object::from_borrowed(value) };
+    let tuple = unsafe { Object::from_result(py, tuple) }?;
+    for (index, value) in (0..).zip(values) {
         // SAFETY: a new tuple that nobody has seen, an index below its length, a reference to give away.
-        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.into_ptr()) };
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.clone().into_ptr()) };
     }
     Ok(tuple)
 }

@@ -2,8 +2,10 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
+use super::names::names;
 use super::object::Object;
 
 /// `function(*arguments)`.
@@ -13,6 +15,25 @@ pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments:
     let keywords = core::ptr::null_mut();
     // SAFETY: live objects, which the references keep for the call.
     let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), addresses.as_ptr(), N, keywords) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
+/// `function(*arguments)`, without another tuple.
+#[inline]
+pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>) -> PyResult<Object> {
+    let (py, tuple) = (arguments.py(), arguments.as_ptr());
+    // SAFETY: a tuple.
+    let count = unsafe { ffi::PyTuple_GET_SIZE(tuple) };
+    let result = if count == 0 {
+        // SAFETY: a live object.
+        unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) }
+    } else {
+        // SAFETY: the tuple's items lie behind one another, and the tuple outlives the call.
+        let items = unsafe { (&raw const (*tuple.cast::<ffi::PyTupleObject>()).ob_item).cast() };
+        // SAFETY: `count` items at `items`, no keywords.
+        unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), items, count.unsigned_abs(), core::ptr::null_mut()) }
+    };
     // SAFETY: a new reference, or null with an exception.
     unsafe { Object::from_result(py, result) }
 }
@@ -48,4 +69,18 @@ pub(crate) fn call_method_with_keyword<const N: usize>(
     let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N - 1, keyword.as_ptr()) };
     // SAFETY: a new reference, or null with an exception.
     unsafe { Object::from_result(py, result) }
+}
+
+/// The names of the keyword arguments of a call with `context=`.
+static CONTEXT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
+/// [`call_method_with_keyword`], where the last argument is `context`.
+#[inline]
+pub(crate) fn call_method_with_context<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    let keyword = CONTEXT.get_or_try_init(py, || PyTuple::new(py, [&names(py).context]).map(Bound::unbind))?;
+    call_method_with_keyword(py, name, arguments, keyword.bind(py))
 }

@@ -9,8 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 
-/// A plain value.
+/// A plain value, laid out as such.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
@@ -34,8 +35,9 @@ impl<T: Copy> Plain<T> {
     }
 }
 
-/// A reference, or none.
+/// A reference, or none; laid out as the object's address, or null.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {
@@ -57,10 +59,35 @@ impl Slot {
         content.as_ref()
     }
 
+    /// A new reference to what is in it; `None` of Python's for nothing.
+    #[inline]
+    pub(crate) fn get_or_none(&self, py: Python<'_>) -> Object {
+        self.get().unwrap_or_else(|| Object::none(py))
+    }
+
+    /// Whether `object` is in it.
+    #[inline]
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        self.as_ptr() == object.as_ptr()
+    }
+
+    /// Whether the class of `object`, itself and no base of it, is in it.
+    #[inline]
+    pub(crate) fn is_class_of(&self, object: &Object) -> bool {
+        object.has_class(self.as_ptr().cast())
+    }
+
     /// Whether there is nothing in it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.as_ptr().is_null()
+    }
+
+    /// Whether the object `True` is in it.
+    #[inline]
+    pub(crate) fn is_true(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_some_and(Object::is_true)
     }
 
     /// Moves the reference out.
@@ -73,6 +100,28 @@ impl Slot {
     #[inline]
     pub(crate) fn set(&self, object: Object) {
         drop(self.0.replace(Some(object)));
+    }
+
+    /// Puts a reference in; what was there comes back.
+    #[inline]
+    #[must_use = "dropping what was there may run Python"]
+    pub(crate) fn replace(&self, object: Option<Object>) -> Option<Object> {
+        self.0.replace(object)
+    }
+
+    /// Puts `True` or `False` in. What was there comes back, unless it was `True`: giving that back runs nothing.
+    #[inline]
+    #[must_use = "dropping what was there may run Python"]
+    pub(crate) fn replace_by_bool(&self, value: bool) -> Option<Object> {
+        // SAFETY: slots are used by attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        let before = self.replace(Some(Object::bool(py, value)))?;
+        if !before.is_true() {
+            return Some(before);
+        }
+        // SAFETY: the reference that the slot owned, not the last one to the singleton.
+        unsafe { ffi::Py_DECREF(before.into_ptr()) };
+        None
     }
 
     /// Puts `value` in; `None` leaves nothing there.
@@ -93,6 +142,13 @@ impl Slot {
         let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
         self.0.set(object);
         outcome
+    }
+}
+
+impl From<Object> for Slot {
+    #[inline]
+    fn from(object: Object) -> Self {
+        Self(Cell::new(Some(object)))
     }
 }
 

@@ -5,8 +5,8 @@
 //! `tp_finalize` are compiled from that. [`Instance`] is a reference to an object that is known to be one: it is made by a
 //! type check, or by CPython's own when a method is called, and gives the state without another.
 //!
-//! An instance is laid out as its base lays it out, then the state. Slots of a Python base (`__slots__`) are visited and
-//! cleared as well ([`InheritedSlots`]).
+//! An instance is laid out as its base lays it out, then the state; a [`NativeLayout`] may have the state begin with slots of
+//! the base. Other slots of a Python base (`__slots__`) are visited and cleared as well ([`InheritedSlots`]).
 //!
 //! # Invariants
 //! 1. Every instance of a class (and of its subclasses) has a whole state behind the base's part, from `tp_new` or
@@ -19,15 +19,15 @@ use core::ops::Deref;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::PyClass;
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
+use pyo3::exceptions::{PySystemError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::{PyClass, PyTypeInfo, ffi};
 
 use super::fields::{Collector, Fields};
 use super::free_list::FreeList;
+use super::idle_list::{IdleLink, IdleList};
 use super::inherited::InheritedSlots;
 use super::method::{Attribute, IntoObject, Method, Receiver, the};
 use super::object::Object;
@@ -43,6 +43,7 @@ pub(crate) struct Description<T> {
     offset: AtomicUsize,
     inherited: InheritedSlots,
     free: FreeList,
+    idle: IdleList,
     described: PhantomData<fn() -> T>,
 }
 
@@ -55,8 +56,26 @@ impl<T> Description<T> {
             offset: AtomicUsize::new(0),
             inherited: InheritedSlots::new(),
             free: FreeList::new(kept),
+            idle: IdleList::new(0),
             described: PhantomData,
         }
+    }
+
+    /// Lets the class keep up to `most` ended instances whole, for [`Instance::reuse`]; see [`NativeClass::idle_link`].
+    pub(crate) const fn with_idle(mut self, most: usize) -> Self {
+        self.idle = IdleList::new(most);
+        self
+    }
+
+    /// The class; null before it is made.
+    #[inline]
+    pub(in crate::ffi) fn class(&self) -> *mut ffi::PyTypeObject {
+        self.class.load(Ordering::Relaxed)
+    }
+
+    /// Describes a class that is not made here. It is kept for ever.
+    pub(in crate::ffi) fn set_class(&self, class: Bound<'_, PyType>) {
+        self.class.store(class.into_ptr().cast(), Ordering::Relaxed);
     }
 }
 
@@ -83,16 +102,28 @@ pub(crate) unsafe trait Layout<T: Class> {
     unsafe fn state(object: &Object) -> *const T::State;
 }
 
-/// The layout of a [`NativeClass`].
+/// The layout of a class that is made here.
+pub(crate) trait NativeLayout<T: Class>: Layout<T> {
+    /// Where in an instance the state of a class over `base` begins.
+    fn state_offset(base: &Bound<'_, PyType>) -> usize;
+}
+
+/// The layout of most [`NativeClass`]es: the state lies behind what the base lays out.
 pub(crate) struct Heap;
+
+impl<T: Class> NativeLayout<T> for Heap {
+    fn state_offset(base: &Bound<'_, PyType>) -> usize {
+        state_offset(base)
+    }
+}
 
 // SAFETY: invariant 1; `Description` is filled by `Builder::build` only, which lays instances out so.
 unsafe impl<T: Class> Layout<T> for Heap {
     #[inline]
     fn is_instance(object: &Object) -> bool {
         let description = T::description();
-        object.has_class(description.subclass.load(Ordering::Relaxed))
-            || object.has_class(description.class.load(Ordering::Relaxed))
+        object.has_class(description.class.load(Ordering::Relaxed))
+            || object.has_class(description.subclass.load(Ordering::Relaxed))
             || is_instance_of_subclass(description, object)
     }
 
@@ -196,6 +227,18 @@ impl<T: Class> Instance<T> {
         if T::Layout::is_instance(&object) { Ok(Self { object, class: PhantomData }) } else { Err(object) }
     }
 
+    /// The pointer at an offset in the state, for what CPython keeps there.
+    #[inline]
+    fn pointer_at(&self, place: usize) -> *mut ffi::PyObject {
+        // SAFETY: an instance.
+        let state = unsafe { T::Layout::state(&self.object) };
+        assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<T::State>(), "within the state");
+        // SAFETY: within the state, as has just been seen.
+        let pointer = unsafe { state.byte_add(place) }.cast::<*mut ffi::PyObject>();
+        // SAFETY: an offset of a field that holds such a pointer.
+        unsafe { pointer.read() }
+    }
+
     /// Views an object as an instance.
     ///
     /// # Safety
@@ -219,6 +262,38 @@ impl<T: Class> Instance<T> {
     #[inline]
     pub(crate) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.object.bind(py)
+    }
+}
+
+impl<T: Class<Layout = OfPyo3> + PyTypeInfo> Instance<T>
+where
+    OfPyo3: Layout<T>,
+{
+    /// [`Self::of`], of what ought to be one.
+    ///
+    /// # Errors
+    /// `TypeError`: it is none.
+    #[inline]
+    pub(crate) fn expect<'a>(py: Python<'_>, object: &'a Object) -> PyResult<&'a Self> {
+        Self::of(object).ok_or_else(|| refused::<T>(py, object))
+    }
+}
+
+/// The error of an object that is no instance, in PyO3's words.
+#[cold]
+fn refused<T: PyTypeInfo>(py: Python<'_>, object: &Object) -> PyErr {
+    match object.bind(py).cast::<T>() {
+        Ok(_) => PySystemError::new_err("an instance of the class is none of its description"),
+        Err(error) => error.into(),
+    }
+}
+
+impl<T: Class<Layout = OfPyo3> + PyClass> Instance<T> {
+    /// Views a reference of PyO3's as an instance.
+    #[inline]
+    pub(crate) fn of_bound<'a>(bound: &'a Bound<'_, T>) -> &'a Self {
+        // SAFETY: an instance, as its type says.
+        unsafe { Self::assume(Object::of(bound)) }
     }
 }
 
@@ -263,10 +338,12 @@ unsafe impl<T: Class> Receiver for Instance<T> {
 }
 
 /// A class that is made here, with the slots that its description calls for.
-pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
+pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     /// Its full name, with the module.
     const NAME: &'static CStr;
     const DOC: &'static CStr;
+    /// The base keeps weak references to instances.
+    const BASE_HAS_WEAK_REFERENCES: bool = false;
     /// Programs may derive from it.
     const IS_SUBCLASSABLE: bool = false;
     /// [`finalize`](Self::finalize) is to be called.
@@ -275,6 +352,9 @@ pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
     const WEAK_REFERENCES: Option<usize> = None;
     /// Where in the state CPython keeps the `__dict__` of an instance: an `offset_of!` of a [`Slot`](super::cell::Slot).
     const DICTIONARY: Option<usize> = None;
+    /// Where in the state is the function that a call of an instance runs: an `offset_of!` of a
+    /// [`Vectorcall`](super::vectorcall::Vectorcall).
+    const VECTORCALL: Option<usize> = None;
 
     /// Whether the class has been made over `base`, or over what that is a base of.
     fn is_derived_from(base: &Bound<'_, PyType>) -> bool {
@@ -294,12 +374,25 @@ pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
     /// When an instance has been finalized and ends; its fields are cleared afterwards.
     fn end(_py: Python<'_>, _instance: &Instance<Self>) {}
 
-    /// When the collector is about to clear the fields of an instance that is garbage.
+    /// Whether an instance that ends has anything to finalize.
+    #[inline]
+    fn needs_finalizing(_state: &Self::State) -> bool {
+        true
+    }
+
+    /// When the collector clears an instance, before its fields are cleared.
+    #[inline]
     fn before_clear(_py: Python<'_>, _instance: &Instance<Self>) {}
 
-    /// Takes an instance that ends as a whole, to be used again: nobody refers to it, weak references are gone. `false` leaves
-    /// it to be freed.
-    fn keep(_py: Python<'_>, _instance: &Instance<Self>) -> bool {
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    #[inline]
+    fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
+        None
+    }
+
+    /// Whether an instance that ends may be kept whole: it holds nothing.
+    #[inline]
+    fn is_idle(_state: &Self::State) -> bool {
         false
     }
 }
@@ -308,12 +401,27 @@ pub(crate) trait NativeClass: Class<Layout = Heap, State: Fields> {
 pub(crate) type WeakReferences = super::cell::Plain<*mut ffi::PyObject>;
 
 impl<T: NativeClass> Instance<T> {
+    /// An ended instance, with the state that it had, which nobody else refers to; `None` when none is idle.
+    #[inline]
+    pub(crate) fn reuse() -> Option<Self> {
+        // SAFETY: what is on the list is an instance: `deallocate` alone gives to it.
+        let link = |object: &Object| T::idle_link(unsafe { Self::assume(object) }).map_or(null_mut(), IdleLink::next);
+        T::description().idle.take(link).map(|object| Self { object, class: PhantomData })
+    }
+
     /// A new instance of exactly this class with `state`.
     ///
     /// # Errors
     /// `MemoryError`; the state is dropped.
     #[inline]
     pub(crate) fn create(py: Python<'_>, state: T::State) -> PyResult<Self> {
+        Self::create_with(py, || state)
+    }
+
+    /// [`Self::create`], with a state that is made in its place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.load(Ordering::Relaxed);
         assert!(!class.is_null(), "the class is made before its instances");
@@ -327,9 +435,9 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: a new reference, or null with an exception.
         let object = unsafe { Object::from_result(py, object) }?;
         // SAFETY: memory of an instance, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
-        unsafe { place.write(state) };
+        unsafe { place.write(state()) };
         if memory.is_some() {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
@@ -338,7 +446,7 @@ impl<T: NativeClass> Instance<T> {
     }
 }
 
-impl<T: NativeClass<State: Default>> Instance<T> {
+impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
     /// A new instance of `class`, a subclass, whose own `__new__` and `__init__` are not called.
     ///
     /// # Errors
@@ -363,40 +471,50 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
     let body = || {
         // SAFETY: CPython frees objects on attached threads.
         let py = unsafe { Python::assume_attached() };
-        if T::FINALIZES {
+        // SAFETY: whole until below.
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: a slot of the class.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        if T::FINALIZES && T::needs_finalizing(instance) {
             // SAFETY: an object that nobody refers to any more.
             if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
                 // Somebody has taken a reference.
                 return;
             }
         }
-        // SAFETY: a collected object; what is not tracked stays so.
-        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
-        // SAFETY: whole until below.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
-        if T::WEAK_REFERENCES.is_some() {
+        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null())
+        {
+            // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
+            unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
             // SAFETY: an object that nobody refers to any more, whole until below.
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
-        if T::keep(py, instance) {
+        if let Some(link) = T::idle_link(instance)
+            && T::is_idle(instance)
+            && T::description().idle.give(object, link)
+        {
             return;
         }
+        // SAFETY: a collected object; what is not tracked stays so.
+        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
         T::end(py, instance);
         // SAFETY: an instance of the class.
         unsafe { T::description().inherited.clear(address) };
         instance.clear();
-        // SAFETY: an instance.
-        let place = unsafe { <Heap as Layout<T>>::state(object) }.cast_mut();
-        // SAFETY: the state that was put there, ended once.
-        unsafe { place.drop_in_place() };
+        if !T::State::IS_EMPTY_WHEN_CLEARED {
+            // SAFETY: an instance.
+            let place = unsafe { T::Layout::state(object) }.cast_mut();
+            // SAFETY: the state that was put there, ended once.
+            unsafe { place.drop_in_place() };
+        }
         // SAFETY: the class outlives its instances.
         let class = unsafe { ffi::Py_TYPE(address) };
         let is_exact = class == T::description().class.load(Ordering::Relaxed);
-        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class. The collector never runs a finalizer again
-        // where it has run one, so the memory of a class with one is not kept.
-        let is_kept = is_exact && !T::FINALIZES && unsafe { T::description().free.give(py, address) };
+        // The interpreter never runs a finalizer again where it has run one: such memory is not used again.
+        // SAFETY: memory of an object with a collector's head.
+        let is_marked = T::FINALIZES && unsafe { ffi::PyObject_GC_IsFinalized(address) } != 0;
+        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class.
+        let is_kept = is_exact && !is_marked && unsafe { T::description().free.give(py, address) };
         if !is_kept {
             // SAFETY: memory from the type's allocator, untracked.
             unsafe { ffi::PyObject_GC_Del(address.cast()) };
@@ -454,7 +572,11 @@ unsafe extern "C" fn finalize<T: NativeClass>(address: *mut ffi::PyObject) {
         // SAFETY: CPython keeps the object alive during the call.
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
-        T::finalize(py, unsafe { Instance::<T>::assume(object) })
+        let instance = unsafe { Instance::<T>::assume(object) };
+        if let Some(link) = T::idle_link(instance) {
+            link.set_finalized();
+        }
+        T::finalize(py, instance)
     };
     // SAFETY: CPython calls this on an attached thread, and keeps the object alive.
     unsafe { trampoline::finalize(address, body) }
@@ -472,9 +594,39 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
         // SAFETY: a new reference, or null with an exception.
         let object = unsafe { Object::from_result(py, object) }?;
         // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
         unsafe { place.write(T::State::default()) };
+        Ok(object)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// `__new__` whose function makes the state of the arguments.
+unsafe extern "C" fn new_of_arguments<T: NativeClass, F>(
+    class: *mut ffi::PyTypeObject,
+    arguments: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(&Bound<'a, PyTuple>, Option<&Bound<'a, PyDict>>) -> PyResult<T::State> + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: the arguments of the call, which keeps them alive.
+        let arguments = unsafe { Object::view(&arguments) };
+        // SAFETY: not null, so the keywords, which the call keeps alive.
+        let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
+        let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
+        let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
+        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
         Ok(object)
     };
     // SAFETY: CPython calls this on an attached thread.
@@ -508,11 +660,13 @@ impl<R: Receiver> Builder<R> {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
     pub(crate) fn method(mut self, method: Method<R>) -> Self {
         self.methods.push(method.def);
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
     pub(crate) fn attribute(mut self, attribute: Attribute<R>) -> Self {
         self.attributes.push(attribute.def);
         self
@@ -566,10 +720,21 @@ impl<R: Receiver> Builder<R> {
 
     /// Makes the class over `bases`, the first of which lays instances out, with `state_bytes` more in each.
     pub(in crate::ffi) fn build_over<'py>(
-        mut self,
+        self,
         py: Python<'py>,
         bases: &[&Bound<'py, PyType>],
         state_bytes: usize,
+    ) -> PyResult<Bound<'py, PyType>> {
+        let size = if state_bytes == 0 { basic_size(bases[0]) } else { state_offset(bases[0]) + state_bytes };
+        self.build_sized(py, bases, size)
+    }
+
+    /// Makes the class over `bases`, with instances of `size` bytes.
+    fn build_sized<'py>(
+        mut self,
+        py: Python<'py>,
+        bases: &[&Bound<'py, PyType>],
+        size: usize,
     ) -> PyResult<Bound<'py, PyType>> {
         // Definitions are leaked: CPython keeps pointers to them, and classes live as long as the process.
         if !self.methods.is_empty() {
@@ -588,7 +753,6 @@ impl<R: Receiver> Builder<R> {
             self.slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_members, pfunc: members.as_mut_ptr().cast() });
         }
         self.slots.push(ffi::PyType_Slot { slot: 0, pfunc: null_mut() });
-        let size = if state_bytes == 0 { basic_size(bases[0]) } else { state_offset(bases[0]) + state_bytes };
         let mut spec = ffi::PyType_Spec {
             name: self.name.as_ptr(),
             basicsize: c_int::try_from(size)?,
@@ -626,20 +790,46 @@ impl<T: NativeClass> Builder<Instance<T>> {
         self.slot(ffi::Py_tp_new, new_empty::<T> as *mut c_void)
     }
 
+    /// Instances can be made by calling the class; `function` makes the state of the arguments.
+    pub(crate) fn constructed_by<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(&Bound<'a, PyTuple>, Option<&Bound<'a, PyDict>>) -> PyResult<T::State> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_new, new_of_arguments::<T, F> as *mut c_void)
+    }
+
+    /// Shows programs the dictionary of an instance, under `__dict__`.
+    pub(crate) fn shows_dictionary(mut self) -> Self {
+        const { assert!(T::DICTIONARY.is_some(), "the class describes where the dictionary is") };
+        self.attributes.push(ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: core::ptr::null(),
+            closure: null_mut(),
+        });
+        self
+    }
+
     /// Makes the class over `base`. Once: the process has one.
     pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
         let description = T::description();
         assert!(core::ptr::eq(description, T::description()), "one description for each class");
         const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
-        let offset = state_offset(base);
+        let offset = T::Layout::state_offset(base);
         if let Some(place) = T::WEAK_REFERENCES {
             self.member(c"__weaklistoffset__", offset + place)?;
         }
         if let Some(place) = T::DICTIONARY {
             self.member(c"__dictoffset__", offset + place)?;
         }
-        let class = self.build_over(py, &[base], size_of::<T::State>())?;
-        description.inherited.find(base, &[])?;
+        if let Some(place) = T::VECTORCALL {
+            self.member(c"__vectorcalloffset__", offset + place)?;
+        }
+        let end = offset + size_of::<T::State>();
+        let class = self.build_sized(py, &[base], basic_size(base).max(end))?;
+        let own: Vec<usize> = (offset..end).step_by(size_of::<*mut ffi::PyObject>()).collect();
+        description.inherited.find(base, &own)?;
         description.offset.store(offset, Ordering::Relaxed);
         // It lives as long as the process.
         description.class.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
@@ -660,20 +850,54 @@ where
     unsafe { trampoline::object(body) }
 }
 
+/// A receiver that is an instance of a `#[pyclass]`.
+pub(crate) trait OfPyClass: Receiver {
+    type Class: PyClass;
+}
+
+impl<T: PyClass> OfPyClass for super::method::Pyo3<T> {
+    type Class = T;
+}
+
+impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
+    type Class = T;
+}
+
+/// A method that was added to a class.
+pub(crate) struct AddedMethod(&'static ffi::PyMethodDef);
+
+// SAFETY: the definition is compared by its address only.
+unsafe impl Send for AddedMethod {}
+// SAFETY: as above.
+unsafe impl Sync for AddedMethod {}
+
+impl AddedMethod {
+    /// Whether `object` is the method of an instance.
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        // SAFETY: a live object.
+        if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
+            return false;
+        }
+        let function: *const ffi::PyCFunctionObject = object.as_ptr().cast();
+        // SAFETY: a built-in function.
+        let definition = unsafe { (*function).m_ml };
+        core::ptr::eq(definition, self.0)
+    }
+}
+
 /// Adds a method to a finished class: for the hot methods of a `#[pyclass]`.
-pub(crate) fn add_method<T: PyClass>(
-    class: &Bound<'_, PyType>,
-    method: Method<super::method::Pyo3<T>>,
-) -> PyResult<()> {
+#[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
+pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
-    assert!(class.is(&py.get_type::<T>()), "a method is added to the class of its receiver");
-    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
-    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
+    assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
+    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(method.def));
+    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
-    class.setattr(name, method)
+    class.setattr(name, method)?;
+    Ok(AddedMethod(def))
 }
 
 /// States begin at a multiple of so many bytes.

@@ -72,6 +72,9 @@ impl Visitor for Collector {
 
 /// All fields of one native state.
 pub(crate) trait Fields {
+    /// Whether nothing is left to drop of a state that was cleared.
+    const IS_EMPTY_WHEN_CLEARED: bool;
+
     /// Shows what the fields refer to.
     fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
 
@@ -81,6 +84,9 @@ pub(crate) trait Fields {
 
 /// One field.
 pub(crate) trait Field {
+    /// Whether nothing is left to drop of a field that was cleared.
+    const IS_EMPTY_WHEN_CLEARED: bool = false;
+
     /// Shows what the field refers to.
     fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
 
@@ -116,6 +122,8 @@ macro_rules! holds_no_object {
 holds_no_object!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64, &'static str, String);
 
 impl<T: Copy> Field for Plain<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = true;
+
     #[inline]
     fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
         Ok(())
@@ -126,6 +134,8 @@ impl<T: Copy> Field for Plain<T> {
 }
 
 impl<T: Copy> Field for Cell<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = true;
+
     #[inline]
     fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
         Ok(())
@@ -136,6 +146,8 @@ impl<T: Copy> Field for Cell<T> {
 }
 
 impl Field for Slot {
+    const IS_EMPTY_WHEN_CLEARED: bool = true;
+
     #[inline]
     fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
         // SAFETY: a visit runs no Python, so nobody comes to the slot in between.
@@ -148,6 +160,17 @@ impl Field for Slot {
             nesting::release(object);
         }
     }
+}
+
+/// It stays to the end of the state: who holds one relies on it, and other objects of a cycle break that.
+impl Field for nesting::Held {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self)
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
 }
 
 impl<T: Owner> Field for Guarded<T> {
@@ -224,6 +247,9 @@ macro_rules! native_state {
         }
 
         impl $crate::ffi::fields::Fields for $name {
+            const IS_EMPTY_WHEN_CLEARED: bool =
+                true $(&& <$type as $crate::ffi::fields::Field>::IS_EMPTY_WHEN_CLEARED)*;
+
             #[inline]
             fn visit<V: $crate::ffi::fields::Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
                 $($crate::ffi::fields::Field::visit_field(&self.$field, visitor)?;)*

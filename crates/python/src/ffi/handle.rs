@@ -1,196 +1,259 @@
-//! Where asyncio's handles keep their state.
+//! asyncio's handles: where they keep their state, and Ferrio's classes over them.
 //!
 //! `asyncio.Handle` declares its attributes as `__slots__`, which CPython lays out in alphabetical order right behind the
 //! object's head. [`check`] compares this file with the interpreter's own member descriptors when the module is imported;
 //! an interpreter that disagrees is refused, never misread.
+//!
+//! The state of Ferrio's handles is those very slots: whatever is inherited, and whoever reads `_callback` or `_args`, sees
+//! what asyncio would show.
 
-use pyo3::exceptions::PyImportError;
+use core::mem::offset_of;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::object::Object;
+use super::cell::{Plain, Slot};
+use super::class::{Class, Description, Instance, Layout, NativeClass, NativeLayout};
+use super::fields::{Field, Fields, Visitor, native_state};
+use super::inherited;
+use super::object::Object;
 
-/// `asyncio.Handle`, as the interpreter lays it out. A null slot reads as `AttributeError` in Python.
-#[repr(C)]
-pub(crate) struct Handle {
-    head: ffi::PyObject,
-    args: *mut ffi::PyObject,
-    callback: *mut ffi::PyObject,
-    cancelled: *mut ffi::PyObject,
-    context: *mut ffi::PyObject,
-    event_loop: *mut ffi::PyObject,
-    repr: *mut ffi::PyObject,
-    source_traceback: *mut ffi::PyObject,
-}
-
-/// Index of a slot of [`Handle`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
-    Args,
-    Callback,
-    Cancelled,
-    Context,
-    Loop,
-    Repr,
-    SourceTraceback,
-}
-
-impl Slot {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Args, Self::Callback, Self::Cancelled, Self::Context, Self::Loop, Self::Repr, Self::SourceTraceback];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Args => "_args",
-            Self::Callback => "_callback",
-            Self::Cancelled => "_cancelled",
-            Self::Context => "_context",
-            Self::Loop => "_loop",
-            Self::Repr => "_repr",
-            Self::SourceTraceback => "_source_traceback",
-        }
-    }
-
-    pub(crate) const fn offset(self) -> usize {
-        size_of::<ffi::PyObject>() + self as usize * size_of::<*mut ffi::PyObject>()
+native_state! {
+    /// The slots of `asyncio.Handle`. An empty one reads as `AttributeError` in Python.
+    #[repr(C)]
+    pub(crate) struct HandleSlots {
+        pub(crate) args: Slot,
+        pub(crate) callback: Slot,
+        pub(crate) cancelled: Slot,
+        pub(crate) context: Slot,
+        pub(crate) event_loop: Slot,
+        pub(crate) repr: Slot,
+        pub(crate) source_traceback: Slot,
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Handle, args) == Slot::Args.offset());
-const _: () = assert!(core::mem::offset_of!(Handle, source_traceback) == Slot::SourceTraceback.offset());
+/// What lies between the slots of `asyncio.Handle` and those of `asyncio.TimerHandle`: a handle's weak references, which
+/// newer interpreters keep before the object.
+#[cfg(not(Py_3_12))]
+type WeakReferences = super::class::WeakReferences;
+#[cfg(Py_3_12)]
+type WeakReferences = Plain<()>;
 
-/// The slot at `offset` of `object`.
+native_state! {
+    /// The slots of `asyncio.TimerHandle`, and behind them what Ferrio's keeps.
+    #[repr(C)]
+    pub(crate) struct TimerSlots {
+        handle: HandleSlots,
+        weak_references: WeakReferences,
+        pub(crate) scheduled: Slot,
+        pub(crate) when: Slot,
+        /// The handle's time while `when` is empty: its float is made when a program asks for it.
+        pub(crate) seconds: Plain<f64>,
+    }
+}
+
+const HANDLE_SLOTS: [(&str, usize); 7] = [
+    ("_args", offset_of!(HandleSlots, args)),
+    ("_callback", offset_of!(HandleSlots, callback)),
+    ("_cancelled", offset_of!(HandleSlots, cancelled)),
+    ("_context", offset_of!(HandleSlots, context)),
+    ("_loop", offset_of!(HandleSlots, event_loop)),
+    ("_repr", offset_of!(HandleSlots, repr)),
+    ("_source_traceback", offset_of!(HandleSlots, source_traceback)),
+];
+
+const TIMER_SLOTS: [(&str, usize); 2] =
+    [("_scheduled", offset_of!(TimerSlots, scheduled)), ("_when", offset_of!(TimerSlots, when))];
+
+/// Where in an object the slots begin.
+const BEGIN: usize = size_of::<ffi::PyObject>();
+
+/// Compares this file with the interpreter's `asyncio.Handle` and `asyncio.TimerHandle`, and remembers the first.
 ///
-/// # Safety
-/// The object's type has an object slot at that offset.
-pub(crate) unsafe fn slot_at<'a>(object: *mut ffi::PyObject, offset: usize) -> &'a mut *mut ffi::PyObject {
-    // SAFETY: passed on to the caller.
-    let address = unsafe { object.byte_add(offset) };
-    // SAFETY: passed on to the caller; an attached thread is alone with the slot.
-    unsafe { &mut *address.cast() }
-}
-
-impl Handle {
-    /// The handle behind an object.
-    ///
-    /// # Safety
-    /// The object is an instance of one of this folder's types and outlives the result.
-    pub(crate) unsafe fn of<'a>(object: *mut ffi::PyObject) -> &'a mut Self {
-        // SAFETY: passed on to the caller.
-        unsafe { &mut *object.cast() }
-    }
-
-    fn slot_mut(&mut self, slot: Slot) -> &mut *mut ffi::PyObject {
-        match slot {
-            Slot::Args => &mut self.args,
-            Slot::Callback => &mut self.callback,
-            Slot::Cancelled => &mut self.cancelled,
-            Slot::Context => &mut self.context,
-            Slot::Loop => &mut self.event_loop,
-            Slot::Repr => &mut self.repr,
-            Slot::SourceTraceback => &mut self.source_traceback,
+/// # Errors
+/// `ImportError`: they are laid out otherwise.
+pub(crate) fn check(handle: &Bound<'_, PyType>, timer: &Bound<'_, PyType>) -> PyResult<()> {
+    let slots = HANDLE_SLOTS.map(|slot| (handle, slot)).into_iter().chain(TIMER_SLOTS.map(|slot| (timer, slot)));
+    for (class, (name, offset)) in slots {
+        if inherited::offset_of(class, name)? != BEGIN + offset {
+            return Err(inherited::unknown_layout(class, name));
         }
     }
-
-    /// What a slot shows; null when Python has deleted it.
-    pub(crate) const fn peek(&self, slot: Slot) -> *mut ffi::PyObject {
-        match slot {
-            Slot::Args => self.args,
-            Slot::Callback => self.callback,
-            Slot::Cancelled => self.cancelled,
-            Slot::Context => self.context,
-            Slot::Loop => self.event_loop,
-            Slot::Repr => self.repr,
-            Slot::SourceTraceback => self.source_traceback,
-        }
-    }
-
-    /// A reference to what a slot holds.
-    pub(crate) fn get(&self, slot: Slot) -> Option<Object> {
-        let value = self.peek(slot);
-        // SAFETY: a slot that is not null owns a reference to a live object.
-        (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) })
-    }
-
-    /// Fills a slot; what it held comes back and is the caller's to drop.
-    #[must_use = "dropping what the slot held may run Python"]
-    pub(crate) fn replace(&mut self, slot: Slot, value: Option<Object>) -> Option<Object> {
-        let value = value.map_or(core::ptr::null_mut(), Object::into_ptr);
-        let before = core::mem::replace(self.slot_mut(slot), value);
-        // SAFETY: the slot owned its reference, and no longer does.
-        unsafe { Object::from_owned(before) }
-    }
-
-    /// Fills a slot of a handle that is being made: all of them are null.
-    pub(crate) fn fill(&mut self, slot: Slot, value: Object) {
-        debug_assert!(self.peek(slot).is_null());
-        *self.slot_mut(slot) = value.into_ptr();
-    }
-}
-
-/// Whether `cancel()` was called on this handle.
-///
-/// # Safety
-/// As for [`Handle::of`].
-pub(crate) unsafe fn is_cancelled(handle: *mut ffi::PyObject) -> bool {
-    // SAFETY: passed on to the caller.
-    let handle = unsafe { Handle::of(handle) };
-    // SAFETY: a singleton of the interpreter.
-    handle.peek(Slot::Cancelled) == unsafe { ffi::Py_True() }
-}
-
-/// Whether a handle of this folder's types calls its callback with `argument` alone.
-pub(crate) fn is_called_with(handle: &Object, argument: &Object) -> bool {
-    // SAFETY: callers show such handles.
-    let Some(args) = (unsafe { Handle::of(handle.as_ptr()) }).get(Slot::Args) else { return false };
-    // SAFETY: a live object.
-    if unsafe { ffi::PyTuple_CheckExact(args.as_ptr()) } == 0 {
-        return false;
-    }
-    // SAFETY: a tuple.
-    let count = unsafe { ffi::PyTuple_GET_SIZE(args.as_ptr()) };
-    // SAFETY: a tuple with that item.
-    count == 1 && unsafe { ffi::PyTuple_GET_ITEM(args.as_ptr(), 0) } == argument.as_ptr()
-}
-
-/// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.
-pub(crate) fn offset_of(class: &Bound<'_, PyType>, name: &str) -> PyResult<usize> {
-    slot_offset(&class.getattr("__dict__")?.get_item(name)?).ok_or_else(|| unknown_layout(name))
-}
-
-/// The offset of the slot that a value of a class's dictionary stands for; `None` when it stands for none.
-pub(crate) fn slot_offset(value: &Bound<'_, PyAny>) -> Option<usize> {
-    if value.get_type_ptr() != &raw mut ffi::PyMemberDescr_Type {
-        return None;
-    }
-    let descriptor: *const MemberDescriptor = value.as_ptr().cast();
-    // SAFETY: the type was checked, and member descriptors have had this layout since Python 2.2.
-    let member = unsafe { (*descriptor).member };
-    // SAFETY: a descriptor's definition lives as long as its class.
-    let member = unsafe { &*member };
-    usize::try_from(member.offset).ok().filter(|_| member.type_code == ffi::Py_T_OBJECT_EX)
-}
-
-#[repr(C)]
-struct MemberDescriptor {
-    common: ffi::PyDescrObject,
-    member: *const ffi::PyMemberDef,
-}
-
-fn unknown_layout(name: &str) -> PyErr {
-    PyImportError::new_err(format!(
-        "this interpreter keeps asyncio.Handle.{name} elsewhere than Ferrio knows; \
-         use the Ferrio release made for this Python version"
-    ))
-}
-
-/// Compares [`Handle`] with the interpreter's `asyncio.Handle`.
-pub(crate) fn check(class: &Bound<'_, PyType>) -> PyResult<()> {
-    for slot in Slot::ALL {
-        if offset_of(class, slot.name())? != slot.offset() {
-            return Err(unknown_layout(slot.name()));
-        }
-    }
+    AnyHandle::description().set_class(handle.clone());
     Ok(())
 }
+
+impl Field for HandleSlots {
+    const IS_EMPTY_WHEN_CLEARED: bool = <Self as Fields>::IS_EMPTY_WHEN_CLEARED;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.visit(visitor)
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        self.clear();
+    }
+}
+
+impl HandleSlots {
+    /// Whether `cancel()` was called.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_true()
+    }
+}
+
+impl TimerSlots {
+    /// A timer among those of its loop. `when` is the caller's own object for its time, if there is one.
+    #[inline]
+    pub(crate) fn new(py: Python<'_>, handle: HandleSlots, seconds: f64, when: Option<Object>) -> Self {
+        Self {
+            handle,
+            weak_references: WeakReferences::default(),
+            scheduled: Object::bool(py, true).into(),
+            when: when.map_or_else(Slot::default, Slot::from),
+            seconds: Plain::new(seconds),
+        }
+    }
+}
+
+/// `asyncio.Handle`: instances of it, of Ferrio's classes and of anybody's over it.
+pub(crate) struct AnyHandle;
+
+/// The layout of every handle: asyncio's slots right behind the object's head.
+pub(crate) struct SlotsOfAsyncio;
+
+impl Class for AnyHandle {
+    type State = HandleSlots;
+    type Layout = SlotsOfAsyncio;
+
+    #[inline]
+    fn description() -> &'static Description<Self> {
+        static DESCRIPTION: Description<AnyHandle> = Description::new(0);
+        &DESCRIPTION
+    }
+}
+
+// SAFETY: a class over `asyncio.Handle` lays its instances out as that does (see `check`). An `Option<Object>`, which a slot
+// is, is laid out as the address that CPython keeps there.
+unsafe impl Layout<AnyHandle> for SlotsOfAsyncio {
+    #[inline]
+    fn is_instance(object: &Object) -> bool {
+        if object.has_class(Handle::description().class())
+            || object.has_class(ThreadSafeHandle::description().class())
+            || object.has_class(TimerHandle::description().class())
+        {
+            return true;
+        }
+        let base = AnyHandle::description().class();
+        // SAFETY: a live object and, when it is there, a class that lives for ever.
+        !base.is_null() && unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), base) } != 0
+    }
+
+    #[inline]
+    unsafe fn state(object: &Object) -> *const HandleSlots {
+        // SAFETY: a handle is longer than its head.
+        unsafe { object.as_ptr().byte_add(BEGIN) }.cast()
+    }
+}
+
+/// One of Ferrio's classes of handles.
+///
+/// # Safety
+/// The state begins with [`HandleSlots`].
+pub(crate) unsafe trait HandleClass: NativeClass<Layout = SlotsOfAsyncio> {
+    /// Another thread's `cancel()` waits while an instance runs.
+    const IS_THREAD_SAFE: bool;
+}
+
+// SAFETY: the classes are made with the state at this place, over a class whose slots lie there. Nothing can be derived from
+// them.
+unsafe impl<T: HandleClass> Layout<T> for SlotsOfAsyncio {
+    #[inline]
+    fn is_instance(object: &Object) -> bool {
+        object.has_class(T::description().class())
+    }
+
+    #[inline]
+    unsafe fn state(object: &Object) -> *const T::State {
+        // SAFETY: a handle is longer than its head.
+        unsafe { object.as_ptr().byte_add(BEGIN) }.cast()
+    }
+}
+
+impl<T: HandleClass> NativeLayout<T> for SlotsOfAsyncio {
+    fn state_offset(_base: &Bound<'_, PyType>) -> usize {
+        BEGIN
+    }
+}
+
+impl<T: HandleClass> Instance<T> {
+    /// The handle as one of any class.
+    #[inline]
+    pub(crate) fn any(&self) -> &Instance<AnyHandle> {
+        // SAFETY: its class is derived from `asyncio.Handle`.
+        unsafe { Instance::assume(self.object()) }
+    }
+}
+
+/// Freed handles of a class that keep their memory.
+const KEPT: usize = 1024;
+
+macro_rules! handle_class {
+    ($(#[$doc:meta])* $class:ident, $state:ty, $is_thread_safe:literal, $name:literal, $text:literal) => {
+        $(#[$doc])*
+        pub(crate) struct $class;
+
+        impl Class for $class {
+            type State = $state;
+            type Layout = SlotsOfAsyncio;
+
+            #[inline]
+            fn description() -> &'static Description<Self> {
+                static DESCRIPTION: Description<$class> = Description::new(KEPT);
+                &DESCRIPTION
+            }
+        }
+
+        impl NativeClass for $class {
+            const NAME: &'static core::ffi::CStr = $name;
+            const DOC: &'static core::ffi::CStr = $text;
+            const BASE_HAS_WEAK_REFERENCES: bool = true;
+        }
+
+        // SAFETY: the state is, or begins with, `HandleSlots`.
+        unsafe impl HandleClass for $class {
+            const IS_THREAD_SAFE: bool = $is_thread_safe;
+        }
+    };
+}
+
+handle_class!(
+    /// `ferrio.Handle`.
+    Handle,
+    HandleSlots,
+    false,
+    c"ferrio.Handle",
+    c"A scheduled callback; see asyncio.Handle."
+);
+
+handle_class!(
+    /// `ferrio.ThreadSafeHandle`.
+    ThreadSafeHandle,
+    HandleSlots,
+    true,
+    c"ferrio.ThreadSafeHandle",
+    c"A callback scheduled from any thread: cancelling it, or asking whether it is cancelled, waits while it runs."
+);
+
+handle_class!(
+    /// `ferrio.TimerHandle`.
+    TimerHandle,
+    TimerSlots,
+    false,
+    c"ferrio.TimerHandle",
+    c"A callback with a time; see asyncio.TimerHandle."
+);

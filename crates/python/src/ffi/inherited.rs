@@ -1,5 +1,5 @@
-//! The slots that a native type inherits from Python classes (`__slots__`): references that nobody but the type itself shows
-//! to the collector and gives back.
+//! Slots of Python classes (`__slots__`): where they lie, and those that a native type inherits, which nobody but the type
+//! itself shows to the collector and gives back.
 //!
 //! They are read off the classes when the module is imported, so one that a release of Python adds is known too, whether
 //! or not anything in Ferrio uses it.
@@ -10,6 +10,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -17,7 +18,6 @@ use pyo3::types::PyType;
 use crate::ffi::class::{Instance, NativeClass};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
-use crate::handle::{offset_of, slot_at, slot_offset};
 
 /// Offsets of slots in the instances of one type.
 pub(crate) struct InheritedSlots {
@@ -139,4 +139,51 @@ impl<T: NativeClass> InheritedSlot<T> {
         // SAFETY: the slot owned its reference.
         drop(unsafe { Object::from_owned(before) });
     }
+}
+
+/// The slot at `offset` of `object`.
+///
+/// # Safety
+/// The object's type has an object slot at that offset.
+pub(crate) unsafe fn slot_at<'a>(object: *mut ffi::PyObject, offset: usize) -> &'a mut *mut ffi::PyObject {
+    // SAFETY: passed on to the caller.
+    let address = unsafe { object.byte_add(offset) };
+    // SAFETY: passed on to the caller; an attached thread is alone with the slot.
+    unsafe { &mut *address.cast() }
+}
+
+/// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.
+///
+/// # Errors
+/// `ImportError`: the class has no such slot.
+pub(crate) fn offset_of(class: &Bound<'_, PyType>, name: &str) -> PyResult<usize> {
+    slot_offset(&class.getattr("__dict__")?.get_item(name)?).ok_or_else(|| unknown_layout(class, name))
+}
+
+/// The offset of the slot that a value of a class's dictionary stands for; `None` when it stands for none.
+fn slot_offset(value: &Bound<'_, PyAny>) -> Option<usize> {
+    if value.get_type_ptr() != &raw mut ffi::PyMemberDescr_Type {
+        return None;
+    }
+    let descriptor: *const MemberDescriptor = value.as_ptr().cast();
+    // SAFETY: the type was checked, and member descriptors have had this layout since Python 2.2.
+    let member = unsafe { (*descriptor).member };
+    // SAFETY: a descriptor's definition lives as long as its class.
+    let member = unsafe { &*member };
+    usize::try_from(member.offset).ok().filter(|_| member.type_code == ffi::Py_T_OBJECT_EX)
+}
+
+#[repr(C)]
+struct MemberDescriptor {
+    common: ffi::PyDescrObject,
+    member: *const ffi::PyMemberDef,
+}
+
+/// The error for a class of asyncio's that lays its slots out in a way that this release of Ferrio does not know.
+pub(in crate::ffi) fn unknown_layout(class: &Bound<'_, PyType>, name: &str) -> PyErr {
+    let class = class.name().map_or_else(|_| "?".to_owned(), |class| class.to_string());
+    PyImportError::new_err(format!(
+        "this interpreter keeps asyncio.{class}.{name} elsewhere than Ferrio knows; \
+         use the Ferrio release made for this Python version"
+    ))
 }

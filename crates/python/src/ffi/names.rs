@@ -22,6 +22,9 @@ macro_rules! names {
 // One a line, in alphabetical order.
 names! {
     __await__
+    __func__
+    __new__
+    __self__
     __traceback__
     _accept_connection
     _accept_later
@@ -36,6 +39,7 @@ names! {
     _fatal_error
     _fileno
     _log_debug
+    _get_loop
     _loop
     _pause_writing
     _pending_removals
@@ -51,7 +55,9 @@ names! {
     _task_factory
     _wakeup
     _warn_unclosed
+    acquire
     add_done_callback
+    append
     buffer_updated
     call_at
     call_exception_handler
@@ -59,6 +65,8 @@ names! {
     call_soon
     cancel
     cancelled
+    cancelling
+    clear
     close
     connection_lost
     connection_made
@@ -76,15 +84,22 @@ names! {
     get
     get_buffer
     get_loop
+    locked
+    pop
+    popleft
     proto
+    remove
+    release
     remove_done_callback
     result
     send
+    set
     set_exception
     set_result
     setblocking
     throw
     value
+    wait
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

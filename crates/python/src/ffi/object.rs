@@ -155,6 +155,12 @@ impl Object {
         self.0.as_ptr()
     }
 
+    /// The object's address as a number, to compare it: it says nothing of the object's life.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.as_ptr() as usize
+    }
+
     /// Shows the object to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&*self.0)

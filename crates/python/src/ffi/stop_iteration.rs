@@ -3,12 +3,15 @@
 //! `await` of anything but Python's own coroutines asks `tp_iternext`, which has no other way to give a result, and takes the
 //! value out of the exception at once. So the exception is made directly, without a call of its class.
 
+use pyo3::exceptions::{PyBaseException, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 #[cfg(Py_3_12)]
-use crate::ffi::arguments::tuple;
-use crate::ffi::object::Object;
+use super::arguments::tuple;
+use super::call::call;
+use super::object::Object;
 
 /// Makes `StopIteration(value)` the current exception.
 #[inline]
@@ -29,10 +32,9 @@ fn make(py: Python<'_>, value: Object) -> PyResult<()> {
 fn make(py: Python<'_>, value: Object) -> PyResult<()> {
     // SAFETY: the thread is attached.
     let handled = unsafe { ffi::PyErr_GetHandledException() };
-    if !handled.is_null() {
+    // SAFETY: a new reference, or null for none.
+    if unsafe { Object::from_owned(handled) }.is_some() {
         // It becomes the context.
-        // SAFETY: the new reference that the call gave.
-        unsafe { ffi::Py_DECREF(handled) };
         return raise_by_class(py, &value);
     }
     let args = tuple(py, &[value.as_ptr()])?;
@@ -55,22 +57,12 @@ fn make(py: Python<'_>, value: Object) -> PyResult<()> {
 /// By its class, as anybody raises it.
 #[cold]
 fn raise_by_class(py: Python<'_>, value: &Object) -> PyResult<()> {
-    // SAFETY: a class that lives for ever.
-    let class = unsafe { ffi::PyExc_StopIteration };
-    let pointer = value.as_ptr();
-    // SAFETY: a live object.
-    let is_tuple = unsafe { ffi::PyTuple_Check(pointer) } != 0;
-    // SAFETY: a live object.
-    let made = if is_tuple || unsafe { ffi::PyExceptionInstance_Check(pointer) } != 0 {
-        // SAFETY: a live class and a live argument.
-        let exception = unsafe { ffi::PyObject_CallOneArg(class, pointer) };
-        // SAFETY: a new reference, or null with an exception.
-        Some(unsafe { Object::from_owned(exception) }.ok_or_else(|| PyErr::fetch(py))?)
-    } else {
-        None
-    };
-    let argument = made.as_ref().map_or(pointer, Object::as_ptr);
+    let class = py.get_type::<PyStopIteration>();
+    // A tuple would be taken for the arguments, an exception for the one to raise.
+    let is_special = value.bind(py).is_instance_of::<PyTuple>() || value.bind(py).is_instance_of::<PyBaseException>();
+    let made = if is_special { Some(call(py, Object::of(&class), [value])?) } else { None };
+    let argument = made.as_ref().unwrap_or(value);
     // SAFETY: the class with an instance of it, or with an argument that is neither a tuple nor an exception.
-    unsafe { ffi::PyErr_SetObject(class, argument) };
+    unsafe { ffi::PyErr_SetObject(class.as_ptr(), argument.as_ptr()) };
     Ok(())
 }

@@ -98,7 +98,7 @@ pub(crate) fn look(body: impl FnOnce() -> core::ffi::c_int) -> core::ffi::c_int 
 
 /// Makes `error` the current exception.
 #[cold]
-fn restore(py: Python<'_>, error: PyErr) {
+pub(in crate::ffi) fn restore(py: Python<'_>, error: PyErr) {
     if catch_unwind(AssertUnwindSafe(|| error.restore(py))).is_err() {
         // The exception is made now, and there was no memory for what it says.
         // SAFETY: the thread is attached.

@@ -4,14 +4,40 @@
 //! comparison, `when()`, `_run()`) and whoever reads `_callback` or `_args` therefore sees what asyncio would show; native
 //! is what each callback pays for: making one, running it, cancelling it, freeing it.
 
-pub(crate) mod context;
-pub(crate) mod ctype;
-pub(crate) mod run;
-pub(crate) mod threadsafe;
-pub(crate) mod timer;
+#![forbid(unsafe_code)]
 
-pub(crate) use crate::ffi::handle::{is_called_with, offset_of, slot_at, slot_offset};
-pub(crate) use ctype::{Kind, Recipe, is_handle, register};
+pub(crate) mod context;
+mod methods;
+mod recipe;
+mod run;
+pub(crate) mod scheduling;
+pub(crate) mod threadsafe;
+mod timer;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+pub(crate) use methods::register;
+pub(crate) use recipe::Recipe;
 pub(crate) use run::{entry, report, run};
+pub(crate) use scheduling::schedule;
 pub(crate) use threadsafe::RunningGate;
-pub(crate) use timer::TimerRef;
+pub(crate) use timer::{is_cancelled_timer, take_out, unschedule};
+
+use crate::ffi::class::Instance;
+use crate::ffi::handle::AnyHandle;
+use crate::ffi::object::Object;
+
+/// Whether `object` has a handle's slots: it is an `asyncio.Handle`, one of Ferrio's or of anybody's, whatever its
+/// `__class__` says.
+pub(crate) fn is_handle(object: &Object) -> bool {
+    Instance::<AnyHandle>::of(object).is_some()
+}
+
+/// Whether `handle` calls its callback with `argument` alone.
+pub(crate) fn is_called_with(py: Python<'_>, handle: &Object, argument: &Object) -> bool {
+    let args = Instance::<AnyHandle>::of(handle).and_then(|handle| handle.args.get());
+    let Some(args) = args else { return false };
+    let args = args.bind(py).cast_exact::<PyTuple>();
+    args.is_ok_and(|args| args.len() == 1 && args.get_item(0).is_ok_and(|item| Object::of(&item).is(argument)))
+}

@@ -6,35 +6,80 @@
 //! signals handled: it waits for a lock of Python's.
 //!
 //! # Invariants
-//! 1. `running` has an entry for each [`Running`] that lives, and nothing else.
+//! 1. `only` and `further` have an entry for each [`Running`] that lives, and nothing else. `further` has some only where
+//!    runs are nested, or two threads run handles of one loop; `only` is used again once there are none.
 //! 2. Whoever waits has its lock in `waiting`; the end of the handle's last run takes it out and releases it.
 
+#![forbid(unsafe_code)]
+
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::parts::{Part, part};
+use crate::ffi::call::call_method;
 use crate::ffi::guarded::Guarded;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::thread;
 
 /// A handle that is being run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Run {
-    handle: *mut ffi::PyObject,
+    /// The handle's address.
+    handle: usize,
     thread: u64,
 }
 
 #[derive(Default)]
 struct Gate {
-    running: Vec<Run>,
+    /// What runs first of all, as a rule alone.
+    only: Option<Run>,
+    further: Vec<Run>,
     /// What the locks' threads wait for, and the locks.
-    waiting: Vec<(*mut ffi::PyObject, Object)>,
+    waiting: Vec<(usize, Object)>,
 }
 
 impl Gate {
     /// Whether a thread other than `thread` runs `handle`.
-    fn is_held(&self, handle: *mut ffi::PyObject, thread: u64) -> bool {
-        self.running.iter().any(|run| run.handle == handle && run.thread != thread)
+    fn is_held(&self, handle: usize, thread: u64) -> bool {
+        self.only.iter().chain(&self.further).any(|run| run.handle == handle && run.thread != thread)
+    }
+
+    /// Enters `run`, if nothing is running.
+    #[inline]
+    fn enter_alone(&mut self, run: Run) -> bool {
+        let is_alone = self.only.is_none() && self.further.is_empty();
+        if is_alone {
+            self.only = Some(run);
+        }
+        is_alone
+    }
+
+    /// Ends the one run that there is, if nobody waits for it.
+    #[inline]
+    fn leave_alone(&mut self) -> bool {
+        let is_alone = self.further.is_empty() && self.waiting.is_empty();
+        if is_alone {
+            self.only = None;
+        }
+        is_alone
+    }
+
+    /// Ends `run`, the last one that is equal to it; the locks of those who waited for it come back.
+    fn leave(&mut self, run: Run) -> Vec<(usize, Object)> {
+        if let Some(place) = self.further.iter().rposition(|each| *each == run) {
+            self.further.remove(place);
+        } else {
+            self.only = None;
+        }
+        if self.only == Some(run) || self.further.contains(&run) {
+            return Vec::new();
+        }
+        let waiting = core::mem::take(&mut self.waiting).into_iter();
+        let (woken, others) = waiting.partition(|(handle, _)| *handle == run.handle);
+        self.waiting = others;
+        woken
     }
 }
 
@@ -62,32 +107,46 @@ pub(crate) struct Running<'a> {
     run: Run,
 }
 
-/// The calling thread.
-fn this_thread() -> u64 {
-    // SAFETY: no conditions.
-    let thread = unsafe { ffi::PyThread_get_thread_ident() };
-    thread as u64
-}
-
 impl RunningGate {
     /// The calling thread starts to run `handle`, once no other one does.
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: *mut ffi::PyObject) -> PyResult<Running<'a>> {
-        let run = Run { handle, thread: this_thread() };
+    pub(crate) fn enter<'a>(&'a self, py: Python<'a>, handle: &Object) -> PyResult<Running<'a>> {
+        let run = Run { handle: handle.address(), thread: thread::current() };
+        if !self.0.with(py, |gate| gate.enter_alone(run)) {
+            self.enter_among_others(py, handle, run)?;
+        }
+        Ok(Running { gate: self, py, run })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_among_others(&self, py: Python<'_>, handle: &Object, run: Run) -> PyResult<()> {
         loop {
             let is_free = self.0.with(py, |gate| {
-                let is_free = !gate.is_held(handle, run.thread);
+                let is_free = !gate.is_held(run.handle, run.thread);
                 if is_free {
-                    gate.running.push(run);
+                    gate.further.push(run);
                 }
                 is_free
             });
             if is_free {
-                return Ok(Running { gate: self, py, run });
+                return Ok(());
             }
             self.wait_until_ended(py, handle)?;
+        }
+    }
+
+    /// Ends a run that is not alone or that others wait for.
+    #[cold]
+    #[inline(never)]
+    fn leave_others(&self, py: Python<'_>, run: Run) {
+        let woken = self.0.with(py, |gate| gate.leave(run));
+        for (_, lock) in woken {
+            if let Err(error) = call_method(py, &names(py).release, [&lock]) {
+                error.write_unraisable(py, Some(lock.bind(py)));
+            }
         }
     }
 
@@ -95,8 +154,9 @@ impl RunningGate {
     ///
     /// # Errors
     /// What a signal handler raises meanwhile.
-    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: *mut ffi::PyObject) -> PyResult<()> {
-        let thread = this_thread();
+    pub(crate) fn wait_until_ended(&self, py: Python<'_>, handle: &Object) -> PyResult<()> {
+        let handle = handle.address();
+        let thread = thread::current();
         while self.0.with(py, |gate| gate.is_held(handle, thread)) {
             self.wait(py, handle, thread)?;
         }
@@ -105,13 +165,10 @@ impl RunningGate {
 
     /// Waits for the end of a run of `handle`.
     #[cold]
-    fn wait(&self, py: Python<'_>, handle: *mut ffi::PyObject, thread: u64) -> PyResult<()> {
-        static ALLOCATE: PyOnceLock<Object> = PyOnceLock::new();
-        let allocate =
-            ALLOCATE.get_or_try_init(py, || py.import("_thread")?.getattr("allocate_lock").map(Object::new))?.bind(py);
-        let lock = allocate.call0()?;
-        lock.call_method0(intern!(py, "acquire"))?;
-        let entry = Object::new(lock.clone());
+    fn wait(&self, py: Python<'_>, handle: usize, thread: u64) -> PyResult<()> {
+        let lock = Object::new(OBJECTS.allocate_lock.bind(py)?.call0()?);
+        call_method(py, &names(py).acquire, [&lock])?;
+        let entry = lock.clone();
         // Making the lock may have let the other thread go on.
         let unused = self.0.with(py, |gate| {
             if gate.is_held(handle, thread) {
@@ -124,9 +181,9 @@ impl RunningGate {
         if unused.is_some() {
             return Ok(());
         }
-        let outcome = lock.call_method0(intern!(py, "acquire"));
+        let outcome = call_method(py, &names(py).acquire, [&lock]);
         let left = self.0.with(py, |gate| {
-            let place = gate.waiting.iter().position(|(_, waiting)| waiting.as_ptr() == lock.as_ptr());
+            let place = gate.waiting.iter().position(|(_, waiting)| waiting.is(&lock));
             place.map(|place| gate.waiting.swap_remove(place))
         });
         drop(left);
@@ -135,9 +192,10 @@ impl RunningGate {
 
     /// In a forked child, which has of all threads the one that forked: what others ran never ends, and none of them waits.
     pub(crate) fn after_fork(&self, py: Python<'_>) {
-        let thread = this_thread();
+        let thread = thread::current();
         let waited = self.0.with(py, |gate| {
-            gate.running.retain(|run| run.thread == thread);
+            gate.only.take_if(|run| run.thread != thread);
+            gate.further.retain(|run| run.thread == thread);
             core::mem::take(&mut gate.waiting)
         });
         drop(waited);
@@ -145,27 +203,10 @@ impl RunningGate {
 }
 
 impl Drop for Running<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let (py, run) = (self.py, self.run);
-        let woken: Vec<_> = self.gate.0.with(py, |gate| {
-            if let Some(place) = gate.running.iter().rposition(|each| *each == run) {
-                gate.running.remove(place);
-            }
-            if gate.waiting.is_empty() || gate.running.contains(&run) {
-                return Vec::new();
-            }
-            let waiting = core::mem::take(&mut gate.waiting).into_iter();
-            let (woken, others) = waiting.partition(|(handle, _)| *handle == run.handle);
-            gate.waiting = others;
-            woken
-        });
-        for (_, lock) in woken {
-            if let Err(error) = lock.bind(py).call_method0(intern!(py, "release")) {
-                error.write_unraisable(py, Some(lock.bind(py)));
-            }
+        if !self.gate.0.with(self.py, Gate::leave_alone) {
+            self.gate.leave_others(self.py, self.run);
         }
     }
 }
-
-// SAFETY: the addresses are compared only.
-unsafe impl Send for Gate {}

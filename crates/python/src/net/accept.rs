@@ -122,7 +122,7 @@ fn accept(py: Python<'_>, event_loop: &Bound<'_, LoopCore>, arguments: Arguments
         let own_context = context.as_ref().map(|context| call_method(py, &names(py).copy, [context])).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
-            opened: Guarded::new(Some(Opened { descriptor, peer, proto })),
+            opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),
             event_loop: event_loop.clone(),
             class: class.clone(),
             protocol_factory: protocol_factory.clone(),
@@ -141,6 +141,7 @@ pub(crate) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
         class,
         Method::<Pyo3<LoopCore>>::any_arguments(c"_accept", accept, c"Accept what waits at a listening socket."),
     )
+    .map(drop)
 }
 
 #[pymethods]
@@ -182,7 +183,7 @@ fn accept_connection(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Re
     let error = Exit::sort(py, error)?;
     let report = |exception: &Bound<'_, PyAny>| {
         let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
-        core.python(py)?.call_method1("report_failed_welcome", arguments).map(drop)
+        core.python(py)?.call_method1("report_failed_accept", arguments).map(drop)
     };
     let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
     settle(py, abandoned, report)?;

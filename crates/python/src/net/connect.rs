@@ -15,8 +15,8 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::core::LoopCore;
-use crate::event_loop::schedule_behind_poll;
 use crate::ffi::audit;
+use crate::ffi::class::Instance;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
@@ -55,7 +55,7 @@ impl Connection {
             SocketAddr::V4(address) => SocketName::V4(address),
             SocketAddr::V6(address) => SocketName::V6(Box::new(address)),
         };
-        Some(Opened { descriptor, peer, proto: IPPROTO_TCP })
+        Some(Opened { descriptor, peer, proto: IPPROTO_TCP, is_accepted: false })
     }
 
     fn raise(&self, errno: i32) -> PyErr {
@@ -159,7 +159,7 @@ impl LoopCore {
         if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
             return Ok(false);
         }
-        schedule_behind_poll(py, slf.get(), slf.as_ptr(), connection, &[future.as_ptr()])?;
+        Instance::of_bound(slf).schedule_behind_poll(py, Object::of(connection), &[Object::of(future).clone()])?;
         Ok(true)
     }
 

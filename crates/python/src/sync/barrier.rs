@@ -12,48 +12,55 @@
 //!
 //! From `BLOCKED` on it holds the lock whenever it runs, and gives it back in the end.
 
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyType};
-use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::condition::{self, ConditionCore, raised_while};
+use super::core_class::core_class;
 use super::lock::LockCore;
 use crate::coroutine::function;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::Instance;
+use crate::ffi::fields::native_state;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::receiver::{self, impl_core};
-use crate::ffi::trampoline::none;
+use crate::ffi::objects::OBJECTS;
 
-/// The state of a barrier, under asyncio's names.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct BarrierCore {
-    condition: Slot,
-    /// Whether `condition` is of exactly Ferrio's class; unknown until somebody asks.
-    is_native: Plain<Option<bool>>,
-    /// As given; `limit` is its value when it is a plain integer.
-    parties: Slot,
-    limit: Plain<Option<i64>>,
-    /// A member of asyncio's `_BarrierState`.
-    phase: Slot,
-    count: Plain<i64>,
+native_state! {
+    /// The state of a barrier, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct BarrierCore {
+        condition: Slot,
+        /// Whether `condition` is of exactly Ferrio's class; unknown until somebody asks.
+        is_native: Plain<Option<bool>>,
+        /// As given; `limit` is its value when it is a plain integer.
+        parties: Slot,
+        limit: Plain<Option<i64>>,
+        /// A member of asyncio's `_BarrierState`.
+        phase: Slot,
+        count: Plain<i64>,
+    }
+}
+
+core_class! {
+    BarrierCore {
+        any { _state set_state phase }
+        optional {}
+    }
 }
 
 #[pymethods]
 impl BarrierCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
     #[getter]
     fn _cond<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.condition.get().unwrap_or_else(|| none(py)).into_bound(py)
+        self.condition.get_or_none(py).into_bound(py)
     }
 
     #[setter(_cond)]
@@ -64,7 +71,7 @@ impl BarrierCore {
 
     #[getter]
     fn _parties<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.parties.get().unwrap_or_else(|| none(py)).into_bound(py)
+        self.parties.get_or_none(py).into_bound(py)
     }
 
     #[setter(_parties)]
@@ -72,16 +79,6 @@ impl BarrierCore {
         let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
         self.limit.set(plain);
         self.parties.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _state<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.phase.get().unwrap_or_else(|| none(py)).into_bound(py)
-    }
-
-    #[setter(_state)]
-    fn set_state(&self, value: Bound<'_, PyAny>) {
-        self.phase.set(Object::new(value));
     }
 
     #[getter]
@@ -93,17 +90,7 @@ impl BarrierCore {
     fn set_count(&self, value: i64) {
         self.count.set(value);
     }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.slots().into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop(self.slots().map(Slot::take));
-    }
 }
-
-impl_core!(BarrierCore);
 
 /// asyncio's `_BarrierState`.
 struct Phases {
@@ -111,63 +98,41 @@ struct Phases {
     draining: Object,
     resetting: Object,
     broken: Object,
-    error: Object,
 }
 
 static PHASES: PyOnceLock<Phases> = PyOnceLock::new();
 
 fn phases(py: Python<'_>) -> PyResult<&'static Phases> {
     PHASES.get_or_try_init(py, || {
-        let class = py.import("asyncio.locks")?.getattr("_BarrierState")?;
+        let class = OBJECTS.barrier_phase.bind(py)?;
         let member = |name: &str| class.getattr(name).map(Object::new);
         Ok(Phases {
             filling: member("FILLING")?,
             draining: member("DRAINING")?,
             resetting: member("RESETTING")?,
             broken: member("BROKEN")?,
-            error: Object::new(py.import("asyncio.exceptions")?.getattr("BrokenBarrierError")?),
         })
     })
 }
 
-impl Phases {
-    fn broken_error(&self, py: Python<'_>, text: &'static str) -> PyErr {
-        match self.error.bind(py).cast::<PyType>() {
-            Ok(class) => PyErr::from_type(class.clone(), text),
-            Err(error) => error.into(),
-        }
-    }
+fn broken_barrier_error(py: Python<'_>, text: &'static str) -> PyErr {
+    let class = OBJECTS.broken_barrier_error.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
+    class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), text))
 }
 
 /// What a wait runs over.
 struct Parts {
-    condition: Object,
-    lock: Object,
+    condition: Instance<ConditionCore>,
+    lock: Instance<LockCore>,
 }
 
 impl Parts {
-    fn condition<'py>(&'py self, py: Python<'py>) -> PyResult<&'py ConditionCore> {
-        receiver::core_of(py, &self.condition)
-    }
-
-    fn lock<'py>(&'py self, py: Python<'py>) -> PyResult<&'py LockCore> {
-        receiver::core_of(py, &self.lock)
-    }
-
     fn notify_all(&self, py: Python<'_>) -> PyResult<()> {
-        self.condition(py)?.notify(py, self.lock(py)?, None)
+        self.condition.notify(py, &self.lock, None)
     }
 }
 
 impl BarrierCore {
-    fn slots(&self) -> [&Slot; 3] {
-        [&self.condition, &self.parties, &self.phase]
-    }
-
-    fn is(&self, phase: &Object) -> bool {
-        self.phase.as_ptr() == phase.as_ptr()
-    }
-
     /// The condition and its lock, if the native code may run.
     fn native_parts(&self, py: Python<'_>) -> PyResult<Option<Parts>> {
         let Some(condition) = self.condition.get() else { return Ok(None) };
@@ -175,7 +140,7 @@ impl BarrierCore {
             known
         } else {
             let class = condition.bind(py).get_type();
-            let wait = class.getattr_opt(intern!(py, "wait"))?;
+            let wait = class.getattr_opt(&names(py).wait)?;
             let found = wait.is_some_and(|wait| function::is_native_of(&wait, &class, "Condition.wait"));
             self.is_native.set(Some(found));
             found
@@ -183,8 +148,8 @@ impl BarrierCore {
         if !is_native || self.limit.get().is_none() {
             return Ok(None);
         }
-        let lock = receiver::core_of::<ConditionCore>(py, &condition)?.native_lock(py)?;
-        Ok(lock.map(|lock| Parts { condition, lock }))
+        let condition = Instance::<ConditionCore>::expect(py, &condition)?.clone();
+        Ok(condition.native_lock(py)?.map(|lock| Parts { condition, lock }))
     }
 
     /// [`Self::native_parts`] during a wait.
@@ -200,7 +165,7 @@ impl BarrierCore {
         if self.count.get() != 0 {
             return Ok(());
         }
-        if self.is(&phases.resetting) || self.is(&phases.draining) {
+        if self.phase.is(&phases.resetting) || self.phase.is(&phases.draining) {
             self.phase.set(phases.filling.clone());
         }
         parts.notify_all(py)
@@ -217,52 +182,51 @@ mod stage {
 static WAIT: Plan = Plan { qualified_name: "Barrier.wait", start, resume };
 static ENTER: Plan = Plan { qualified_name: "Barrier.__aenter__", start, resume };
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let barrier = state.receiver::<BarrierCore>(py)?;
+fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let barrier = coroutine.receiver::<BarrierCore>(py)?;
     let parts = barrier.parts(py)?;
-    let lock = parts.lock(py)?;
-    if lock.try_lock(py)? {
-        return pass(py, state, barrier, &parts);
+    if parts.lock.try_lock(py)? {
+        return pass(py, coroutine, &barrier, &parts);
     }
-    state.stage.set(stage::ENTERING);
-    let future = lock.join(py, &parts.lock)?;
-    state.wait_for(py, future)
+    coroutine.stage.set(stage::ENTERING);
+    let future = parts.lock.join(py)?;
+    coroutine.wait_for(py, future)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let barrier = state.receiver::<BarrierCore>(py)?;
+fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let barrier = coroutine.receiver::<BarrierCore>(py)?;
     let parts = barrier.parts(py)?;
-    match state.stage.get() {
+    match coroutine.stage.get() {
         stage::ENTERING => {
-            parts.lock(py)?.end_wait(py, state, outcome)?;
-            pass(py, state, barrier, &parts)
+            parts.lock.end_wait(py, coroutine, outcome)?;
+            pass(py, coroutine, &barrier, &parts)
         }
         stage::BLOCKED => match outcome {
-            Ok(_) => pass(py, state, barrier, &parts),
+            Ok(_) => pass(py, coroutine, &barrier, &parts),
             Err(error) => unlock(py, &parts, Err(error)),
         },
         _ => match outcome {
-            Ok(_) => fill(py, state, barrier, &parts),
-            Err(error) => end(py, barrier, &parts, Err(error)),
+            Ok(_) => fill(py, coroutine, &barrier, &parts),
+            Err(error) => end(py, &barrier, &parts, Err(error)),
         },
     }
 }
 
 /// Waits for a notification of the condition.
-fn wait_for_change(py: Python<'_>, state: &State, parts: &Parts, next: u8) -> PyResult<Step> {
-    state.stage.set(next);
-    let wait = coroutine::make(py, &condition::WAIT, parts.condition.clone(), None)?;
-    state.wait_for(py, wait)
+fn wait_for_change(py: Python<'_>, coroutine: &CoroutineState, parts: &Parts, next: u8) -> PyResult<Step> {
+    coroutine.stage.set(next);
+    let wait = coroutine::make(py, &condition::WAIT, parts.condition.object().clone(), None)?;
+    coroutine.wait_for(py, wait)
 }
 
 /// Passes when nobody drains or resets any more, and takes a place.
-fn pass(py: Python<'_>, state: &State, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
+fn pass(py: Python<'_>, coroutine: &CoroutineState, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
     let phases = phases(py)?;
-    if barrier.is(&phases.draining) || barrier.is(&phases.resetting) {
-        return wait_for_change(py, state, parts, stage::BLOCKED);
+    if barrier.phase.is(&phases.draining) || barrier.phase.is(&phases.resetting) {
+        return wait_for_change(py, coroutine, parts, stage::BLOCKED);
     }
-    if barrier.is(&phases.broken) {
-        return unlock(py, parts, Err(phases.broken_error(py, "Barrier aborted")));
+    if barrier.phase.is(&phases.broken) {
+        return unlock(py, parts, Err(broken_barrier_error(py, "Barrier aborted")));
     }
     let index = barrier.count.get();
     barrier.count.set(index.saturating_add(1));
@@ -272,20 +236,20 @@ fn pass(py: Python<'_>, state: &State, barrier: &BarrierCore, parts: &Parts) -> 
         let outcome = parts.notify_all(py).map(|()| place);
         return end(py, barrier, parts, outcome);
     }
-    state.item.set(place);
-    fill(py, state, barrier, parts)
+    coroutine.item.set(place);
+    fill(py, coroutine, barrier, parts)
 }
 
 /// Waits until everybody is there.
-fn fill(py: Python<'_>, state: &State, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
+fn fill(py: Python<'_>, coroutine: &CoroutineState, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
     let phases = phases(py)?;
-    if barrier.is(&phases.filling) {
-        return wait_for_change(py, state, parts, stage::FILLING);
+    if barrier.phase.is(&phases.filling) {
+        return wait_for_change(py, coroutine, parts, stage::FILLING);
     }
-    let outcome = if barrier.is(&phases.broken) || barrier.is(&phases.resetting) {
-        Err(phases.broken_error(py, "Abort or reset of barrier"))
+    let outcome = if barrier.phase.is(&phases.broken) || barrier.phase.is(&phases.resetting) {
+        Err(broken_barrier_error(py, "Abort or reset of barrier"))
     } else {
-        Ok(state.item.take().unwrap_or_else(|| none(py)))
+        Ok(coroutine.item.take().unwrap_or_else(|| Object::none(py)))
     };
     end(py, barrier, parts, outcome)
 }
@@ -298,7 +262,7 @@ fn end(py: Python<'_>, barrier: &BarrierCore, parts: &Parts, outcome: PyResult<O
 
 /// Gives the lock back.
 fn unlock(py: Python<'_>, parts: &Parts, outcome: PyResult<Object>) -> PyResult<Step> {
-    let unlocked = parts.lock(py)?.unlock(py);
+    let unlocked = parts.lock.unlock(py);
     finally(py, outcome, unlocked).map(Step::Return)
 }
 
@@ -312,13 +276,11 @@ fn finally(py: Python<'_>, outcome: PyResult<Object>, last: PyResult<()>) -> PyR
 }
 
 fn method(py: Python<'_>, arguments: Arguments<'_>, plan: &'static Plan) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    if receiver::core_of::<BarrierCore>(py, &owner)?.native_parts(py)?.is_none() {
+    let Some([barrier]) = arguments.only() else { return Ok(None) };
+    if Instance::<BarrierCore>::expect(py, barrier)?.native_parts(py)?.is_none() {
         return Ok(None);
     }
-    coroutine::make(py, plan, owner, None).map(Some)
+    coroutine::make(py, plan, barrier.clone(), None).map(Some)
 }
 
 pub(super) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {

@@ -1,35 +1,40 @@
 //! `Event`: a flag, and who waits for it.
 
-use pyo3::prelude::*;
-use pyo3::types::PyBool;
-use pyo3::{PyTraverseError, PyVisit};
+#![forbid(unsafe_code)]
 
-use super::{deque, waiting};
+use pyo3::prelude::*;
+
+use super::core_class::core_class;
+use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
-use crate::coroutine::{Plan, State, Step};
+use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::Instance;
+use crate::ffi::deque;
+use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;
-use crate::ffi::receiver::{self, impl_core};
-use crate::ffi::trampoline::none;
 
-/// The state of an event, under asyncio's names.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct EventCore {
-    event_loop: Slot,
-    waiters: Slot,
-    value: Plain<bool>,
+native_state! {
+    /// The state of an event, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct EventCore {
+        event_loop: Slot,
+        waiters: Slot,
+        value: Plain<bool>,
+    }
+}
+
+core_class! {
+    EventCore {
+        any { _loop set_loop event_loop }
+        optional { _waiters set_waiters waiters }
+    }
 }
 
 #[pymethods]
 impl EventCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
     #[getter]
     fn _value(&self) -> bool {
         self.value.get()
@@ -40,38 +45,7 @@ impl EventCore {
         self.value.set(value.is_truthy()?);
         Ok(())
     }
-
-    #[getter]
-    fn _waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.waiters.get().unwrap_or_else(|| none(py)).into_bound(py)
-    }
-
-    #[setter(_waiters)]
-    fn set_waiters(&self, value: Bound<'_, PyAny>) {
-        self.waiters.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get().unwrap_or_else(|| none(py)).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.event_loop.visit(&visit)?;
-        self.waiters.visit(&visit)
-    }
-
-    fn __clear__(&self) {
-        drop((self.event_loop.take(), self.waiters.take()));
-    }
 }
-
-impl_core!(EventCore);
 
 impl EventCore {
     /// Raises the flag and wakes everybody.
@@ -81,25 +55,12 @@ impl EventCore {
         }
         self.value.set(true);
         let Some(waiters) = self.waiters.get() else { return Ok(()) };
-        if deque::length(py, &waiters)? == 0 {
-            return Ok(());
-        }
-        let yes = PyBool::new(py, true);
-        if deque::length(py, &waiters)? == 1 {
+        match deque::length(py, &waiters)? {
+            0 => Ok(()),
             // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
-            let waiter = deque::first(py, &waiters)?;
-            if !waiting::is_done(py, &waiter)? {
-                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
-            }
-            return Ok(());
+            1 => wake(py, &deque::first(py, &waiters)?),
+            _ => waiters.bind(py).try_iter()?.try_for_each(|waiter| wake(py, Object::of(&waiter?))),
         }
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
-            if !waiting::is_done(py, &waiter)? {
-                waiting::set_result(py, &waiter, Object::new(yes.to_owned()))?;
-            }
-        }
-        Ok(())
     }
 
     /// Lowers the flag.
@@ -108,51 +69,47 @@ impl EventCore {
     }
 }
 
+fn wake(py: Python<'_>, waiter: &Object) -> PyResult<()> {
+    if waiting::is_done(py, waiter)? { Ok(()) } else { waiting::set_result(py, waiter, Object::bool(py, true)) }
+}
+
 static WAIT_PLAN: Plan = Plan { qualified_name: "Event.wait", start, resume };
 
 pub(super) const WAIT: CoroutineMethod = CoroutineMethod::of(&WAIT_PLAN, 0);
 
 fn yes(py: Python<'_>) -> Step {
-    Step::Return(Object::new(PyBool::new(py, true).to_owned()))
+    Step::Return(Object::bool(py, true))
 }
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let event = state.receiver::<EventCore>(py)?;
+fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let event = coroutine.receiver::<EventCore>(py)?;
     if event.value.get() {
         return Ok(yes(py));
     }
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let future = waiting::join_waiters(py, &owner, &event.event_loop, &event.waiters)?;
-    state.wait_for(py, future)
+    let future = waiting::join_waiters(py, event.object(), &event.event_loop, &event.waiters)?;
+    coroutine.wait_for(py, future)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let event = state.receiver::<EventCore>(py)?;
-    waiting::leave_waiters(py, &event.waiters, state.future.get().as_ref())?;
+fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let event = coroutine.receiver::<EventCore>(py)?;
+    waiting::leave_waiters(py, &event.waiters, coroutine.future.get().as_ref())?;
     outcome.map(|_| yes(py))
 }
 
-/// The event of a call without further arguments.
-fn receiver(arguments: &Arguments<'_>) -> Option<Object> {
-    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return None };
-    // SAFETY: an argument of the call under way.
-    Some(unsafe { Object::from_borrowed(owner) })
-}
-
 pub(super) fn is_set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some(owner) = receiver(&arguments) else { return Ok(None) };
-    let is_set = receiver::core_of::<EventCore>(py, &owner)?.value.get();
-    Ok(Some(Object::new(PyBool::new(py, is_set).to_owned())))
+    let Some([event]) = arguments.only() else { return Ok(None) };
+    let is_set = Instance::<EventCore>::expect(py, event)?.value.get();
+    Ok(Some(Object::bool(py, is_set)))
 }
 
 pub(super) fn set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some(owner) = receiver(&arguments) else { return Ok(None) };
-    receiver::core_of::<EventCore>(py, &owner)?.set(py)?;
-    Ok(Some(none(py)))
+    let Some([event]) = arguments.only() else { return Ok(None) };
+    Instance::<EventCore>::expect(py, event)?.set(py)?;
+    Ok(Some(Object::none(py)))
 }
 
 pub(super) fn clear(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some(owner) = receiver(&arguments) else { return Ok(None) };
-    receiver::core_of::<EventCore>(py, &owner)?.clear();
-    Ok(Some(none(py)))
+    let Some([event]) = arguments.only() else { return Ok(None) };
+    Instance::<EventCore>::expect(py, event)?.clear();
+    Ok(Some(Object::none(py)))
 }

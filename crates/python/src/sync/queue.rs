@@ -4,79 +4,65 @@
 //! in their [`Order`]. Other subclasses keep their items as they like (`_init`, `_put`, `_get`), so for them asyncio's own
 //! code runs, over the same attributes.
 
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyInt;
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::types::{PyInt, PyType};
 
+use super::core_class::core_class;
 use super::event::EventCore;
 use super::order::{FirstIn, Items, Order};
-use super::{deque, waiting};
+use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
-use crate::coroutine::{Plan, State, Step};
+use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::Instance;
+use crate::ffi::deque;
+use crate::ffi::fields::native_state;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::receiver::{self, impl_core};
-use crate::ffi::trampoline::none;
+use crate::ffi::objects::{Lazy, OBJECTS};
 
-/// The state of a queue, under asyncio's names.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct QueueCore {
-    event_loop: Slot,
-    /// As given; `limit` is its value when it is a plain integer.
-    maxsize: Slot,
-    limit: Plain<Option<i64>>,
-    items: Slot,
-    /// What `items` is.
-    kind: Plain<Items>,
-    getters: Slot,
-    putters: Slot,
-    unfinished: Plain<i64>,
-    finished: Slot,
-    is_shut_down: Plain<bool>,
+native_state! {
+    /// The state of a queue, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct QueueCore {
+        event_loop: Slot,
+        /// As given; `limit` is its value when it is a plain integer.
+        maxsize: Slot,
+        limit: Plain<Option<i64>>,
+        items: Slot,
+        /// What `items` is.
+        kind: Plain<Items>,
+        getters: Slot,
+        putters: Slot,
+        unfinished: Plain<i64>,
+        finished: Slot,
+        is_shut_down: Plain<bool>,
+    }
 }
 
-/// Attributes that hold any object, by asyncio's names.
-macro_rules! attributes {
-    ($($get:ident $set:ident $field:ident)*) => {
-        #[pymethods]
-        impl QueueCore {
-            $(
-                #[getter]
-                fn $get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$field.get().unwrap_or_else(|| none(py)).into_bound(py)
-                }
-
-                #[setter($get)]
-                fn $set(&self, value: Bound<'_, PyAny>) {
-                    self.$field.set(Object::new(value));
-                }
-            )*
+core_class! {
+    QueueCore {
+        any {
+            _loop set_loop event_loop
+            _getters set_getters getters
+            _putters set_putters putters
+            _finished set_finished finished
         }
-    };
-}
-
-attributes! {
-    _loop set_loop event_loop
-    _getters set_getters getters
-    _putters set_putters putters
-    _finished set_finished finished
+        optional {}
+    }
 }
 
 #[pymethods]
 impl QueueCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
     #[getter]
     fn _maxsize<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.maxsize.get().unwrap_or_else(|| none(py)).into_bound(py)
+        self.maxsize.get_or_none(py).into_bound(py)
     }
 
     #[setter(_maxsize)]
@@ -88,7 +74,7 @@ impl QueueCore {
 
     #[getter]
     fn _queue<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.items.get().unwrap_or_else(|| none(py)).into_bound(py)
+        self.items.get_or_none(py).into_bound(py)
     }
 
     #[setter(_queue)]
@@ -119,23 +105,9 @@ impl QueueCore {
         self.is_shut_down.set(value.is_truthy()?);
         Ok(())
     }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.slots().into_iter().try_for_each(|slot| slot.visit(&visit))
-    }
-
-    fn __clear__(&self) {
-        drop(self.slots().map(Slot::take));
-    }
 }
 
-impl_core!(QueueCore);
-
 impl QueueCore {
-    fn slots(&self) -> [&Slot; 6] {
-        [&self.event_loop, &self.maxsize, &self.items, &self.getters, &self.putters, &self.finished]
-    }
-
     /// Whether the native code for this order may run.
     #[inline]
     fn is_native<O: Order>(&self) -> bool {
@@ -144,7 +116,7 @@ impl QueueCore {
 
     #[inline]
     fn items(&self, py: Python<'_>) -> Object {
-        self.items.get().unwrap_or_else(|| none(py))
+        self.items.get_or_none(py)
     }
 
     #[inline]
@@ -162,10 +134,10 @@ impl QueueCore {
 
     fn put_now<O: Order>(&self, py: Python<'_>, item: &Object) -> PyResult<()> {
         if self.is_shut_down.get() {
-            return Err(waiting::queue_shut_down(py));
+            return Err(queue_error(py, &OBJECTS.asyncio_queue_shut_down));
         }
         if self.is_full::<O>(py)? {
-            return Err(waiting::queue_full(py));
+            return Err(queue_error(py, &OBJECTS.asyncio_queue_full));
         }
         self.add::<O>(py, item)
     }
@@ -184,16 +156,20 @@ impl QueueCore {
 
     fn clear_finished(&self, py: Python<'_>) -> PyResult<()> {
         let Some(finished) = self.finished.get() else { return Ok(()) };
-        match finished.bind(py).cast::<EventCore>() {
-            Ok(event) => event.get().clear(),
-            Err(_) => drop(finished.bind(py).call_method0(intern!(py, "clear"))?),
+        match Instance::<EventCore>::of(&finished) {
+            Some(event) => event.clear(),
+            None => drop(call_method(py, &names(py).clear, [&finished])?),
         }
         Ok(())
     }
 
     fn get_now<O: Order>(&self, py: Python<'_>) -> PyResult<Object> {
         if self.is_empty::<O>(py)? {
-            return Err(if self.is_shut_down.get() { waiting::queue_shut_down(py) } else { waiting::queue_empty(py) });
+            return Err(if self.is_shut_down.get() {
+                queue_error(py, &OBJECTS.asyncio_queue_shut_down)
+            } else {
+                queue_error(py, &OBJECTS.asyncio_queue_empty)
+            });
         }
         self.take::<O>(py)
     }
@@ -215,38 +191,44 @@ impl QueueCore {
             return Ok(());
         }
         let Some(finished) = self.finished.get() else { return Ok(()) };
-        match finished.bind(py).cast::<EventCore>() {
-            Ok(event) => event.get().set(py),
-            Err(_) => finished.bind(py).call_method0(intern!(py, "set")).map(drop),
+        match Instance::<EventCore>::of(&finished) {
+            Some(event) => event.set(py),
+            None => call_method(py, &names(py).set, [&finished]).map(drop),
         }
     }
+}
 
+impl Instance<QueueCore> {
     /// Waits at the end of one of the two queues of waiters.
-    fn begin_to_wait(&self, py: Python<'_>, state: &State, waiters: &Slot) -> PyResult<Step> {
-        let owner = state.owner.get().unwrap_or_else(|| none(py));
-        let future = waiting::new_future(py, &owner, &self.event_loop)?;
-        deque::append(py, &waiters.get().unwrap_or_else(|| none(py)), &future)?;
-        state.wait_for(py, future)
+    fn begin_to_wait(&self, py: Python<'_>, coroutine: &CoroutineState, waiters: &Slot) -> PyResult<Step> {
+        let future = waiting::new_future(py, self.object(), &self.event_loop)?;
+        deque::append(py, &waiters.get_or_none(py), &future)?;
+        coroutine.wait_for(py, future)
     }
+}
+
+/// One of asyncio's errors of queues, without arguments.
+#[cold]
+fn queue_error(py: Python<'_>, class: &Lazy) -> PyErr {
+    let class = class.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
+    class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), ()))
 }
 
 /// Wakes the first waiter that is not done, and drops those before it.
 #[inline]
 fn wake_next(py: Python<'_>, waiters: &Slot) -> PyResult<()> {
-    // SAFETY: a length runs no Python.
-    let Some(queue) = (unsafe { waiters.peek() }) else { return Ok(()) };
-    if deque::is_exact(py, queue)? && deque::length(py, queue)? == 0 {
+    let Some(waiters) = waiters.get() else { return Ok(()) };
+    if deque::is_exact(py, &waiters)? && deque::length(py, &waiters)? == 0 {
         return Ok(());
     }
-    wake_first_pending(py, waiters)
+    wake_first_pending(py, &waiters)
 }
 
-fn wake_first_pending(py: Python<'_>, waiters: &Slot) -> PyResult<()> {
-    let Some(waiters) = waiters.get() else { return Ok(()) };
-    while deque::length(py, &waiters)? > 0 {
-        let waiter = deque::pop_left(py, &waiters)?;
+fn wake_first_pending(py: Python<'_>, waiters: &Object) -> PyResult<()> {
+    while deque::length(py, waiters)? > 0 {
+        let waiter = deque::pop_left(py, waiters)?;
         if !waiting::is_done(py, &waiter)? {
-            return waiting::set_result(py, &waiter, none(py));
+            return waiting::set_result(py, &waiter, Object::none(py));
         }
     }
     Ok(())
@@ -261,7 +243,7 @@ fn give_up(
 ) -> PyResult<()> {
     let (Some(waiter), Some(queue)) = (waiter, waiters.get()) else { return Ok(()) };
     // It may not be done yet.
-    waiter.bind(py).call_method0(intern!(py, "cancel"))?;
+    call_method(py, &names(py).cancel, [waiter])?;
     // Who was woken is no longer in the queue.
     deque::remove(py, &queue, waiter)?;
     if may_go_on()? && !waiting::is_cancelled(py, waiter.bind(py))? {
@@ -281,11 +263,11 @@ pub(super) const fn get_plan<O: Order>() -> Plan {
 static JOIN_PLAN: Plan = Plan {
     qualified_name: "Queue.join",
     start: start_join,
-    resume: |py, _, outcome| outcome.map(|_| Step::Return(none(py))),
+    resume: |py, _, outcome| outcome.map(|_| Step::Return(Object::none(py))),
 };
 
-fn is_native<O: Order>(py: Python<'_>, object: &Object) -> bool {
-    receiver::core_of::<QueueCore>(py, object).is_ok_and(QueueCore::is_native::<O>)
+fn is_native<O: Order>(_: Python<'_>, object: &Object) -> bool {
+    Instance::<QueueCore>::of(object).is_some_and(|queue| queue.is_native::<O>())
 }
 
 pub(super) const fn put<O: Order>() -> CoroutineMethod {
@@ -298,24 +280,24 @@ pub(super) const fn get<O: Order>() -> CoroutineMethod {
 
 pub(super) const JOIN: CoroutineMethod = CoroutineMethod::of(&JOIN_PLAN, 0);
 
-fn start_put<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let queue = state.receiver::<QueueCore>(py)?;
+fn start_put<O: Order>(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let queue = coroutine.receiver::<QueueCore>(py)?;
     let is_full = queue.is_full::<O>(py)?;
     if queue.is_shut_down.get() {
-        return Err(waiting::queue_shut_down(py));
+        return Err(queue_error(py, &OBJECTS.asyncio_queue_shut_down));
     }
     if !is_full {
-        let item = state.item.take().unwrap_or_else(|| none(py));
+        let item = coroutine.item.take().unwrap_or_else(|| Object::none(py));
         queue.add::<O>(py, &item)?;
-        return Ok(Step::Return(none(py)));
+        return Ok(Step::Return(Object::none(py)));
     }
-    queue.begin_to_wait(py, state, &queue.putters)
+    queue.begin_to_wait(py, coroutine, &queue.putters)
 }
 
-fn resume_put<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let Err(error) = outcome else { return start_put::<O>(py, state) };
-    let queue = state.receiver::<QueueCore>(py)?;
-    give_up(py, &queue.putters, state.future.get().as_ref(), || Ok(!queue.is_full::<O>(py)?))?;
+fn resume_put<O: Order>(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let Err(error) = outcome else { return start_put::<O>(py, coroutine) };
+    let queue = coroutine.receiver::<QueueCore>(py)?;
+    give_up(py, &queue.putters, coroutine.future.get().as_ref(), || Ok(!queue.is_full::<O>(py)?))?;
     Err(error)
 }
 
@@ -326,44 +308,43 @@ pub(crate) enum Getting {
     Waiting(Step),
 }
 
-/// Gets an item of the queue in `state.owner`, or begins to wait for one.
+/// Gets an item of the queue in `coroutine.owner`, or begins to wait for one.
 #[inline]
-fn get_or_wait<O: Order>(py: Python<'_>, state: &State) -> PyResult<Getting> {
-    let queue = state.receiver::<QueueCore>(py)?;
+fn get_or_wait<O: Order>(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Getting> {
+    let queue = coroutine.receiver::<QueueCore>(py)?;
     if !queue.is_empty::<O>(py)? {
         return queue.take::<O>(py).map(Getting::Item);
     }
     if queue.is_shut_down.get() {
-        return Err(waiting::queue_shut_down(py));
+        return Err(queue_error(py, &OBJECTS.asyncio_queue_shut_down));
     }
-    queue.begin_to_wait(py, state, &queue.getters).map(Getting::Waiting)
+    queue.begin_to_wait(py, coroutine, &queue.getters).map(Getting::Waiting)
 }
 
 /// The wait for an item has ended badly.
-fn give_up_getting<O: Order>(py: Python<'_>, state: &State) -> PyResult<()> {
-    let queue = state.receiver::<QueueCore>(py)?;
-    give_up(py, &queue.getters, state.future.get().as_ref(), || Ok(!queue.is_empty::<O>(py)?))
+fn give_up_getting<O: Order>(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<()> {
+    let queue = coroutine.receiver::<QueueCore>(py)?;
+    give_up(py, &queue.getters, coroutine.future.get().as_ref(), || Ok(!queue.is_empty::<O>(py)?))
 }
 
-fn start_get<O: Order>(py: Python<'_>, state: &State) -> PyResult<Step> {
-    Ok(match get_or_wait::<O>(py, state)? {
+fn start_get<O: Order>(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    Ok(match get_or_wait::<O>(py, coroutine)? {
         Getting::Item(item) => Step::Return(item),
         Getting::Waiting(step) => step,
     })
 }
 
-fn resume_get<O: Order>(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let Err(error) = outcome else { return start_get::<O>(py, state) };
-    give_up_getting::<O>(py, state)?;
+fn resume_get<O: Order>(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let Err(error) = outcome else { return start_get::<O>(py, coroutine) };
+    give_up_getting::<O>(py, coroutine)?;
     Err(error)
 }
 
 /// A `ferrio.asyncio.Queue` without a limit, for native code alone: nobody joins it, and nobody waits to put.
 pub(crate) fn without_limit(py: Python<'_>) -> PyResult<Object> {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    let class = waiting::imported(py, &CLASS, "ferrio._queues", "Queue")?;
-    let object = Object::new(class.call_method1(intern!(py, "__new__"), (class,))?);
-    let queue = receiver::core_of::<QueueCore>(py, &object)?;
+    let class = OBJECTS.ferrio_queue.get(py)?;
+    let object = call_method(py, &names(py).__new__, [class, class])?;
+    let queue = Instance::<QueueCore>::expect(py, &object)?;
     queue.maxsize.set(Object::new(0.into_pyobject(py)?));
     queue.limit.set(Some(0));
     let items = deque::new(py)?;
@@ -375,54 +356,42 @@ pub(crate) fn without_limit(py: Python<'_>) -> PyResult<Object> {
 
 /// `queue.put_nowait(item)`, of a queue [`without_limit`].
 pub(crate) fn put_first_in(py: Python<'_>, queue: &Object, item: &Object) -> PyResult<()> {
-    receiver::core_of::<QueueCore>(py, queue)?.put_now::<FirstIn>(py, item)
+    Instance::<QueueCore>::expect(py, queue)?.put_now::<FirstIn>(py, item)
 }
 
 /// `queue.get()`, of a queue [`without_limit`] that a coroutine has as its `owner`.
-pub(crate) fn get_first_in(py: Python<'_>, state: &State) -> PyResult<Getting> {
-    get_or_wait::<FirstIn>(py, state)
+pub(crate) fn get_first_in(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Getting> {
+    get_or_wait::<FirstIn>(py, coroutine)
 }
 
 /// That has ended badly.
-pub(crate) fn give_up_first_in(py: Python<'_>, state: &State) -> PyResult<()> {
-    give_up_getting::<FirstIn>(py, state)
+pub(crate) fn give_up_first_in(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<()> {
+    give_up_getting::<FirstIn>(py, coroutine)
 }
 
-fn start_join(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let queue = state.receiver::<QueueCore>(py)?;
+fn start_join(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let queue = coroutine.receiver::<QueueCore>(py)?;
     if queue.unfinished.get() <= 0 {
-        return Ok(Step::Return(none(py)));
+        return Ok(Step::Return(Object::none(py)));
     }
-    let finished = queue.finished.get().unwrap_or_else(|| none(py));
-    let waiting = finished.bind(py).call_method0(intern!(py, "wait"))?;
-    state.wait_for(py, Object::new(waiting))
-}
-
-/// The queue of a call that takes no keywords, and the arguments besides it.
-#[inline]
-fn receiver<'a>(arguments: &Arguments<'a>) -> Option<(Object, &'a [*mut pyo3::ffi::PyObject])> {
-    let (&[owner, ref rest @ ..], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
-        return None;
-    };
-    // SAFETY: an argument of the call under way.
-    Some((unsafe { Object::from_borrowed(owner) }, rest))
+    let finished = queue.finished.get_or_none(py);
+    let waiting = call_method(py, &names(py).wait, [&finished])?;
+    coroutine.wait_for(py, waiting)
 }
 
 pub(super) fn put_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, &[item])) = receiver(&arguments) else { return Ok(None) };
-    let queue = receiver::core_of::<QueueCore>(py, &owner)?;
+    let Some([queue, item]) = arguments.only() else { return Ok(None) };
+    let queue = Instance::<QueueCore>::expect(py, queue)?;
     if !queue.is_native::<O>() {
         return Ok(None);
     }
-    // SAFETY: an argument of the call under way.
-    let item = unsafe { Object::from_borrowed(item) };
-    queue.put_now::<O>(py, &item)?;
-    Ok(Some(none(py)))
+    queue.put_now::<O>(py, item)?;
+    Ok(Some(Object::none(py)))
 }
 
 pub(super) fn get_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
-    let queue = receiver::core_of::<QueueCore>(py, &owner)?;
+    let Some([queue]) = arguments.only() else { return Ok(None) };
+    let queue = Instance::<QueueCore>::expect(py, queue)?;
     if !queue.is_native::<O>() {
         return Ok(None);
     }
@@ -430,7 +399,7 @@ pub(super) fn get_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> 
 }
 
 pub(super) fn task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let Some((owner, [])) = receiver(&arguments) else { return Ok(None) };
-    receiver::core_of::<QueueCore>(py, &owner)?.finish_one(py)?;
-    Ok(Some(none(py)))
+    let Some([queue]) = arguments.only() else { return Ok(None) };
+    Instance::<QueueCore>::expect(py, queue)?.finish_one(py)?;
+    Ok(Some(Object::none(py)))
 }

@@ -1,9 +1,11 @@
 //! Which loop and which task run in this thread.
 
+#![forbid(unsafe_code)]
+
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::task;
 
 /// `asyncio.get_running_loop()`.
@@ -12,11 +14,10 @@ use crate::task;
 /// `RuntimeError`: none does.
 #[inline]
 pub(super) fn event_loop(py: Python<'_>) -> PyResult<Object> {
-    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
     if let Some(event_loop) = task::running_loop() {
         return Ok(event_loop);
     }
-    call(py, &FUNCTION, "asyncio.events", "get_running_loop")
+    OBJECTS.asyncio_get_running_loop.bind(py)?.call0().map(Object::new)
 }
 
 /// `asyncio.current_task()`: `None` for none.
@@ -25,15 +26,8 @@ pub(super) fn event_loop(py: Python<'_>) -> PyResult<Object> {
 /// `RuntimeError`: no loop runs.
 #[inline]
 pub(super) fn task(py: Python<'_>) -> PyResult<Object> {
-    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
-    #[cfg(Py_3_14)]
     if let Some(task) = task::running_task() {
         return Ok(task);
     }
-    call(py, &FUNCTION, "asyncio.tasks", "current_task")
-}
-
-fn call(py: Python<'_>, function: &'static PyOnceLock<Object>, module: &str, name: &str) -> PyResult<Object> {
-    let function = function.get_or_try_init(py, || py.import(module)?.getattr(name).map(Object::new))?;
-    function.bind(py).call0().map(Object::new)
+    OBJECTS.asyncio_current_task.bind(py)?.call0().map(Object::new)
 }

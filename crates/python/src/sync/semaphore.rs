@@ -6,38 +6,44 @@
 //! The rules are those of CPython 3.13; the package has the class where asyncio's follows them. A count that is no plain
 //! integer (asyncio takes any number) is left to asyncio's own code.
 
-use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt};
-use pyo3::{PyTraverseError, PyVisit};
+#![forbid(unsafe_code)]
 
-use super::{deque, waiting};
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+
+use super::core_class::core_class;
+use super::{lock, waiting};
 use crate::coroutine::function::CoroutineMethod;
-use crate::coroutine::{Plan, State, Step};
+use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::Instance;
+use crate::ffi::deque;
+use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;
-use crate::ffi::receiver::{self, impl_core};
-use crate::ffi::trampoline::none;
 
-/// The state of a semaphore, under asyncio's names.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct SemaphoreCore {
-    event_loop: Slot,
-    waiters: Slot,
-    value: Plain<i64>,
-    /// The count when it is no plain integer.
-    odd: Slot,
+native_state! {
+    /// The state of a semaphore, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct SemaphoreCore {
+        event_loop: Slot,
+        waiters: Slot,
+        value: Plain<i64>,
+        /// The count when it is no plain integer.
+        odd: Slot,
+    }
+}
+
+core_class! {
+    SemaphoreCore {
+        any { _loop set_loop event_loop }
+        optional { _waiters set_waiters waiters }
+    }
 }
 
 #[pymethods]
 impl SemaphoreCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
     #[getter]
     fn _value<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self.odd.get() {
@@ -55,36 +61,6 @@ impl SemaphoreCore {
         } else {
             self.odd.set(Object::new(value));
         }
-    }
-
-    #[getter]
-    fn _waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.waiters.get().unwrap_or_else(|| none(py)).into_bound(py)
-    }
-
-    #[setter(_waiters)]
-    fn set_waiters(&self, value: Bound<'_, PyAny>) {
-        self.waiters.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get().unwrap_or_else(|| none(py)).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.event_loop.visit(&visit)?;
-        self.odd.visit(&visit)?;
-        self.waiters.visit(&visit)
-    }
-
-    fn __clear__(&self) {
-        drop((self.event_loop.take(), self.odd.take(), self.waiters.take()));
     }
 }
 
@@ -111,17 +87,13 @@ impl SemaphoreCore {
             let waiter = Object::new(waiter?);
             if !waiting::is_done(py, &waiter)? {
                 self.add(-1);
-                waiting::set_result(py, &waiter, Object::new(PyBool::new(py, true).to_owned()))?;
+                waiting::set_result(py, &waiter, Object::bool(py, true))?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
-}
 
-impl_core!(SemaphoreCore);
-
-impl SemaphoreCore {
     /// Whether `acquire` would have to wait.
     fn locked(&self, py: Python<'_>) -> PyResult<bool> {
         let none_left = match self.odd.get() {
@@ -134,18 +106,20 @@ impl SemaphoreCore {
 
 static ACQUIRE_PLAN: Plan = Plan {
     qualified_name: "Semaphore.acquire",
-    start: |py, state| start(py, state, true),
-    resume: |py, state, outcome| resume(py, state, outcome, true),
+    start: |py, coroutine| start(py, coroutine, yes),
+    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, yes),
 };
 static ENTER_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aenter__",
-    start: |py, state| start(py, state, false),
-    resume: |py, state, outcome| resume(py, state, outcome, false),
+    start: |py, coroutine| start(py, coroutine, Object::none),
+    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, Object::none),
 };
 static EXIT_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aexit__",
-    start: |py, state| state.receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(none(py))),
-    resume: |_, _, outcome| outcome.map(Step::Return),
+    start: |py, coroutine| {
+        coroutine.receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(Object::none(py)))
+    },
+    resume: lock::resume_exit,
 };
 
 /// A coroutine method of a semaphore that counts plainly.
@@ -153,32 +127,37 @@ const fn method(plan: &'static Plan, takes: usize) -> CoroutineMethod {
     CoroutineMethod { fits: counts_plainly, ..CoroutineMethod::of(plan, takes) }
 }
 
-fn counts_plainly(py: Python<'_>, object: &Object) -> bool {
-    receiver::core_of::<SemaphoreCore>(py, object).is_ok_and(|semaphore| semaphore.odd.is_empty())
+fn counts_plainly(_: Python<'_>, object: &Object) -> bool {
+    Instance::<SemaphoreCore>::of(object).is_some_and(|semaphore| semaphore.odd.is_empty())
 }
 
 pub(super) const ACQUIRE: CoroutineMethod = method(&ACQUIRE_PLAN, 0);
 pub(super) const ENTER: CoroutineMethod = method(&ENTER_PLAN, 0);
 pub(super) const EXIT: CoroutineMethod = method(&EXIT_PLAN, 3);
 
-fn passed(py: Python<'_>, tells: bool) -> Step {
-    Step::Return(if tells { Object::new(PyBool::new(py, true).to_owned()) } else { none(py) })
+fn yes(py: Python<'_>) -> Object {
+    Object::bool(py, true)
 }
 
-fn start(py: Python<'_>, state: &State, tells: bool) -> PyResult<Step> {
-    let semaphore = state.receiver::<SemaphoreCore>(py)?;
+/// `acquire` and `__aenter__`, which differ in the result.
+fn start(py: Python<'_>, coroutine: &CoroutineState, result: impl FnOnce(Python<'_>) -> Object) -> PyResult<Step> {
+    let semaphore = coroutine.receiver::<SemaphoreCore>(py)?;
     if !semaphore.locked(py)? {
         semaphore.add(-1);
-        return Ok(passed(py, tells));
+        return Ok(Step::Return(result(py)));
     }
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let future = waiting::join_waiters(py, &owner, &semaphore.event_loop, &semaphore.waiters)?;
-    state.wait_for(py, future)
+    let future = waiting::join_waiters(py, semaphore.object(), &semaphore.event_loop, &semaphore.waiters)?;
+    coroutine.wait_for(py, future)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool) -> PyResult<Step> {
-    let semaphore = state.receiver::<SemaphoreCore>(py)?;
-    let future = state.future.get();
+fn resume(
+    py: Python<'_>,
+    coroutine: &CoroutineState,
+    outcome: PyResult<Object>,
+    result: impl FnOnce(Python<'_>) -> Object,
+) -> PyResult<Step> {
+    let semaphore = coroutine.receiver::<SemaphoreCore>(py)?;
+    let future = coroutine.future.get();
     waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
     if let (Err(error), Some(future)) = (&outcome, &future) {
         let cancelled = waiting::is_cancellation(py, error)?;
@@ -189,25 +168,21 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, tells: bool)
     }
     // Waiters may have come that had to wait for their turn only.
     while semaphore.value.get() > 0 && semaphore.wake_next(py)? {}
-    outcome.map(|_| passed(py, tells))
+    outcome.map(|_| Step::Return(result(py)))
 }
 
 pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    let is_locked = receiver::core_of::<SemaphoreCore>(py, &owner)?.locked(py)?;
-    Ok(Some(Object::new(PyBool::new(py, is_locked).to_owned())))
+    let Some([semaphore]) = arguments.only() else { return Ok(None) };
+    let is_locked = Instance::<SemaphoreCore>::expect(py, semaphore)?.locked(py)?;
+    Ok(Some(Object::bool(py, is_locked)))
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    let semaphore = receiver::core_of::<SemaphoreCore>(py, &owner)?;
+    let Some([semaphore]) = arguments.only() else { return Ok(None) };
+    let semaphore = Instance::<SemaphoreCore>::expect(py, semaphore)?;
     if !semaphore.odd.is_empty() {
         return Ok(None);
     }
     semaphore.give_back(py)?;
-    Ok(Some(none(py)))
+    Ok(Some(Object::none(py)))
 }

@@ -3,21 +3,21 @@
 //! `sleep(0)` lets the loop turn once: a bare `yield`, without a future. Any other delay is a timer and a future, as in
 //! asyncio.
 
-use core::ptr::addr_of_mut;
+#![forbid(unsafe_code)]
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt};
-use pyo3::{ffi, intern};
 
-use super::waiting;
+use super::{sleep_timer, waiting};
 use crate::core::LoopCore;
-use crate::coroutine::{self, Plan, State, Step};
-use crate::event_loop;
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call_method;
+use crate::ffi::class::Instance;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
 use crate::task::future;
 
 /// What the timer of a `sleep` calls; asyncio's function of that name.
@@ -48,35 +48,27 @@ static SLEEP: Plan = Plan { qualified_name: "sleep", start, resume };
 
 /// `sleep(delay, result=None)`.
 pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let mut result = None;
-    let delay = match *arguments.positional_addresses() {
-        [delay] => delay,
-        [delay, value] => {
-            result = Some(value);
-            delay
-        }
+    let (delay, mut result) = match arguments.positional() {
+        [delay] => (delay, None),
+        [delay, value] => (delay, Some(value)),
         _ => return Ok(None),
     };
-    for (name, value) in arguments.keywords(py) {
+    let values = &arguments.values()[arguments.positional().len()..];
+    for ((name, _), value) in arguments.keywords(py).zip(values) {
         if result.is_some() || name.to_string() != "result" {
             return Ok(None);
         }
         result = Some(value);
     }
-    // SAFETY: an argument of the call under way.
-    let delay = unsafe { Object::from_borrowed(delay) };
-    // SAFETY: as above.
-    let result = result.map(|value| unsafe { Object::from_borrowed(value) });
-    coroutine::make(py, &SLEEP, delay, result).map(Some)
+    coroutine::make(py, &SLEEP, delay.clone(), result.cloned()).map(Some)
 }
 
 /// `delay <= 0`.
 pub(super) fn is_over(delay: &Bound<'_, PyAny>) -> PyResult<bool> {
     if delay.is_exact_instance_of::<PyInt>() {
-        let mut overflow = 0;
-        // SAFETY: an int, and a place for the sign of one that is too large.
-        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(delay.as_ptr(), addr_of_mut!(overflow)) };
-        return Ok(if overflow == 0 { value <= 0 } else { overflow < 0 });
+        if let Ok(value) = delay.extract::<i64>() {
+            return Ok(value <= 0);
+        }
     }
     if delay.is_exact_instance_of::<PyFloat>() {
         return Ok(delay.extract::<f64>()? <= 0.0);
@@ -107,52 +99,50 @@ fn check_number(py: Python<'_>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
 /// `asyncio.get_running_loop()`.
 fn running_loop(py: Python<'_>) -> PyResult<Object> {
     let event_loop = waiting::running_loop(py)?;
-    if event_loop.bind(py).is_none() {
+    if event_loop.is_none() {
         return Err(PyRuntimeError::new_err("no running event loop"));
     }
     Ok(event_loop)
 }
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let delay = state.owner.take().unwrap_or_else(|| none(py));
+fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let delay = coroutine.owner.take().unwrap_or_else(|| Object::none(py));
     if is_over(delay.bind(py))? {
-        return Ok(Step::Yield(none(py)));
+        return Ok(Step::Yield(Object::none(py)));
     }
     check_number(py, delay.bind(py))?;
     let event_loop = running_loop(py)?;
     let future = waiting::create_future(py, &event_loop)?;
-    let result = state.item.get().unwrap_or_else(|| none(py));
-    let core = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively());
+    let result = coroutine.item.get_or_none(py);
+    let core = Instance::<LoopCore>::of(&event_loop).filter(|core| core.waits_natively());
     if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
-        && result.bind(py).is_none()
+        && result.is_none()
     {
-        event_loop::wake_later(py, core, delay.as_ptr(), future.clone())?;
-        state.stage.set(WITHOUT_HANDLE);
-        state.owner.set(event_loop);
-        return state.wait_for(py, future);
+        sleep_timer::wake_later(py, core, &delay, future.clone())?;
+        coroutine.stage.set(WITHOUT_HANDLE);
+        coroutine.owner.set(event_loop);
+        return coroutine.wait_for(py, future);
     }
     let wake = callback(py)?;
     let timer = if let Some(core) = core {
-        let arguments = [future.as_ptr(), result.as_ptr()];
-        event_loop::call_later(py, core, event_loop.as_ptr(), delay.as_ptr(), wake.as_ptr(), &arguments)?
+        core.call_later(py, &delay, wake, &[future.clone(), result])?
     } else {
         let arguments = (delay.bind(py), wake.bind(py), future.bind(py), result.bind(py));
-        Object::new(event_loop.bind(py).call_method1(intern!(py, "call_later"), arguments)?)
+        Object::new(event_loop.bind(py).call_method1(&names(py).call_later, arguments)?)
     };
-    state.owner.set(timer);
-    state.wait_for(py, future)
+    coroutine.owner.set(timer);
+    coroutine.wait_for(py, future)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    if state.stage.get() == WITHOUT_HANDLE {
-        let event_loop = state.owner.take();
-        let (Err(_), Some(event_loop), Some(future)) = (&outcome, &event_loop, state.future.take()) else {
+fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    if coroutine.stage.get() == WITHOUT_HANDLE {
+        let event_loop = coroutine.owner.take();
+        let (Err(_), Some(event_loop), Some(future)) = (&outcome, &event_loop, coroutine.future.take()) else {
             return outcome.map(Step::Return);
         };
-        if let Some(core) = LoopCore::find(py, event_loop.as_ptr()) {
-            // SAFETY: a live object.
-            if future::is_pending(&future) && unsafe { ffi::Py_REFCNT(future.as_ptr()) } > 2 {
-                core.cancel_sleep(py, event_loop.as_ptr(), &future)?;
+        if let Some(core) = Instance::<LoopCore>::of(event_loop) {
+            if future::is_pending(&future) && future.reference_count() > 2 {
+                core.cancel_sleep(py, &future)?;
             } else {
                 // The timers see from the future that nobody waits any more.
                 drop(future);
@@ -161,15 +151,14 @@ fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<
         }
         return outcome.map(Step::Return);
     }
-    match state.owner.take() {
+    match coroutine.owner.take() {
         Some(timer) => {
             // Nobody sees what becomes of a timer that has fired and that nobody else has.
-            // SAFETY: a live object.
-            if outcome.is_err() || unsafe { ffi::Py_REFCNT(timer.as_ptr()) } != 1 {
-                timer.bind(py).call_method0(intern!(py, "cancel"))?;
+            if outcome.is_err() || timer.reference_count() != 1 {
+                call_method(py, &names(py).cancel, [&timer])?;
             }
             outcome.map(Step::Return)
         }
-        None => outcome.map(|_| Step::Return(state.item.take().unwrap_or_else(|| none(py)))),
+        None => outcome.map(|_| Step::Return(coroutine.item.take().unwrap_or_else(|| Object::none(py)))),
     }
 }

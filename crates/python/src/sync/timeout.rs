@@ -23,7 +23,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
 use super::running;
-use crate::coroutine::{self, Plan, State as Progress, Step};
+use crate::coroutine::{self, CoroutineState as Progress, Plan, Step};
 use crate::ffi::arguments::{self, Arguments};
 use crate::ffi::cell::Slot;
 use crate::ffi::errors::made;

@@ -12,7 +12,7 @@ use pyo3::{ffi, intern};
 
 use super::sleep;
 use super::timeout::Limit;
-use crate::coroutine::{self, Plan, State, Step};
+use crate::coroutine::{self, CoroutineState as State, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
@@ -57,7 +57,8 @@ pub(super) fn wait_for(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Opt
 fn is_known(py: Python<'_>, awaitable: *mut ffi::PyObject) -> PyResult<bool> {
     static FUTURE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(core::ptr::null_mut());
     // SAFETY: a live object.
-    if unsafe { ffi::PyCoro_CheckExact(awaitable) } != 0 || coroutine::is_exact(awaitable) {
+    let known = unsafe { Object::from_borrowed(awaitable) };
+    if coroutine::is_coroutine(&known) {
         return Ok(true);
     }
     if FUTURE.load(Ordering::Relaxed).is_null() {

@@ -1,16 +1,19 @@
 //! What waiting takes: the loop that a primitive is bound to, its queue of waiters, and a few of asyncio's names.
 
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 
-use super::deque;
 use crate::core::LoopCore;
-use crate::event_loop;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
+use crate::ffi::deque;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::task::{self, future};
 
 /// What a module has under a name; looked up once.
@@ -32,65 +35,27 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Object> {
     if let Some(event_loop) = task::running_loop() {
         return Ok(event_loop);
     }
-    Ok(Object::new(get_running_loop(py)?.call0()?))
+    OBJECTS.asyncio_raw_running_loop.bind(py)?.call0().map(Object::new)
 }
 
-fn get_running_loop(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
-    imported(py, &FUNCTION, "_asyncio", "_get_running_loop")
-}
-
-static CANCELLED_ERROR: PyOnceLock<Object> = PyOnceLock::new();
-
-fn cancelled_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    imported(py, &CANCELLED_ERROR, "asyncio.exceptions", "CancelledError")
-}
-
-/// Looks up what waits that the interpreter ends ask for: it imports nothing any more then.
+/// Caches what waits need that are torn down at shutdown: nothing can be imported any more then.
 pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
-    cancelled_error(py)?;
-    get_running_loop(py).map(drop)
+    OBJECTS.asyncio_cancelled_error.get(py)?;
+    OBJECTS.asyncio_raw_running_loop.get(py).map(drop)
 }
 
 /// Whether `error` is a `CancelledError`.
 pub(crate) fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    error.value(py).is_instance(cancelled_error(py)?)
-}
-
-/// An error of the module `asyncio.queues`, without arguments.
-#[cold]
-fn queue_error(py: Python<'_>, cell: &'static PyOnceLock<Object>, name: &str) -> PyErr {
-    match imported(py, cell, "asyncio.queues", name) {
-        Ok(class) => class.cast::<PyType>().map_or_else(Into::into, |class| PyErr::from_type(class.clone(), ())),
-        Err(error) => error,
-    }
-}
-
-/// `QueueShutDown`, which asyncio has since 3.13.
-pub(crate) fn queue_shut_down(py: Python<'_>) -> PyErr {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    queue_error(py, &CLASS, "QueueShutDown")
-}
-
-/// `QueueFull`.
-pub(crate) fn queue_full(py: Python<'_>) -> PyErr {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    queue_error(py, &CLASS, "QueueFull")
-}
-
-/// `QueueEmpty`.
-pub(crate) fn queue_empty(py: Python<'_>) -> PyErr {
-    static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-    queue_error(py, &CLASS, "QueueEmpty")
+    error.value(py).is_instance(OBJECTS.asyncio_cancelled_error.bind(py)?)
 }
 
 /// A future of the loop that `object` is bound to; `bound` is its `_loop`.
 #[inline]
 pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyResult<Object> {
     let mut event_loop = running_loop(py)?;
-    if bound.as_ptr() != event_loop.as_ptr() || event_loop.bind(py).is_none() {
+    if !bound.is(&event_loop) || event_loop.is_none() {
         // Binds it, or complains, in asyncio's words.
-        event_loop = Object::new(object.bind(py).call_method0(intern!(py, "_get_loop"))?);
+        event_loop = call_method(py, &names(py)._get_loop, [object])?;
     }
     create_future(py, &event_loop)
 }
@@ -98,10 +63,10 @@ pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyRes
 /// `loop.create_future()`.
 #[inline]
 pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
-    if let Some(core) = LoopCore::find(py, event_loop.as_ptr()).filter(|core| core.waits_natively()) {
-        return event_loop::new_future(py, core, event_loop.as_ptr());
+    if let Some(core) = Instance::<LoopCore>::of(event_loop).filter(|core| core.waits_natively()) {
+        return task::new_future(py, core);
     }
-    Ok(Object::new(event_loop.bind(py).call_method0(intern!(py, "create_future"))?))
+    call_method(py, &names(py).create_future, [event_loop])
 }
 
 /// `future.done()`.
@@ -110,13 +75,13 @@ pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
     if future::is_exact(future.as_ptr()) {
         return Ok(!future::is_pending(future));
     }
-    future.bind(py).call_method0(intern!(py, "done"))?.is_truthy()
+    call_method(py, &names(py).done, [future])?.bind(py).is_truthy()
 }
 
 /// `future.cancelled()`.
 #[inline]
 pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future.call_method0(intern!(py, "cancelled"))?.is_truthy()
+    future.call_method0(&names(py).cancelled)?.is_truthy()
 }
 
 /// `future.set_result(result)`.
@@ -125,7 +90,7 @@ pub(crate) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyR
     if future::is_exact(future.as_ptr()) {
         return future::set_result(py, future, result);
     }
-    future.bind(py).call_method1(intern!(py, "set_result"), (result.bind(py),)).map(drop)
+    call_method(py, &names(py).set_result, [future, &result]).map(drop)
 }
 
 /// Whether nobody waits: there are no waiters, or all of them are cancelled.

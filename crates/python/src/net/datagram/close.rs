@@ -2,13 +2,14 @@
 
 use ferrio_engine::flow::CloseStep;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::state::State;
 use crate::core::LoopCore;
-use crate::event_loop::schedule;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
+use crate::handle::schedule;
 
 /// `close()`: receives no more, sends what is waiting, then ends.
 pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {
@@ -54,8 +55,8 @@ fn follow(
             state.detach(py, core);
             // SAFETY: the object of the method call.
             let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-            let callback = transport.getattr("_call_connection_lost")?;
-            schedule(py, &event_loop, &callback, &[exception.as_ptr()], None)
+            let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
+            schedule(py, &event_loop, &callback, core::slice::from_ref(Object::of(exception)), None)
         }
     }
 }

@@ -9,6 +9,7 @@ use ferrio_engine::reactor::Datagrams;
 use ferrio_engine::sys::address::Family;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyType};
 
@@ -130,7 +131,7 @@ fast!(open, |py, object, arguments| {
     let core = event_loop.cast::<LoopCore>()?.get();
     let socket = argument(socket);
     let family: Family = socket.getattr("family")?.extract()?;
-    let fd: RawFd = socket.call_method0("fileno")?.extract()?;
+    let fd: RawFd = socket.call_method0(intern!(py, "fileno"))?.extract()?;
     if fd < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
     }
@@ -367,7 +368,7 @@ fast!(set_write_buffer_limits, |py, object, arguments| {
     state.with(py, |inner| limits.set(&mut inner.outgoing.gate)).map_err(PyValueError::new_err)?;
     if state.with(py, |inner| inner.outgoing.after_write()) == GateSignal::Pause {
         // SAFETY: the object of the method call.
-        unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0("_pause_writing")?;
+        unsafe { Bound::from_borrowed_ptr(py, object) }.call_method0(intern!(py, "_pause_writing"))?;
     }
     Ok(none(py))
 });

@@ -18,6 +18,7 @@ mod write;
 pub(crate) use ctype::register;
 
 use ferrio_engine::backend::{Interest, Key};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::{Entry, Exit, LoopCore, leaves_loop, settle};
@@ -83,7 +84,7 @@ fn run(
     let outcome = context::run_in(py, ctx, || Ok(settle(py, body(), report)?));
     let slow = started.map_or(Ok(()), |started| {
         let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
-        transport.bind(py).call_method1("_report_if_slow", (took,)).map(drop)
+        transport.bind(py).call_method1(intern!(py, "_report_if_slow"), (took,)).map(drop)
     });
     settle(py, outcome.and(slow), report)
 }
@@ -113,7 +114,7 @@ fn fatal(py: Python<'_>, transport: &Bound<'_, PyAny>, error: PyErr, message: &s
         return Err(error);
     }
     let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || transport.call_method1("_fatal_error", (&exception, message)))?;
+    while_handling(py, &exception, || transport.call_method1(intern!(py, "_fatal_error"), (&exception, message)))?;
     Ok(())
 }
 
@@ -123,6 +124,6 @@ fn error_received(py: Python<'_>, state: &State, error: PyErr) -> PyResult<()> {
     let protocol = state.with(py, |inner| inner.protocol.clone());
     let protocol = protocol.unwrap_or_else(|| crate::ffi::trampoline::none(py));
     let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || protocol.bind(py).call_method1("error_received", (&exception,)))?;
+    while_handling(py, &exception, || protocol.bind(py).call_method1(intern!(py, "error_received"), (&exception,)))?;
     Ok(())
 }

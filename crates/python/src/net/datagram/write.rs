@@ -15,6 +15,7 @@ use ferrio_engine::sys::address::SocketAddress;
 use ferrio_engine::sys::message;
 use pyo3::exceptions::{PyAttributeError, PyBlockingIOError, PyInterruptedError, PyOSError, PyValueError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
@@ -114,7 +115,7 @@ pub(super) fn sendto(
     let given = unsafe { Bound::from_borrowed_ptr(py, data) };
     if !is_bytes_like(&given) {
         // asyncio checks the type before anything else, in the words of its version.
-        transport.call_method1("_refuse", (given,))?;
+        transport.call_method1(intern!(py, "_refuse"), (given,))?;
         return Ok(());
     }
     if !state.with(py, |inner| inner.sends_empty) && !given.is_truthy()? {
@@ -158,7 +159,7 @@ pub(super) fn sendto(
     let data = chunk_of(py, Object::of(&given))?;
     let to = queued_destination(py, state, destination);
     match state.with(py, |inner| inner.outgoing.push(Datagram { data, to })) {
-        GateSignal::Pause => transport.call_method0("_pause_writing").map(drop),
+        GateSignal::Pause => transport.call_method0(intern!(py, "_pause_writing")).map(drop),
         GateSignal::Keep | GateSignal::Resume => Ok(()),
     }
 }
@@ -340,7 +341,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
     }
     if state.with(py, |inner| inner.outgoing.after_progress()) == GateSignal::Resume {
         // The protocol may send more, or close.
-        transport.bind(py).call_method0("_resume_writing")?;
+        transport.bind(py).call_method0(intern!(py, "_resume_writing"))?;
     }
     let (is_drained, before) = state.with(py, |inner| {
         let is_drained = inner.outgoing.is_empty();
@@ -353,7 +354,7 @@ pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: 
     state.apply_interest(py, core, transport.as_ptr()).map_err(|error| os_error(py, error))?;
     if state.with(py, |inner| inner.life.drained()) == DrainedStep::LoseNow {
         state.detach(py, core);
-        transport.bind(py).call_method1("_call_connection_lost", (py.None(),))?;
+        transport.bind(py).call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
     }
     Ok(())
 }

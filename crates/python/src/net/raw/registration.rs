@@ -43,7 +43,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use ferrio_engine::backend::{Backend, ByNumber, Interest, Key, Usage};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket::identity;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
@@ -52,11 +52,12 @@ use rustix::io::Errno;
 use super::waiter;
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Source, SourceState, settle};
-use crate::event_loop::{forget_waiter, is_number_watched, wait_behind_handle};
+use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 use crate::net::stream::{StreamPart, report_failed_waiter};
+use crate::net::watch::{forget_waiter, is_number_watched, wait_behind_handle};
 
 /// A socket's registration.
 pub(crate) struct Registration {
@@ -264,21 +265,22 @@ pub(super) fn wait(
     direction: Direction,
     emptied: Option<Key>,
 ) -> PyResult<Begun> {
-    // SAFETY: operations are made for loops.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+    let Some(core) = Instance::<LoopCore>::of(event_loop) else {
+        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
+    };
     ensure_no_transport(py, core, event_loop.bind(py), fd)?;
     core.check_closed()?;
     if fd < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
     }
     if let Some(key) = emptied {
-        let waiter = waiter::make(py, core, event_loop)?;
+        let waiter = waiter::make(py, core)?;
         if let Some(identity) = enter_unconfirmed(py, core, fd, key, &waiter).map_err(|error| os_error(py, error))? {
             return Ok(Begun { waiter, identity, key: Some(key) });
         }
     }
     let identity = identity_of(fd).map_err(|error| os_error(py, error))?;
-    let waiter = waiter::make(py, core, event_loop)?;
+    let waiter = waiter::make(py, core)?;
     if is_number_watched(py, core, fd) {
         behind_handle(py, event_loop, core, fd, direction, &waiter)?;
         return Ok(Begun { waiter, identity, key: None });

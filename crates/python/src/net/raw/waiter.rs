@@ -8,15 +8,16 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::core::LoopCore;
-use crate::event_loop::new_future;
+use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
 use crate::task::future;
+use crate::task::new_future;
 
 /// Makes a pending future, ready to be yielded by an awaitable.
-pub(super) fn make(py: Python<'_>, core: &LoopCore, event_loop: &Object) -> PyResult<Object> {
-    let waiter = new_future(py, core, event_loop.as_ptr())?;
+pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {
+    let waiter = new_future(py, event_loop)?;
     if future::is_own(&waiter) {
         future::set_blocking(&waiter);
     } else {

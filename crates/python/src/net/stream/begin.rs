@@ -19,7 +19,6 @@ use super::read::on_ready;
 use super::state::start_over;
 use super::{StreamTransport, close, server};
 use crate::core::{Entry, Exit, LoopCore, Operations, Source, settle};
-use crate::event_loop::schedule;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::borrow;
@@ -27,7 +26,7 @@ use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::handle::context;
+use crate::handle::{context, schedule};
 use crate::net::transport::{
     Callback, Transport, apply_interest, event_loop, fatal, report_failed_callback, with, with_common,
 };
@@ -41,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) peer: SocketName,
     /// As `socket.proto` shows it.
     pub(crate) proto: u16,
+    /// Whether the socket has the options of another one, its listener's.
+    pub(crate) is_accepted: bool,
 }
 
 /// Who takes part in a connection.
@@ -60,7 +61,7 @@ pub(crate) struct Parties {
 /// # Errors
 /// The server has been closed, the protocol has no `connection_made`; the connection is closed then.
 pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties: Parties) -> PyResult<Object> {
-    let Opened { descriptor, peer, proto } = opened;
+    let Opened { descriptor, peer, proto, is_accepted } = opened;
     let Parties { class, protocol, server, waiter, context } = parties;
     let local = socket_name::local(descriptor.as_fd()).ok().flatten().unwrap_or_default();
     // As asyncio does; a socket that is no TCP socket answers with an error.
@@ -75,7 +76,8 @@ pub(crate) fn begin(py: Python<'_>, event_loop: &Object, opened: Opened, parties
         inner.proto = proto;
     });
     let number = descriptor.as_raw_fd();
-    take(py, event_loop, &transport, (number, usage), Descriptor::Native(descriptor), context.as_ref())?;
+    let descriptor = Descriptor::Native { descriptor, may_linger: is_accepted };
+    take(py, event_loop, &transport, (number, usage), descriptor, context.as_ref())?;
     StreamTransport::set_protocol(py, &transport, protocol)?;
     if let Some(server) = server {
         if let Err(error) = server::attach(py, &server, transport.object()) {
@@ -151,7 +153,7 @@ pub(super) fn schedule_beginning(
     let (protocol, given) = with(py, transport, |inner| (inner.common.protocol.clone(), inner.context.clone()));
     let Some(protocol) = protocol else { return Ok(()) };
     let connection_made = protocol.bind(py).getattr(&names(py).connection_made)?;
-    schedule(py, event_loop.object(), &connection_made, &[transport.object().as_ptr()], given.as_ref())?;
+    schedule(py, event_loop.object(), &connection_made, core::slice::from_ref(transport.object()), given.as_ref())?;
     let io_context = given.map_or_else(|| context::copy_current(py), Ok)?;
     let before = with(py, transport, |inner| inner.io_context.replace(io_context));
     drop(before);

@@ -123,7 +123,7 @@ fn only_argument<'a>(py: Python<'_>, method: &str, name: &str, arguments: Argume
 #[cold]
 #[inline(never)]
 fn unusual_argument<'a>(py: Python<'_>, method: &str, name: &str, arguments: Arguments<'a>) -> PyResult<&'a Object> {
-    match arguments.named(py, method, [name]) {
+    match arguments.parameters(py, method, [name]) {
         Ok([Some(value)]) => Ok(value),
         _ => Err(PyTypeError::new_err(format!("{method}() takes exactly one argument, '{name}'"))),
     }
@@ -258,12 +258,14 @@ fn add_attributes(builder: Builder<Stream>) -> Builder<Stream> {
         .attribute(Attribute::read_only(c"_sock", socket))
         .attribute(shows!(c"_server", |inner| inner.server.clone()))
         .attribute(shows!(c"_context", |inner| inner.context.clone()))
-        .attribute(shows!(c"_empty_waiter", |inner| inner.empty_waiter.clone()).writable(|py, transport: &Stream, waiter| {
-            let waiter = waiter.and_then(Object::unless_none);
-            let before = with(py, transport, |inner| core::mem::replace(&mut inner.empty_waiter, waiter));
-            drop(before);
-            Ok(())
-        }))
+        .attribute(shows!(c"_empty_waiter", |inner| inner.empty_waiter.clone()).writable(
+            |py, transport: &Stream, waiter| {
+                let waiter = waiter.and_then(Object::unless_none);
+                let before = with(py, transport, |inner| core::mem::replace(&mut inner.empty_waiter, waiter));
+                drop(before);
+                Ok(())
+            },
+        ))
         .attribute(shows!(c"_eof", |inner| inner.is_eof_written))
         .attribute(shows!(c"_is_released", |inner| inner.descriptor.is_none()))
         .attribute(shows!(c"_is_sending", |inner| inner.stream.is_sending()))

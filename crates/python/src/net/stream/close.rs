@@ -12,12 +12,12 @@ use super::server;
 use super::state::{detach, release_descriptor};
 use super::write::flush_now;
 use crate::core::leaves_loop;
-use crate::event_loop::schedule;
 use crate::ffi::call::call_method;
 use crate::ffi::descriptor::borrow;
 use crate::ffi::errors::{os_error, while_handling};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::handle::schedule;
 use crate::net::transport::{apply_interest, event_loop, opened, with};
 
 /// `write_eof()`: ends the sending direction once everything written has been sent.
@@ -74,7 +74,7 @@ fn follow(py: Python<'_>, transport: &Stream, step: CloseStep, exception: &Objec
             detach(py, &event_loop, transport);
             let callback = transport.bind(py).getattr(&names(py)._call_connection_lost)?;
             let context = with(py, transport, |inner| inner.context.clone());
-            schedule(py, event_loop.object(), &callback, &[exception.as_ptr()], context.as_ref())
+            schedule(py, event_loop.object(), &callback, core::slice::from_ref(exception), context.as_ref())
         }
     }
 }

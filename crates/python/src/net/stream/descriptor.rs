@@ -29,7 +29,12 @@ pub(super) enum Descriptor {
     #[default]
     None,
     /// Closed with the transport.
-    Native(OwnedFd),
+    Native {
+        descriptor: OwnedFd,
+        /// Closing it may wait (`SO_LINGER`): an accepted socket has the option from its listener. Nobody else sets it, since
+        /// whoever asks for the socket gets a Python one.
+        may_linger: bool,
+    },
     /// A Python socket has it.
     Python(Object),
 }
@@ -56,7 +61,7 @@ impl Descriptor {
     pub(super) const fn socket(&self) -> Option<&Object> {
         match self {
             Self::Python(socket) => Some(socket),
-            Self::None | Self::Native(_) => None,
+            Self::None | Self::Native { .. } => None,
         }
     }
 
@@ -65,10 +70,10 @@ impl Descriptor {
     pub(super) fn release(self, py: Python<'_>, is_own: bool) -> Option<Object> {
         match self {
             Self::None => None,
-            Self::Native(descriptor) => {
+            Self::Native { descriptor, may_linger } => {
                 if !is_own {
                     let _: RawFd = descriptor.into_raw_fd();
-                } else if stream_socket::lingers(descriptor.as_fd()) {
+                } else if may_linger && stream_socket::lingers(descriptor.as_fd()) {
                     py.detach(|| drop(descriptor));
                 } else {
                     drop(descriptor);

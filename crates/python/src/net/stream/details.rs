@@ -45,7 +45,7 @@ pub(super) fn socket(py: Python<'_>, transport: &Stream) -> PyResult<Option<Obje
     let found = with(py, transport, |inner| match &inner.descriptor {
         Descriptor::None => Found::None,
         Descriptor::Python(socket) => Found::Socket(socket.clone()),
-        Descriptor::Native(descriptor) => Found::Number(descriptor.as_raw_fd(), inner.family(), inner.proto),
+        Descriptor::Native { descriptor, .. } => Found::Number(descriptor.as_raw_fd(), inner.family(), inner.proto),
     });
     let (number, family, proto) = match found {
         Found::None => return Ok(None),
@@ -55,7 +55,7 @@ pub(super) fn socket(py: Python<'_>, transport: &Stream) -> PyResult<Option<Obje
     let socket = make_socket(py, family, proto, Some(number))?;
     // What has just run may have ended the transport: then the number is not the new socket's to close.
     let is_taken = with(py, transport, |inner| match core::mem::take(&mut inner.descriptor) {
-        Descriptor::Native(descriptor) => {
+        Descriptor::Native { descriptor, .. } => {
             inner.descriptor = Descriptor::Python(socket.clone());
             let _: RawFd = descriptor.into_raw_fd();
             true
@@ -133,7 +133,7 @@ pub(super) fn dictionary(py: Python<'_>, transport: &Stream) -> PyResult<Object>
 
 /// `get_extra_info(name, default=None)`. The dictionary is made for who asks for the socket only.
 pub(super) fn get_extra_info(py: Python<'_>, transport: &Stream, arguments: Arguments<'_>) -> PyResult<Object> {
-    let [Some(name), default] = arguments.named(py, "get_extra_info", ["name", "default"])? else {
+    let [Some(name), default] = arguments.parameters(py, "get_extra_info", ["name", "default"])? else {
         return Err(PyTypeError::new_err("get_extra_info() missing 1 required positional argument: 'name'"));
     };
     let default = default.map_or_else(|| Object::none(py), Object::clone);

@@ -49,11 +49,11 @@ struct Large {
 }
 
 impl Large {
-    /// `None` for what is better copied as a whole: it is small, or not contiguous.
-    fn of(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        let Some(buffer) = Readable::of(data).filter(|buffer| buffer.len() >= CORK_BYTES) else { return Ok(None) };
+    /// # Errors
+    /// `MemoryError`.
+    fn of(py: Python<'_>, buffer: Readable) -> PyResult<Self> {
         let spare = Blank::new(py, buffer.len())?;
-        Ok(Some(Self { buffer, spare }))
+        Ok(Self { buffer, spare })
     }
 
     /// A copy of the bytes from `start` on, which are not all.
@@ -140,12 +140,15 @@ pub(super) fn write(py: Python<'_>, transport: &Stream, data: &Object) -> PyResu
     if !bound.is_truthy()? {
         return Ok(());
     }
-    if with(py, transport, |inner| inner.common.key.is_some() && inner.stream.pending_bytes() == 0) {
-        if let Some(large) = Large::of(py, bound)? {
-            return write_large(py, transport, large);
+    let buffer = Readable::of(bound);
+    let may_send = with(py, transport, |inner| inner.common.key.is_some() && inner.stream.pending_bytes() == 0);
+    let chunk = match buffer {
+        Some(buffer) if may_send && buffer.len() >= CORK_BYTES => {
+            return write_large(py, transport, Large::of(py, buffer)?);
         }
-    }
-    let chunk = chunk_of(py, data)?;
+        Some(buffer) => buffer.copy()?,
+        None => chunk_of(py, data)?,
+    };
     let verdict = with(py, transport, |inner| accept(inner).map_or_else(|lost| lost, |()| queue(inner, chunk)));
     follow(py, transport, verdict)
 }

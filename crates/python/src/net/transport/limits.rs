@@ -29,7 +29,7 @@ fn bytes(py: Python<'_>, value: &Object) -> PyResult<Option<i64>> {
 impl Limits {
     /// `(high=None, low=None)`.
     pub(crate) fn from_arguments(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Self> {
-        let given = arguments.named(py, "set_write_buffer_limits", ["high", "low"])?;
+        let given = arguments.parameters(py, "set_write_buffer_limits", ["high", "low"])?;
         let [high, low] = given.map(|value| value.map_or(Ok(None), |value| bytes(py, value)));
         Ok(Self { high: high?, low: low? })
     }

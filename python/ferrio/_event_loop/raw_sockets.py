@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio.base_events
-import asyncio.unix_events
 import errno
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._ferrio import is_plain_socket
+from .._asyncio_internals import base_events
+from .._base_loop import BaseLoop
+from .._ferrio import is_plain_socket
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
+__all__ = ["RawSocketMethods"]
 
-    class _Base(asyncio.unix_events._UnixSelectorEventLoop):
-        # asyncio's own, which its type stubs leave out, and the core's.
-        _debug: bool
-
-        async def _ensure_resolved(self, address: Any, **options: Any) -> list[tuple[Any, ...]]: ...
-        def _sock_wait_readable(self, sock: socket.socket, /) -> Awaitable[None]: ...
-        def _sock_wait_writable(self, sock: socket.socket, /) -> Awaitable[None]: ...
-else:
-    _Base = object
-
-# The errors that asyncio takes for "not yet": what Python raises as BlockingIOError or InterruptedError.
-_NOT_YET = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EALREADY, errno.EINPROGRESS, errno.EINTR})
-_RESOLVED_FAMILIES = frozenset(
-    {socket.AF_INET, *([socket.AF_INET6] if asyncio.base_events._HAS_IPv6 else [])}  # type: ignore[attr-defined]
-)
+# The errors by which asyncio knows that a call must wait: Python raises them as BlockingIOError or InterruptedError.
+_MUST_WAIT = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EALREADY, errno.EINPROGRESS, errno.EINTR})
+# The families whose addresses asyncio resolves.
+_RESOLVED_FAMILIES = frozenset({socket.AF_INET, *([socket.AF_INET6] if base_events._HAS_IPv6 else [])})
 
 
-class ConnectionMethods(_Base):
-    """``sock_accept`` and ``sock_connect`` of a loop whose core is native.
+class RawSocketMethods(BaseLoop):
+    """``sock_accept`` and ``sock_connect``.
 
-    For sockets that ``is_plain_socket`` knows, as the native methods; anything else is left to asyncio's own.
+    Like the native methods, they leave sockets that ``is_plain_socket`` refuses to asyncio's.
     """
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept a connection: ``(socket, address)``, the socket non-blocking.
 
-        The listener is asked first; the wait begins when there is no connection. Cancelled, it has accepted none.
+        Waits only when no connection is pending. Once cancelled, it has accepted none.
 
         Raises:
             OSError: What the listener reports.
@@ -60,7 +48,7 @@ class ConnectionMethods(_Base):
             await self._sock_wait_readable(sock)
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """Connect to *address*, whose name is resolved if need be.
+        """Connect to *address*, resolving its host if necessary.
 
         Raises:
             OSError: The connection was refused or failed.
@@ -79,7 +67,7 @@ class ConnectionMethods(_Base):
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
-            # An interrupted connect() goes on in the background, too.
+            # After an interruption, too, connect() goes on in the background.
             pass
         else:
             return None
@@ -88,10 +76,10 @@ class ConnectionMethods(_Base):
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error == 0:
                 return None
-            if error not in _NOT_YET:
+            if error not in _MUST_WAIT:
                 raise OSError(error, f"Connect call failed {address}")
 
 
-# The names by which asyncio's errors and warnings call them.
-for _method in (ConnectionMethods.sock_accept, ConnectionMethods.sock_connect):
+# Errors and warnings show these names, as with asyncio's methods.
+for _method in (RawSocketMethods.sock_accept, RawSocketMethods.sock_connect):
     _method.__qualname__ = f"BaseSelectorEventLoop.{_method.__name__}"

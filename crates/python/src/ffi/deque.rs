@@ -1,18 +1,21 @@
 //! `collections.deque`, whose methods are called without being looked up.
 //!
-//! An exact `deque` has the methods of its type, which no program can replace: the functions behind them are found once.
+//! An exact `deque` has the methods of its type, which no program can replace: the C functions behind them are found once.
 //! Whatever else a program puts in a deque's place is asked by name.
 
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyType};
-use pyo3::{ffi, intern};
+use pyo3::types::PyType;
 
-use crate::ffi::object::Object;
+use super::call::call_method;
+use super::names::names;
+use super::object::Object;
+use super::objects::OBJECTS;
 
 /// The C function of a method that takes one argument, or none (null).
 type Function = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -28,25 +31,23 @@ static DEQUE: PyOnceLock<Deque> = PyOnceLock::new();
 
 fn deque(py: Python<'_>) -> PyResult<&'static Deque> {
     DEQUE.get_or_try_init(py, || {
-        let class = py.import("collections")?.getattr("deque")?.cast_into::<PyType>()?;
+        let class = OBJECTS.collections_deque.bind(py)?.cast::<PyType>()?;
         // SAFETY: a live type.
         let length = unsafe { ffi::PyType_GetSlot(class.as_type_ptr(), ffi::Py_sq_length) };
         Ok(Deque {
             // SAFETY: null, or the slot's function, which has this signature.
             length: unsafe { core::mem::transmute::<*mut c_void, Option<ffi::lenfunc>>(length) },
-            append: function(&class, "append", ffi::METH_O)?,
-            pop_left: function(&class, "popleft", ffi::METH_NOARGS)?,
-            class: Object::new(class),
+            append: function(class, "append", ffi::METH_O)?,
+            pop_left: function(class, "popleft", ffi::METH_NOARGS)?,
+            class: Object::new(class.clone()),
         })
     })
 }
 
 /// The function behind a method, if it is called as `flags` say.
-fn function(class: &Bound<'_, PyType>, name: &str, flags: core::ffi::c_int) -> PyResult<Option<Function>> {
+fn function(class: &Bound<'_, PyType>, name: &str, flags: c_int) -> PyResult<Option<Function>> {
     let method = class.getattr(name)?;
-    // SAFETY: a live object.
-    let kind = unsafe { ffi::Py_TYPE(method.as_ptr()) };
-    if kind != &raw mut ffi::PyMethodDescr_Type {
+    if !Object::of(&method).has_class(&raw const ffi::PyMethodDescr_Type) {
         return Ok(None);
     }
     let descriptor: *mut ffi::PyMethodDescrObject = method.as_ptr().cast();
@@ -67,74 +68,76 @@ fn function(class: &Bound<'_, PyType>, name: &str, flags: core::ffi::c_int) -> P
     Ok(Some(unsafe { definition.ml_meth.PyCFunction }))
 }
 
+impl Deque {
+    #[inline]
+    fn is_exact(&self, object: &Object) -> bool {
+        object.has_class(self.class.as_ptr().cast())
+    }
+}
+
 /// A new, empty one.
-pub(super) fn new(py: Python<'_>) -> PyResult<Object> {
+pub(crate) fn new(py: Python<'_>) -> PyResult<Object> {
     Ok(Object::new(deque(py)?.class.bind(py).call0()?))
 }
 
 /// Whether `object` is exactly a `deque`.
 #[inline]
-pub(super) fn is_exact(py: Python<'_>, object: &Object) -> PyResult<bool> {
-    Ok(is_of(deque(py)?, object))
-}
-
-#[inline]
-fn is_of(deque: &Deque, object: &Object) -> bool {
-    // SAFETY: a live object.
-    core::ptr::eq(unsafe { ffi::Py_TYPE(object.as_ptr()) }.cast(), deque.class.as_ptr())
+pub(crate) fn is_exact(py: Python<'_>, object: &Object) -> PyResult<bool> {
+    Ok(deque(py)?.is_exact(object))
 }
 
 /// The number of items.
 #[inline]
-pub(super) fn length(py: Python<'_>, object: &Object) -> PyResult<usize> {
+pub(crate) fn length(py: Python<'_>, object: &Object) -> PyResult<usize> {
     let deque = deque(py)?;
-    let length = match deque.length {
-        // SAFETY: the slot's function and a deque.
-        Some(length) if is_of(deque, object) => unsafe { length(object.as_ptr()) },
-        // SAFETY: a live object.
-        _ => unsafe { ffi::PyObject_Size(object.as_ptr()) },
-    };
-    usize::try_from(length).map_err(|_| PyErr::fetch(py))
+    match deque.length {
+        Some(length) if deque.is_exact(object) => {
+            // SAFETY: the slot's function and a deque.
+            let length = unsafe { length(object.as_ptr()) };
+            usize::try_from(length).map_err(|_| PyErr::fetch(py))
+        }
+        _ => object.bind(py).len(),
+    }
 }
 
 /// `deque.append(item)`.
 #[inline]
-pub(super) fn append(py: Python<'_>, object: &Object, item: &Object) -> PyResult<()> {
+pub(crate) fn append(py: Python<'_>, object: &Object, item: &Object) -> PyResult<()> {
     let deque = deque(py)?;
     match deque.append {
-        Some(append) if is_of(deque, object) => {
+        Some(append) if deque.is_exact(object) => {
             // SAFETY: the method's function, a deque and an argument.
             let result = unsafe { append(object.as_ptr(), item.as_ptr()) };
             // SAFETY: a new reference, or null with an exception.
-            unsafe { Object::from_owned(result) }.map(drop).ok_or_else(|| PyErr::fetch(py))
+            unsafe { Object::from_result(py, result) }.map(drop)
         }
-        _ => call(py, object, intern!(py, "append"), item).map(drop),
+        _ => call_method(py, &names(py).append, [object, item]).map(drop),
     }
 }
 
 /// `deque.popleft()`.
 #[inline]
-pub(super) fn pop_left(py: Python<'_>, object: &Object) -> PyResult<Object> {
+pub(crate) fn pop_left(py: Python<'_>, object: &Object) -> PyResult<Object> {
     let deque = deque(py)?;
     match deque.pop_left {
-        Some(pop_left) if is_of(deque, object) => {
+        Some(pop_left) if deque.is_exact(object) => {
             // SAFETY: the method's function and a deque.
             let result = unsafe { pop_left(object.as_ptr(), null_mut()) };
             // SAFETY: a new reference, or null with an exception.
-            unsafe { Object::from_owned(result) }.ok_or_else(|| PyErr::fetch(py))
+            unsafe { Object::from_result(py, result) }
         }
-        _ => Ok(Object::new(object.bind(py).call_method0(intern!(py, "popleft"))?)),
+        _ => call_method(py, &names(py).popleft, [object]),
     }
 }
 
 /// `deque.remove(item)`; `false` when it is not in there.
 #[inline]
-pub(super) fn remove(py: Python<'_>, object: &Object, item: &Object) -> PyResult<bool> {
+pub(crate) fn remove(py: Python<'_>, object: &Object, item: &Object) -> PyResult<bool> {
     // Who waited longest is woken first: mostly it is the first, and nothing is compared with anything.
-    if is_exact(py, object)? && length(py, object)? > 0 && first(py, object)?.as_ptr() == item.as_ptr() {
+    if is_exact(py, object)? && length(py, object)? > 0 && first(py, object)?.is(item) {
         return pop_left(py, object).map(|_| true);
     }
-    match call(py, object, intern!(py, "remove"), item) {
+    match call_method(py, &names(py).remove, [object, item]) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(false),
         Err(error) => Err(error),
@@ -143,18 +146,9 @@ pub(super) fn remove(py: Python<'_>, object: &Object, item: &Object) -> PyResult
 
 /// `deque[0]`.
 #[inline]
-pub(super) fn first(py: Python<'_>, object: &Object) -> PyResult<Object> {
+pub(crate) fn first(py: Python<'_>, object: &Object) -> PyResult<Object> {
     // SAFETY: a live object.
     let first = unsafe { ffi::PySequence_GetItem(object.as_ptr(), 0) };
     // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(first) }.ok_or_else(|| PyErr::fetch(py))
-}
-
-fn call<'py>(
-    py: Python<'py>,
-    object: &Object,
-    method: &Bound<'py, PyString>,
-    argument: &Object,
-) -> PyResult<Bound<'py, PyAny>> {
-    object.bind(py).call_method1(method, (argument.bind(py),))
+    unsafe { Object::from_result(py, first) }
 }

@@ -1,0 +1,112 @@
+//! Contexts (`contextvars.Context`): a checked reference, copying the current one, running in one.
+
+use core::mem::ManuallyDrop;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::object::Object;
+use super::trampoline::fetched;
+
+/// A reference to a context.
+#[repr(transparent)]
+pub(crate) struct Context(Object);
+
+impl Context {
+    /// The object as a context; `None` if it is none. Nothing can be derived from `contextvars.Context`.
+    #[inline]
+    pub(crate) fn of(object: &Object) -> Option<&Self> {
+        // SAFETY: a live object.
+        let is_context = unsafe { ffi::PyContext_CheckExact(object.as_ptr()) } != 0;
+        // SAFETY: laid out as the reference itself.
+        is_context.then(|| unsafe { &*(&raw const *object).cast() })
+    }
+
+    /// A copy of the current context, O(1).
+    #[inline]
+    pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Self> {
+        // SAFETY: the thread is attached.
+        let copy = unsafe { ffi::PyContext_CopyCurrent() };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, copy) }.map(Self)
+    }
+
+    #[inline]
+    pub(crate) const fn object(&self) -> &Object {
+        &self.0
+    }
+
+    #[inline]
+    pub(crate) fn into_object(self) -> Object {
+        self.0
+    }
+
+    /// Runs `body` in this context.
+    ///
+    /// # Errors
+    /// The context is entered already (`RuntimeError`), or what `body` reports.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "around every callback; the outcome would travel through memory")]
+    pub(crate) fn run<R>(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+        run_in(py, &self.0, body)
+    }
+}
+
+/// Runs `body` in `context`; CPython checks that it is one.
+///
+/// # Errors
+/// The object is no context (`TypeError`), it is entered already (`RuntimeError`), or what `body` reports.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "around every step; the outcome would travel through memory")]
+pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let entered = Entered::enter(py, context)?;
+    match body() {
+        Ok(result) => entered.exit(py).map(|()| result),
+        Err(error) => Err(entered.exit_with(py, error)),
+    }
+}
+
+/// A context that is entered. It is left in any case: when a panic passes, by the drop.
+struct Entered<'a>(&'a Object);
+
+impl<'a> Entered<'a> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback and step")]
+    fn enter(py: Python<'_>, context: &'a Object) -> PyResult<Self> {
+        // SAFETY: a live object; one that is no context is a `TypeError`.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 { Ok(Self(context)) } else { Err(fetched(py)) }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback and step")]
+    fn exit(self, py: Python<'_>) -> PyResult<()> {
+        let context = ManuallyDrop::new(self).0;
+        // SAFETY: this context was entered, and what was entered since has been left. No exception is set now.
+        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 { Ok(()) } else { Err(fetched(py)) }
+    }
+
+    /// Leaves the context after `error`, which comes back unless leaving fails.
+    #[cold]
+    #[inline(never)]
+    fn exit_with(self, py: Python<'_>, error: PyErr) -> PyErr {
+        self.exit(py).err().unwrap_or(error)
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        exit_in_panic(self.0);
+    }
+}
+
+/// Not a part of the drop, for which the guard would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn exit_in_panic(context: &Object) {
+    // SAFETY: it was entered, and what was entered since has been left.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyErr_Clear() };
+    }
+}

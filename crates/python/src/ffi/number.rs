@@ -1,0 +1,28 @@
+//! Numbers: what calls of the C API do with less than PyO3's conversions.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::object::Object;
+
+/// The value of a `float` or an `int`; `None` for what is of another type, or of one derived from them.
+///
+/// # Errors
+/// `OverflowError`: the integer is too large for a float.
+#[inline]
+pub(crate) fn exact(py: Python<'_>, value: &Object) -> PyResult<Option<f64>> {
+    let address = value.as_ptr();
+    // SAFETY: a live object.
+    if unsafe { ffi::PyFloat_CheckExact(address) } != 0 {
+        // SAFETY: a float.
+        return Ok(Some(unsafe { ffi::PyFloat_AS_DOUBLE(address) }));
+    }
+    // SAFETY: a live object.
+    if unsafe { ffi::PyLong_CheckExact(address) } == 0 {
+        return Ok(None);
+    }
+    // SAFETY: an integer; one too large for a float is an exception.
+    let number = unsafe { ffi::PyLong_AsDouble(address) };
+    #[expect(clippy::float_cmp, reason = "exactly -1 stands for an error, and for -1")]
+    if number == -1.0 { PyErr::take(py).map_or(Ok(Some(number)), Err) } else { Ok(Some(number)) }
+}

@@ -1,0 +1,126 @@
+//! Classes whose instances are called as functions are: through a pointer in each instance, and bound to an object when they
+//! are found in a class.
+
+use core::ffi::c_void;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::arguments::Arguments;
+use super::class::{Builder, Class, Heap, Instance, NativeClass};
+use super::fields::holds_no_object;
+use super::guarded::assert_outside;
+use super::method::{Receiver, the};
+use super::object::Object;
+use super::trampoline;
+
+unsafe extern "C" {
+    fn PyMethod_New(function: *mut ffi::PyObject, object: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// A field of each instance: the function that a call of it runs. [`NativeClass::VECTORCALL`] says where it is.
+pub(crate) struct Vectorcall(#[expect(dead_code, reason = "the interpreter reads it")] ffi::vectorcallfunc);
+
+holds_no_object!(Vectorcall);
+
+impl Vectorcall {
+    /// A call runs `function`, in an instance of `T`. A panic that leaves it ends the process: what may panic is called through
+    /// [`caught`](trampoline::caught).
+    pub(crate) fn of<T: NativeClass, F>(_function: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, &'a Instance<T>, Arguments<'a>) -> PyResult<Object> + Copy + 'static,
+    {
+        Self(call::<T, F>)
+    }
+}
+
+impl<T: NativeClass> Builder<Instance<T>> {
+    /// Instances are called through their [`Vectorcall`], and bind to an object as functions do.
+    pub(crate) fn called_as_functions_are(self) -> Self {
+        const { assert!(T::VECTORCALL.is_some(), "the class describes where the pointer is") };
+        self.flags(ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR, 0)
+            .slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void)
+            .slot(ffi::Py_tp_descr_get, bind as *mut c_void)
+    }
+}
+
+impl<R: Receiver> Builder<R> {
+    /// `__getattribute__`.
+    pub(crate) fn finds_attributes_by<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<Object> + Copy + 'static,
+    {
+        self.slot(ffi::Py_tp_getattro, attribute::<R, F> as *mut c_void)
+    }
+}
+
+/// `object.__getattribute__(object, name)`: without regard to what the class of `object` does instead.
+///
+/// # Errors
+/// `AttributeError`: there is none; those of descriptors; `TypeError`: the name is no string.
+pub(crate) fn plain_attribute(py: Python<'_>, object: &Object, name: &Object) -> PyResult<Object> {
+    // SAFETY: two live objects.
+    let value = unsafe { ffi::PyObject_GenericGetAttr(object.as_ptr(), name.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, value) }
+}
+
+unsafe extern "C" fn call<T: NativeClass, F>(
+    function: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    count: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, &'a Instance<T>, Arguments<'a>) -> PyResult<Object> + Copy + 'static,
+{
+    assert_outside("a native function is called");
+    // SAFETY: CPython calls this on an attached thread.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: CPython calls this on an instance of the class, which the call keeps alive.
+    let function = unsafe { <Instance<T> as Receiver>::view(py, &function) };
+    // SAFETY: as CPython passed it.
+    let positional = unsafe { ffi::PyVectorcall_NARGS(count) };
+    // SAFETY: the three are as CPython passed them, and are used during this call only.
+    let arguments = unsafe { Arguments::new(values, positional, keywords) };
+    match the::<F>()(py, function, arguments) {
+        Ok(result) => result.into_ptr(),
+        Err(error) => {
+            trampoline::restore(py, error);
+            core::ptr::null_mut()
+        }
+    }
+}
+
+unsafe extern "C" fn bind(
+    function: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: a singleton of the interpreter.
+    if object.is_null() || object == unsafe { ffi::Py_None() } {
+        // SAFETY: a live object; the caller gets a reference.
+        unsafe { ffi::Py_INCREF(function) };
+        return function;
+    }
+    // SAFETY: two live objects.
+    unsafe { PyMethod_New(function, object) }
+}
+
+unsafe extern "C" fn attribute<R: Receiver, F>(
+    address: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<Object> + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: a slot of the receiver's class.
+        let receiver = unsafe { R::view(py, &address) };
+        // SAFETY: the name of the call, which keeps it alive.
+        let name = unsafe { Object::view(&name) };
+        the::<F>()(py, receiver, name)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}

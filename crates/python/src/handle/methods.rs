@@ -1,0 +1,117 @@
+//! The methods of Ferrio's three classes of handles, and making the classes.
+
+#![forbid(unsafe_code)]
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::threadsafe::RunningGate;
+use super::timer;
+use crate::core::LoopCore;
+use crate::ffi::class::{Builder, Instance};
+use crate::ffi::handle::{self as layout, AnyHandle, Handle, HandleClass, ThreadSafeHandle, TimerHandle, TimerSlots};
+use crate::ffi::method::{Attribute, Method};
+use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
+
+/// The loop in a handle's slot, which Python may have filled with anything.
+#[inline]
+fn loop_of(handle: &Instance<AnyHandle>) -> Option<Instance<LoopCore>> {
+    handle.event_loop.get().and_then(|event_loop| Instance::from_object(event_loop).ok())
+}
+
+/// Waits until no other thread runs this handle.
+fn wait_until_ended(py: Python<'_>, handle: &Instance<AnyHandle>) -> PyResult<()> {
+    loop_of(handle).map_or(Ok(()), |event_loop| event_loop.part::<RunningGate>().wait_until_ended(py, handle.object()))
+}
+
+fn cancel<T: HandleClass>(py: Python<'_>, handle: &Instance<T>) -> PyResult<()> {
+    if T::IS_THREAD_SAFE {
+        wait_until_ended(py, handle.any())?;
+    }
+    cancel_as(py, handle.any(), None)
+}
+
+fn cancel_timer(py: Python<'_>, handle: &Instance<TimerHandle>) -> PyResult<()> {
+    cancel_as(py, handle.any(), Some(handle))
+}
+
+/// Cancels a handle, which is a timer if `timer` says so.
+fn cancel_as(py: Python<'_>, handle: &Instance<AnyHandle>, timer: Option<&TimerSlots>) -> PyResult<()> {
+    if handle.is_cancelled() {
+        return Ok(());
+    }
+    let event_loop = loop_of(handle);
+    handle.cancelled.set(Object::bool(py, true));
+    if let Some(event_loop) = &event_loop {
+        if timer.is_some_and(|timer| timer.scheduled.is_true()) {
+            drop(event_loop.note_cancelled_timer(py));
+        }
+        if event_loop.is_debug() {
+            handle.repr.set(Object::new(handle.bind(py).repr()?));
+        }
+    }
+    let callback = handle.callback.replace(Some(Object::none(py)));
+    let args = handle.args.replace(Some(Object::none(py)));
+    drop((callback, args));
+    Ok(())
+}
+
+fn cancelled<T: HandleClass>(py: Python<'_>, handle: &Instance<T>) -> PyResult<bool> {
+    if T::IS_THREAD_SAFE {
+        wait_until_ended(py, handle.any())?;
+    }
+    Ok(handle.any().is_cancelled())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn get_context<T: HandleClass>(_py: Python<'_>, handle: &Instance<T>) -> PyResult<Option<Object>> {
+    Ok(handle.any().context.get())
+}
+
+/// `_run` of a thread-safe handle: asyncio's takes the handle's lock, here the loop's gate stands for it.
+fn run_behind_gate(py: Python<'_>, handle: &Instance<ThreadSafeHandle>) -> PyResult<()> {
+    let event_loop = loop_of(handle.any());
+    let _running = event_loop
+        .as_ref()
+        .map(|event_loop| event_loop.part::<RunningGate>().enter(py, handle.object()))
+        .transpose()?;
+    if !handle.is_cancelled() {
+        OBJECTS.asyncio_events.bind(py)?.getattr("Handle")?.getattr("_run")?.call1((handle.bind(py),))?;
+    }
+    Ok(())
+}
+
+const CANCEL: &core::ffi::CStr = c"Cancel the callback; nothing happens when it has run or was cancelled.";
+
+fn builder<T: HandleClass>(cancel: Method<Instance<T>>) -> Builder<Instance<T>> {
+    Builder::<Instance<T>>::new()
+        .method(cancel)
+        .method(Method::no_arguments(c"cancelled", cancelled::<T>, c"Whether `cancel()` was called."))
+        .method(Method::no_arguments(c"get_context", get_context::<T>, c"The context in which the callback runs."))
+        .not_instantiable()
+}
+
+/// Makes the classes and adds them to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let events = OBJECTS.asyncio_events.bind(py)?;
+    let handle_base = events.getattr("Handle")?.cast_into::<PyType>()?;
+    let timer_base = events.getattr("TimerHandle")?.cast_into::<PyType>()?;
+    layout::check(&handle_base, &timer_base)?;
+    // Since 3.14. Its `_lock` stays empty, unless a program fills it.
+    let thread_safe_base = match events.getattr_opt("_ThreadSafeHandle")? {
+        Some(class) => class.cast_into::<PyType>()?,
+        None => handle_base.clone(),
+    };
+    let plain = builder(Method::no_arguments(c"cancel", cancel::<Handle>, CANCEL)).build(py, &handle_base)?;
+    let thread_safe = builder(Method::no_arguments(c"cancel", cancel::<ThreadSafeHandle>, CANCEL))
+        .method(Method::no_arguments(c"_run", run_behind_gate, c"Run the callback."))
+        .build(py, &thread_safe_base)?;
+    let timer = builder(Method::no_arguments(c"cancel", cancel_timer, CANCEL))
+        .attribute(Attribute::read_only(c"_when", timer::when).writable(timer::set_when))
+        .build(py, &timer_base)?;
+    module.add("Handle", plain)?;
+    module.add("ThreadSafeHandle", thread_safe)?;
+    module.add("TimerHandle", timer)
+}

@@ -1,0 +1,122 @@
+"""Running, turning and closing a loop, and what a fork changes in it."""
+
+from __future__ import annotations
+
+import asyncio.events
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .._asyncio_internals import base_events, tasks
+from .._base_loop import BaseLoop
+from .._ferrio import LoopCore
+from .._statistics import Statistics
+
+if TYPE_CHECKING:
+    import weakref
+
+    from .._subprocess import Children
+
+__all__ = ["RUN_ONCE", "RunningMethods", "turn"]
+
+RUN_ONCE = LoopCore._run_once
+# Since 3.12, BaseEventLoop has the two methods that prepare a run and end it.
+_ASYNCIO_HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
+
+
+class RunningMethods(BaseLoop):
+    """``run_forever``, ``close``, ``statistics``."""
+
+    # The process that the loop was made in, or the forked child that it belongs to.
+    _pid: int
+    _children: Children
+
+    def run_forever(self) -> None:
+        """Run until ``stop()`` is called.
+
+        Raises:
+            RuntimeError: The loop is closed or running, or another loop runs in this thread.
+        """
+        # Checked outside `try`: any other failure of the setup must be cleaned up.
+        self._check_closed()
+        self._check_running()
+        try:
+            self._run_forever_setup()
+            self._run_until_stopped(self._signal_descriptor())
+        finally:
+            try:
+                self._run_forever_cleanup()
+            except MemoryError:
+                # Before 3.14 the cleanup allocates. It is tried again, so that the loop does not stay the running one.
+                self._run_forever_cleanup()
+                raise
+
+    if not _ASYNCIO_HAS_SETUP:
+        _old_agen_hooks: Any = None
+
+        def _run_forever_setup(self) -> None:
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self._debug)
+            self._old_agen_hooks = sys.get_asyncgen_hooks()
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+            asyncio.events._set_running_loop(self)
+
+        def _run_forever_cleanup(self) -> None:
+            self._stopping = False
+            self._thread_id = None
+            asyncio.events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            if self._old_agen_hooks is not None:
+                sys.set_asyncgen_hooks(*self._old_agen_hooks)
+                self._old_agen_hooks = None
+
+    def close(self) -> None:
+        """Close the loop: pending callbacks are dropped, descriptors released.
+
+        Raises:
+            RuntimeError: The loop is running.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if os.getpid() != self._pid:
+            # After a fork that Python was not told of, the epoll instance is still shared with the parent; closing the
+            # loop must not change what the parent has registered there.
+            self._release()
+        self._children.close()
+        own = None if self._csock is None else self._csock.fileno()
+        super().close()
+        if own is not None and self._wakeup_descriptor() == own:
+            # An exit while a signal handler was added or removed has left the loop's descriptor in place.
+            self._put_wakeup_descriptor_back(self._take_previous_wakeup_fd())
+        self._release()
+
+    def statistics(self) -> Statistics:
+        """What the loop has done so far: counters that are always on. From any thread."""
+        *counters, lag, max_lag = self._counters()
+        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._pid = os.getpid()
+        self._renew_signal_pair()
+
+
+def turn(loop_reference: weakref.ref[BaseLoop]) -> None:
+    """Run one turn of a loop, also from within one: the task that asks for it is not current meanwhile."""
+    loop = loop_reference()
+    if loop is None:
+        return
+    outer = asyncio.current_task(loop)
+    if outer is None:
+        RUN_ONCE(loop)
+        return
+    tasks._leave_task(loop, outer)
+    try:
+        RUN_ONCE(loop)
+    finally:
+        tasks._enter_task(loop, outer)
