@@ -150,7 +150,7 @@ impl LoopCore {
     /// Gives a future the outcome of a connection, in the turn in which a poll would show it. False when it is not known
     /// yet: the caller has to watch the descriptor then.
     #[pyo3(signature = (connection, future, /))]
-    fn _foresee(
+    fn _schedule_outcome(
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, Connection>,
         future: &Bound<'_, PyAny>,
