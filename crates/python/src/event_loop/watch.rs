@@ -62,7 +62,7 @@ fn add(
         return Err(PyTypeError::new_err(format!("{function}() takes a file descriptor and a callback")));
     };
     let mut context = None;
-    for (name, value) in arguments.named_values(py) {
+    for (name, value) in arguments.named(py) {
         if name.eq("context")? {
             context = (!value.is_none()).then_some(value);
         } else {
@@ -79,7 +79,7 @@ fn add(
         let waiting = raw::release(py, event_loop, fd, None)?;
         let key = watch::attach(py, event_loop, fd, file.clone())?;
         for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
-            raw::behind_handle(py, event_loop.object(), event_loop, fd, other, &waiter)?;
+            raw::behind_handle(py, event_loop, fd, other, &waiter)?;
         }
         key
     };
@@ -117,7 +117,7 @@ fn add_writer(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argume
 
 /// Ends one direction of a number, of a callback or of a waiter of `sock_*`; whether there was one.
 fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
-    Ok(watch::remove(py, core, fd, direction)?.unwrap_or_else(|| raw::orphan(py, core, fd, direction)))
+    Ok(watch::remove(py, core, fd, direction)?.unwrap_or_else(|| raw::remove_waiter(py, core, fd, direction)))
 }
 
 /// [`remove`] for a file as its user names it.

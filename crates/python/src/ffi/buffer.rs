@@ -10,6 +10,8 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::bytes::Bytes;
+use super::fields::{Field, Visitor};
 use super::guarded;
 use super::object::Object;
 use super::trampoline::fetched;
@@ -33,9 +35,18 @@ pub(crate) fn with_writable<R>(
 }
 
 /// An exported buffer, released when it is dropped.
-struct View(ffi::Py_buffer);
+pub(crate) struct View(ffi::Py_buffer);
 
 impl View {
+    fn readable(&self) -> &[u8] {
+        let length = self.0.len.unsigned_abs();
+        if length == 0 {
+            return &[];
+        }
+        // SAFETY: a contiguous buffer of that length, exported until the view is released; what borrows it runs no Python.
+        unsafe { core::slice::from_raw_parts(self.0.buf.cast(), length) }
+    }
+
     fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
         let length = self.0.len.unsigned_abs();
         if length == 0 {
@@ -48,7 +59,7 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        // SAFETY: filled by `PyObject_GetBuffer`, released once.
+        // SAFETY: filled by `PyObject_GetBuffer`, or without an exporter, and released once.
         unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
     }
 }
@@ -89,4 +100,60 @@ impl Readable {
         };
         guarded::section(|| section(bytes))
     }
+}
+
+/// What an object that is to be sent exports, for as long as this lives.
+pub(crate) enum Exported {
+    /// Exact `bytes` never change, and are not asked.
+    Bytes(Object),
+    /// Boxed because CPython's view may not be moved: exporters may keep its address.
+    View(Box<View>),
+}
+
+impl Exported {
+    /// # Errors
+    /// Those of `socket.send`: the object exports no buffer.
+    pub(crate) fn of(py: Python<'_>, object: &Object) -> PyResult<Self> {
+        if Bytes::of(object).is_some() {
+            return Ok(Self::Bytes(object.clone()));
+        }
+        let mut view = Box::new(View(ffi::Py_buffer::new()));
+        // SAFETY: a live object; the view is filled or an exception set.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view.0, ffi::PyBUF_SIMPLE) } != 0 {
+            return Err(fetched(py));
+        }
+        Ok(Self::View(view))
+    }
+
+    /// Runs `section` with the bytes. They may change between two calls: the object is somebody else's.
+    #[inline]
+    pub(crate) fn with<R>(&self, section: impl FnOnce(&[u8]) -> R) -> R {
+        let bytes = match self {
+            Self::Bytes(object) => Bytes::of(object).map_or(&[][..], Bytes::as_slice),
+            Self::View(view) => view.readable(),
+        };
+        guarded::section(|| section(bytes))
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(object) => Bytes::of(object).map_or(0, Bytes::len),
+            Self::View(view) => view.0.len.unsigned_abs(),
+        }
+    }
+}
+
+impl Field for Exported {
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        match self {
+            Self::Bytes(object) => visitor.object(object),
+            // SAFETY: the exporter's own reference, or null when it gives none.
+            Self::View(view) if !view.0.obj.is_null() => visitor.object(unsafe { Object::view(&view.0.obj) }),
+            Self::View(_) => Ok(()),
+        }
+    }
+
+    /// It stays to the end of the state.
+    fn clear_field(&self) {}
 }

@@ -384,7 +384,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     #[inline]
     fn before_clear(_py: Python<'_>, _instance: &Instance<Self>) {}
 
-    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not. Those of a class that
+    /// programs may derive from never are.
     #[inline]
     fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
         None
@@ -444,6 +445,38 @@ impl<T: NativeClass> Instance<T> {
         }
         Ok(Self { object, class: PhantomData })
     }
+
+    /// A new instance of `class` with `state`.
+    ///
+    /// # Errors
+    /// `MemoryError`; the state is dropped.
+    ///
+    /// # Safety
+    /// `class` is this class, or one derived from it whose instances need nothing else to be filled.
+    #[inline]
+    pub(in crate::ffi) unsafe fn allocate(
+        py: Python<'_>,
+        class: *mut ffi::PyTypeObject,
+        state: T::State,
+    ) -> PyResult<Self> {
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance, which has its state there.
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
+        Ok(Self { object, class: PhantomData })
+    }
+
+    /// The class; `None` before it is made.
+    pub(in crate::ffi) fn class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
+        let class = T::description().class.load(Ordering::Relaxed);
+        // SAFETY: null, or a class that lives for ever.
+        let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, class.cast()) };
+        class.and_then(|class| class.cast_into::<PyType>().ok())
+    }
 }
 
 impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
@@ -490,6 +523,7 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
         if let Some(link) = T::idle_link(instance)
+            && !T::IS_SUBCLASSABLE
             && T::is_idle(instance)
             && T::description().idle.give(object, link)
         {
@@ -589,15 +623,8 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| {
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(T::State::default()) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }
@@ -619,15 +646,8 @@ where
         let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
         let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
         let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(state) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }

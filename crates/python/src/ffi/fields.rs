@@ -8,7 +8,7 @@ use core::ffi::{c_int, c_void};
 
 use pyo3::{PyTraverseError, PyVisit, Python, ffi};
 
-use super::cell::{Plain, Slot};
+use super::cell::{Plain, Slot, Takeable};
 use super::class::{Class, Instance};
 use super::guarded::Guarded;
 use super::nesting;
@@ -107,7 +107,14 @@ macro_rules! holds_no_object {
             fn clear_field(&self) {}
         }
 
-        impl $crate::ffi::fields::Owner for $type {
+        $crate::ffi::fields::owns_no_object!($type);)*
+    };
+}
+
+/// As `holds_no_object!`, for types in a `Guarded` only.
+macro_rules! owns_no_object {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::ffi::fields::Owner for $type {
             #[inline]
             fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
                 Ok(())
@@ -118,6 +125,8 @@ macro_rules! holds_no_object {
         })*
     };
 }
+
+pub(crate) use owns_no_object;
 
 holds_no_object!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64, &'static str, String);
 
@@ -160,6 +169,59 @@ impl Field for Slot {
             nesting::release(object);
         }
     }
+}
+
+impl<T: Fields> Field for Takeable<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = true;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        // SAFETY: a visit runs no Python.
+        unsafe { self.peek(|value| value.visit(visitor)) }.unwrap_or(Ok(()))
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        drop(self.take());
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = T::IS_EMPTY_WHEN_CLEARED;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.as_ref().map_or(Ok(()), |value| value.visit_field(visitor))
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        if let Some(value) = self {
+            value.clear_field();
+        }
+    }
+}
+
+/// As [`Held`](nesting::Held).
+impl Field for Object {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self)
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
+}
+
+/// As [`Held`](nesting::Held).
+impl<T: Class> Field for Instance<T> {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self.object())
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
 }
 
 /// It stays to the end of the state: who holds one relies on it, and other objects of a cycle break that.

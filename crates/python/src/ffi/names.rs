@@ -4,8 +4,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+/// What a name is in Python: as it is written here, or a word that Rust keeps for itself.
+macro_rules! text {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident = $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! names {
-    ($($name:ident)*) => {
+    ($($name:ident $(= $text:literal)?)*) => {
         /// The interned names.
         pub(crate) struct Names {
             $(pub(crate) $name: Py<PyString>,)*
@@ -13,7 +23,7 @@ macro_rules! names {
 
         impl Names {
             fn new(py: Python<'_>) -> Self {
-                Self { $($name: PyString::intern(py, stringify!($name)).unbind(),)* }
+                Self { $($name: PyString::intern(py, text!($name $(= $text)?)).unbind(),)* }
             }
         }
     };
@@ -32,15 +42,24 @@ names! {
     _attach
     _buffer
     _call_connection_lost
+    _cancel_message
+    _cancel_requested
     _clients
     _closing
     _conn_lost
     _detach
+    _end_wait
+    _ensure_fd_no_transport
+    _entered
     _fatal_error
     _fileno
-    _log_debug
+    _forget_socket
     _get_loop
+    _log_debug
     _loop
+    _make_cancelled_error
+    _on_task_done
+    _on_timeout
     _pause_writing
     _pending_removals
     _pipe
@@ -53,10 +72,12 @@ names! {
     _run
     _sockets
     _task_factory
+    _transports
     _wakeup
     _warn_unclosed
     acquire
     add_done_callback
+    all_completed = "ALL_COMPLETED"
     append
     buffer_updated
     call_at
@@ -68,10 +89,12 @@ names! {
     cancelling
     clear
     close
+    co_flags
     connection_lost
     connection_made
     context
     copy
+    cr_await
     create_future
     create_task
     data
@@ -80,24 +103,38 @@ names! {
     detach
     done
     eof_received
+    exception
     fileno
     get
     get_buffer
     get_loop
+    gettimeout
+    gi_code
     locked
+    name
     pop
     popleft
     proto
-    remove
+    r#loop = "loop"
+    recv
+    recv_into
+    recvfrom
+    recvfrom_into
     release
+    remove
     remove_done_callback
     result
+    return_when
     send
+    sendto
     set
     set_exception
     set_result
     setblocking
+    settimeout
     throw
+    time
+    timeout
     value
     wait
 }

@@ -23,7 +23,7 @@ use crate::core::{Direction, LoopCore};
 pub(crate) fn forget_number(py: Python<'_>, core: &LoopCore, fd: RawFd) -> PyResult<()> {
     for direction in [Direction::Read, Direction::Write] {
         if watch::remove(py, core, fd, direction)?.is_none() {
-            raw::orphan(py, core, fd, direction);
+            raw::remove_waiter(py, core, fd, direction);
         }
     }
     drop(raw::release(py, core, fd, None)?);

@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::asyncio::uninitialized;
-use super::{asyncio, callback, scheduling};
-use crate::combine;
+use super::{asyncio, callback, native_callback, scheduling};
 use crate::core::LoopCore;
 use crate::ffi::address::Shown;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
@@ -256,7 +255,7 @@ fn schedule_callback(py: Python<'_>, future: &Future, callback: Object, context:
         Ok(task) => return scheduling::wake(py, task, future),
         Err(callback) => callback,
     };
-    if combine::is_spared(py, &callback, future.object())? {
+    if native_callback::is_skipped(py, &callback, future.object())? {
         return Ok(());
     }
     let Some(event_loop) = future.event_loop.get() else { return Err(uninitialized()) };

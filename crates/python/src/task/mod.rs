@@ -34,6 +34,7 @@ mod callback;
 pub(crate) mod future;
 mod group;
 pub(crate) mod making;
+pub(crate) mod native_callback;
 mod scheduling;
 mod step;
 mod task_type;
