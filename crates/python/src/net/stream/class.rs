@@ -232,9 +232,9 @@ fn add_private_methods(builder: Builder<Stream>) -> Builder<Stream> {
         .method(Method::one_argument(
             c"_call_connection_lost",
             call_connection_lost,
-            c"Call connection_lost() and let go of everything.",
+            c"Call connection_lost() and release everything.",
         ))
-        .method(Method::no_arguments(c"_release", release, c"Let go of everything; (socket, server) come back."))
+        .method(Method::no_arguments(c"_release", release, c"Release everything; (socket, server) come back."))
         .method(Method::one_argument(
             c"_force_close",
             close::force_close,
