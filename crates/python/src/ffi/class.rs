@@ -883,25 +883,19 @@ impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
     type Class = T;
 }
 
-/// A method that was added to a class.
-pub(crate) struct AddedMethod(&'static ffi::PyMethodDef);
-
-// SAFETY: the definition is compared by its address only.
-unsafe impl Send for AddedMethod {}
-// SAFETY: as above.
-unsafe impl Sync for AddedMethod {}
+/// A method that was added to a class: the address of its C function.
+pub(crate) struct AddedMethod(usize);
 
 impl AddedMethod {
-    /// Whether `object` is the method of an instance.
+    /// Whether `object` is this method of an instance.
     pub(crate) fn is(&self, object: &Object) -> bool {
         // SAFETY: a live object.
         if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
             return false;
         }
-        let function: *const ffi::PyCFunctionObject = object.as_ptr().cast();
         // SAFETY: a built-in function.
-        let definition = unsafe { (*function).m_ml };
-        core::ptr::eq(definition, self.0)
+        let function = unsafe { ffi::PyCFunction_GetFunction(object.as_ptr()) };
+        function.is_some_and(|function| function as usize == self.0)
     }
 }
 
@@ -910,14 +904,15 @@ impl AddedMethod {
 pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
     assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
-    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(method.def));
-    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
+    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
+    let function = def.ml_meth.as_ptr() as usize;
+    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
-    Ok(AddedMethod(def))
+    Ok(AddedMethod(function))
 }
 
 /// States begin at a multiple of so many bytes.
