@@ -62,6 +62,33 @@ impl<'a> Arguments<'a> {
         if self.has_no_keywords() { self.positional().try_into().ok() } else { None }
     }
 
+    /// The values of the parameters `names`, by position or by name, of the function `function`.
+    ///
+    /// # Errors
+    /// `TypeError`: there are too many, one has no parameter, or a parameter gets two.
+    pub(crate) fn parameters<const N: usize>(
+        &self,
+        py: Python<'_>,
+        function: &str,
+        names: [&str; N],
+    ) -> PyResult<[Option<&'a Object>; N]> {
+        let positional = self.positional();
+        if positional.len() > N {
+            let text = format!("{function}() takes at most {N} positional arguments ({} given)", positional.len());
+            return Err(PyTypeError::new_err(text));
+        }
+        let mut given = core::array::from_fn(|index| positional.get(index));
+        for (name, value) in self.named(py) {
+            let text = name.to_string();
+            let index = names.iter().position(|&known| known == text);
+            let index = index.ok_or_else(|| unexpected_keyword(function, &name))?;
+            if given[index].replace(value).is_some() {
+                return Err(PyTypeError::new_err(format!("{function}() got multiple values for argument '{text}'")));
+            }
+        }
+        Ok(given)
+    }
+
     /// The values if there are `N` of them, of which the last alone may be given by its name.
     #[inline]
     pub(crate) fn ending_with<const N: usize>(&self, py: Python<'_>, last: &str) -> Option<&'a [Object; N]> {

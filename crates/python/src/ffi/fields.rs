@@ -107,7 +107,14 @@ macro_rules! holds_no_object {
             fn clear_field(&self) {}
         }
 
-        impl $crate::ffi::fields::Owner for $type {
+        $crate::ffi::fields::owns_no_object!($type);)*
+    };
+}
+
+/// As `holds_no_object!`, for types in a `Guarded` only.
+macro_rules! owns_no_object {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::ffi::fields::Owner for $type {
             #[inline]
             fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
                 Ok(())
@@ -118,6 +125,8 @@ macro_rules! holds_no_object {
         })*
     };
 }
+
+pub(crate) use owns_no_object;
 
 holds_no_object!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64, &'static str, String);
 
@@ -261,6 +270,18 @@ impl Owner for Option<Object> {
     #[inline]
     fn take_objects(&mut self, taken: &mut Vec<Object>) {
         taken.extend(self.take());
+    }
+}
+
+impl<T: Class> Owner for Option<Instance<T>> {
+    #[inline]
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.as_ref().map_or(Ok(()), |instance| visitor.object(instance.object()))
+    }
+
+    #[inline]
+    fn take_objects(&mut self, taken: &mut Vec<Object>) {
+        taken.extend(self.take().map(Instance::into_object));
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod attributes;
+pub(crate) mod audit;
 pub(crate) mod awaitable;
 pub(crate) mod bound_method;
 pub(crate) mod buffer;
@@ -19,7 +20,6 @@ pub(crate) mod descriptor;
 pub(crate) mod dictionary;
 pub(crate) mod errors;
 pub(crate) mod fields;
-pub(crate) mod filled;
 pub(crate) mod free_list;
 pub(crate) mod future;
 pub(crate) mod guarded;
@@ -42,7 +42,9 @@ pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
 pub(crate) mod subclass;
+pub(crate) mod text;
 pub(crate) mod thread;
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
+pub(crate) mod uncounted;
 pub(crate) mod vectorcall;

@@ -37,32 +37,44 @@ names! {
     __self__
     __traceback__
     _accept_connection
+    _accept_later
     _asyncio_future_blocking
+    _attach
     _buffer
+    _call_connection_lost
     _cancel_message
     _cancel_requested
     _clients
     _closing
     _conn_lost
+    _detach
     _end_wait
     _ensure_fd_no_transport
     _entered
+    _fatal_error
     _fileno
     _forget_socket
     _get_loop
+    _log_debug
     _loop
     _make_cancelled_error
     _on_task_done
     _on_timeout
+    _pause_writing
     _pending_removals
     _pipe
     _protocol
     _reads_large
+    _refuse
     _remove
+    _report_if_slow
+    _resume_writing
     _run
     _sockets
     _task_factory
     _transports
+    _wakeup
+    _warn_unclosed
     acquire
     add_done_callback
     all_completed = "ALL_COMPLETED"
@@ -81,26 +93,29 @@ names! {
     connection_lost
     connection_made
     context
+    copy
     cr_await
     create_future
     create_task
     data
     data_received
     datagram_received
+    detach
     done
     eof_received
     exception
     fileno
+    get
     get_buffer
     get_loop
-    gi_code
-    r#loop = "loop"
-    name
     gettimeout
+    gi_code
     locked
+    name
     pop
     popleft
     proto
+    r#loop = "loop"
     recv
     recv_into
     recvfrom
@@ -115,6 +130,7 @@ names! {
     set
     set_exception
     set_result
+    setblocking
     settimeout
     throw
     time

@@ -88,6 +88,7 @@ objects! {
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
     asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
     asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";
+    asyncio_log: "asyncio.log";
     asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
@@ -97,6 +98,7 @@ objects! {
     asyncio_wait: "ferrio._combining"."asyncios_wait";
     barrier_phase: "asyncio.locks"."_BarrierState";
     broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    buffered_protocol: "asyncio.protocols"."BufferedProtocol";
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
@@ -105,7 +107,9 @@ objects! {
     heapq_heappush: "heapq"."heappush";
     reduced_function: "ferrio._copying"."reduced_function";
     release_waiter: "asyncio.tasks"."_release_waiter";
+    server: "asyncio.base_events"."Server";
     shield_rules: "ferrio._combining"."SHIELD_RULES";
+    socket: "socket";
     task_group: "asyncio.taskgroups"."TaskGroup";
     task_group_enter: "asyncio.taskgroups"."TaskGroup"."__aenter__";
     task_group_exit: "asyncio.taskgroups"."TaskGroup"."__aexit__";
@@ -118,7 +122,9 @@ objects! {
     timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
     timeout_init: "asyncio.timeouts"."Timeout"."__init__";
     traceback: "traceback";
+    transport_socket: "ferrio._transport"."TransportSocket";
     types_method_type: "types"."MethodType";
     wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";
+    weak_set: "weakref"."WeakSet";
 }

@@ -17,7 +17,6 @@ mod timer;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-pub(crate) use crate::ffi::inherited::{offset_of, slot_at};
 pub(crate) use methods::register;
 pub(crate) use recipe::Recipe;
 pub(crate) use run::{entry, report, run};

@@ -7,6 +7,7 @@ pub(crate) mod pipe;
 pub(crate) mod raw;
 pub(crate) mod socket_name;
 pub(crate) mod stream;
+pub(crate) mod transport;
 pub(crate) mod watch;
 
 use std::os::fd::RawFd;

@@ -19,12 +19,11 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::core::{LoopCore, RECEIVE_BYTES};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::filled::filled;
+use crate::ffi::bytes::filled;
 use crate::ffi::heap_type::{add_method, fast, fast_def, no_arguments, no_arguments_def};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::none;
-use crate::net::stream::received_bytes;
 
 /// After a read of so many bytes the next one goes straight into its object, of the size that is there.
 const LARGE_READ_BYTES: usize = 16 * 1024;
@@ -79,7 +78,8 @@ fn read(
         let received = &raw const scratch[..count];
         // SAFETY: `fill` has initialised the first `count` bytes.
         let received = unsafe { &*(received as *const [u8]) };
-        let data = (count > 0).then(|| received_bytes(py, core, received));
+        core.counters.received.add(count);
+        let data = (count > 0).then(|| core.received_bytes(py, received));
         core.return_scratch(py, scratch);
         if was_large != (count >= LARGE_READ_BYTES) {
             transport.setattr(names._reads_large.bind(py), !was_large)?;

@@ -566,7 +566,7 @@ fn ensure_no_transport(py: Python<'_>, core: &Instance<LoopCore>, fd: RawFd) -> 
         entered
     };
     let entered = entered.bind(py).cast::<PyDict>()?;
-    let holder = core.part::<StreamPart>().holders.with(py, |holders| holders.holder(fd));
+    let holder = core.part::<StreamPart>().transports.with(py, |transports| transports.get(fd));
     if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
         core.bind(py).call_method1("_ensure_fd_no_transport", (fd,))?;
     }
