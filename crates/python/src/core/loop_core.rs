@@ -1,8 +1,7 @@
 //! The state of a loop.
 
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -21,6 +20,7 @@ use super::parts::{self, Parts, Placed};
 use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
+use crate::ffi::bytes::{Recycled, Scratch, recycled};
 use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
@@ -50,7 +50,9 @@ pub(crate) struct LoopCore {
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
-    scratch: Guarded<Option<Box<[MaybeUninit<u8>]>>>,
+    scratch: Guarded<Option<Scratch>>,
+    /// The last received `bytes`, to be used again.
+    recycled: Guarded<Option<Recycled>>,
     /// What the rooms above keep.
     parts: Parts,
     /// `_task_factory`; none stands for `None`.
@@ -289,6 +291,11 @@ impl LoopCore {
         self.flags.asked_before_sleep.set(true);
     }
 
+    /// Ends what others have registered for a number that a transport takes over.
+    pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        (parts::hooks().forget_number)(py, self, fd)
+    }
+
     /// Calls what was asked for ([`Self::ask_after_entry`]), now.
     ///
     /// # Errors
@@ -348,13 +355,19 @@ impl LoopCore {
     }
 
     /// Takes the receive buffer; [`Self::return_scratch`] gives it back.
-    pub(crate) fn take_scratch(&self, py: Python<'_>) -> Box<[MaybeUninit<u8>]> {
-        self.scratch.with(py, Option::take).unwrap_or_else(|| Box::new_uninit_slice(RECEIVE_BYTES))
+    pub(crate) fn take_scratch(&self, py: Python<'_>) -> Scratch {
+        self.scratch.with(py, Option::take).unwrap_or_else(|| Scratch::new(RECEIVE_BYTES))
     }
 
-    pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Box<[MaybeUninit<u8>]>) {
+    pub(crate) fn return_scratch(&self, py: Python<'_>, buffer: Scratch) {
         let surplus = self.scratch.with(py, |scratch| scratch.replace(buffer));
         drop(surplus);
+    }
+
+    /// A `bytes` with a copy of what was received.
+    #[inline]
+    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> Object {
+        recycled(py, &self.recycled, data)
     }
 
     /// The number of the turn under way.
@@ -393,6 +406,7 @@ impl LoopCore {
                 wake: Guarded::new(Some(wake)),
                 parts: Parts::new(),
                 scratch: Guarded::default(),
+                recycled: Guarded::default(),
                 task_factory: Guarded::default(),
                 flags: Flags::default(),
                 counters: Counters::default(),
@@ -440,6 +454,7 @@ impl LoopCore {
         self.flags.has_behind_poll.set(false);
         let behind_poll = self.behind_poll.with(py, core::mem::take);
         let factory = self.task_factory.with(py, Option::take);
+        drop(self.recycled.with(py, Option::take));
         self.parts.iter().for_each(|part| part.clear(py));
         drop((released, behind_poll, wake, factory));
     }

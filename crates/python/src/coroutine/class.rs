@@ -1,19 +1,20 @@
-//! The class `Coroutine`: a coroutine by its protocol, without a frame.
+//! The classes of native coroutines: coroutines by their protocol, without a frame; a class for each [`Body`].
 //!
-//! One that nobody refers to any more is kept for the next: the first [`MOST_IDLE`] as whole objects that have ended; of the
-//! others the memory, up to [`MOST_FREE`]. One whose finalizer has run is not.
+//! One that nobody refers to any more is kept for the next, as the [description](Body::description) of its class says. One
+//! whose finalizer has run is not.
 
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
+use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use pyo3::exceptions::{PyRuntimeWarning, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::state::{CoroutineState, Input, Phase};
-use super::{Step, thrown};
+use super::state::{Body, CoroutineOf, Input, Phase};
+use super::{CoroutineState, Step, thrown};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Class, Description, Heap, Instance, NativeClass};
 use crate::ffi::idle_list::IdleLink;
@@ -21,32 +22,27 @@ use crate::ffi::method::{Attribute, Method};
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 
-const MOST_IDLE: usize = 64;
-const MOST_FREE: usize = 1024;
+/// The class of coroutines whose body is a `B`.
+pub(crate) struct Coroutine<B>(PhantomData<fn() -> B>);
 
-/// The class.
-pub(super) struct Coroutine;
-
-impl Class for Coroutine {
-    type State = CoroutineState;
+impl<B: Body> Class for Coroutine<B> {
+    type State = CoroutineOf<B>;
     type Layout = Heap;
 
     #[inline]
     fn description() -> &'static Description<Self> {
-        static DESCRIPTION: Description<Coroutine> = Description::new(MOST_FREE).with_idle(MOST_IDLE);
-        &DESCRIPTION
+        B::description()
     }
 }
 
-impl NativeClass for Coroutine {
-    const NAME: &'static CStr = c"ferrio._ferrio.Coroutine";
-    const DOC: &'static CStr =
-        c"What a native coroutine function returns: a coroutine by its protocol, without a frame.";
+impl<B: Body> NativeClass for Coroutine<B> {
+    const NAME: &'static CStr = B::NAME;
+    const DOC: &'static CStr = B::DOC;
     const FINALIZES: bool = true;
-    const WEAK_REFERENCES: Option<usize> = Some(offset_of!(CoroutineState, weak_references));
+    const WEAK_REFERENCES: Option<usize> = Some(offset_of!(CoroutineOf<B>, weak_references));
 
     #[inline]
-    fn needs_finalizing(state: &CoroutineState) -> bool {
+    fn needs_finalizing(state: &CoroutineOf<B>) -> bool {
         state.phase.get() != Phase::Done
     }
 
@@ -64,25 +60,25 @@ impl NativeClass for Coroutine {
 
     /// It has been finalized: nobody steps it any more.
     #[inline]
-    fn before_clear(state: &CoroutineState) {
+    fn before_clear(state: &CoroutineOf<B>) {
         state.phase.set(Phase::Done);
     }
 
     #[inline]
-    fn idle_link(state: &CoroutineState) -> Option<&IdleLink> {
+    fn idle_link(state: &CoroutineOf<B>) -> Option<&IdleLink> {
         Some(&state.idle)
     }
 
     /// It holds nothing when it has ended.
     #[inline]
-    fn is_idle(state: &CoroutineState) -> bool {
+    fn is_idle(state: &CoroutineOf<B>) -> bool {
         state.phase.get() == Phase::Done
     }
 }
 
 #[cold]
-fn warn_never_awaited(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<()> {
-    let text = format!("coroutine '{}' was never awaited", coroutine.qualified_name());
+fn warn_never_awaited<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<()> {
+    let text = format!("coroutine '{}' was never awaited", coroutine.body.qualified_name());
     let arguments = (text, py.get_type::<PyRuntimeWarning>(), 1, coroutine.bind(py));
     // While the interpreter ends nothing is imported any more, and it warns of none of its own either.
     let Ok(warnings) = py.import("warnings") else { return Ok(()) };
@@ -90,7 +86,7 @@ fn warn_never_awaited(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResu
 }
 
 #[inline]
-fn check_sent(coroutine: &CoroutineState, value: &Object) -> PyResult<()> {
+fn check_sent<B: Body>(coroutine: &CoroutineOf<B>, value: &Object) -> PyResult<()> {
     if coroutine.phase.get() == Phase::Created && !value.is_none() {
         return Err(PyTypeError::new_err("can't send non-None value to a just-started coroutine"));
     }
@@ -99,14 +95,14 @@ fn check_sent(coroutine: &CoroutineState, value: &Object) -> PyResult<()> {
 
 #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
 #[inline(always)]
-fn native_send(py: Python<'_>, coroutine: &Instance<Coroutine>, value: &Object) -> PyResult<Step> {
+fn native_send<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>, value: &Object) -> PyResult<Step> {
     check_sent(coroutine, value)?;
     coroutine.step(py, Input::Send)
 }
 
 #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
 #[inline(always)]
-fn next(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<Step> {
+fn next<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<Step> {
     coroutine.step(py, Input::Send)
 }
 
@@ -121,12 +117,12 @@ fn shown(py: Python<'_>, step: Step) -> PyResult<Object> {
     }
 }
 
-fn send(py: Python<'_>, coroutine: &Instance<Coroutine>, value: &Object) -> PyResult<Object> {
+fn send<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>, value: &Object) -> PyResult<Object> {
     check_sent(coroutine, value)?;
     shown(py, coroutine.step(py, Input::Send)?)
 }
 
-fn throw(py: Python<'_>, coroutine: &Instance<Coroutine>, arguments: Arguments<'_>) -> PyResult<Object> {
+fn throw<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>, arguments: Arguments<'_>) -> PyResult<Object> {
     let given = arguments.positional();
     let ([first, rest @ ..], true) = (given, given.len() <= 3 && arguments.has_no_keywords()) else {
         return Err(PyTypeError::new_err(format!("throw expected 1 to 3 arguments, got {}", given.len())));
@@ -135,47 +131,64 @@ fn throw(py: Python<'_>, coroutine: &Instance<Coroutine>, arguments: Arguments<'
     shown(py, coroutine.step(py, Input::Throw(error))?)
 }
 
-fn close(py: Python<'_>, coroutine: &Instance<Coroutine>) -> PyResult<()> {
+fn close<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<()> {
     coroutine.close(py)
 }
 
 /// The last part of the qualified name.
-fn name(coroutine: &CoroutineState) -> &'static str {
-    let name = coroutine.qualified_name();
+fn name<B: Body>(coroutine: &CoroutineOf<B>) -> &'static str {
+    let name = coroutine.body.qualified_name();
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// Makes the class, and has it count as a coroutine.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    let mut builder = Builder::<Instance<Coroutine>>::new()
-        .method(Method::one_argument(c"send", send, c"Run to the next wait."))
-        .method(Method::any_arguments(c"throw", throw, c"Raise an exception where it waits."))
-        .method(Method::no_arguments(c"close", close, c"End it with GeneratorExit where it waits."))
-        .attribute(Attribute::read_only(c"__qualname__", |py, coroutine: &Instance<Coroutine>| {
-            Ok(Object::new(PyString::new(py, coroutine.qualified_name())))
+/// What `await` asks: the coroutine itself.
+///
+/// # Errors
+/// `RuntimeError`: it waits already, for somebody else.
+pub(crate) fn await_once<B: Body>(_py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<Object> {
+    if coroutine.phase.get() == Phase::Suspended {
+        return Err(PyRuntimeError::new_err("coroutine is being awaited already"));
+    }
+    Ok(coroutine.object().clone())
+}
+
+/// What makes the class, with the protocol of a coroutine.
+pub(crate) fn builder<B: Body>(py: Python<'_>) -> Builder<Instance<Coroutine<B>>> {
+    let builder = Builder::<Instance<Coroutine<B>>>::new()
+        .method(Method::one_argument(c"send", send::<B>, c"Run to the next wait."))
+        .method(Method::any_arguments(c"throw", throw::<B>, c"Raise an exception where it waits."))
+        .method(Method::no_arguments(c"close", close::<B>, c"End it with GeneratorExit where it waits."))
+        .attribute(Attribute::read_only(c"__qualname__", |py, coroutine: &Instance<Coroutine<B>>| {
+            Ok(Object::new(PyString::new(py, coroutine.body.qualified_name())))
         }))
-        .attribute(Attribute::read_only(c"__name__", |py, coroutine: &Instance<Coroutine>| {
+        .attribute(Attribute::read_only(c"__name__", |py, coroutine: &Instance<Coroutine<B>>| {
             Ok(Object::new(PyString::new(py, name(coroutine))))
         }))
-        .attribute(Attribute::read_only(c"cr_running", |_, coroutine: &Instance<Coroutine>| {
+        .attribute(Attribute::read_only(c"cr_running", |_, coroutine: &Instance<Coroutine<B>>| {
             Ok(coroutine.phase.get() == Phase::Running)
         }))
         .not_instantiable()
-        .repr(|_, coroutine: &Instance<Coroutine>| {
-            Ok(format!("<coroutine object {} at {:p}>", coroutine.qualified_name(), coroutine.object().as_ptr()))
+        .repr(|_, coroutine: &Instance<Coroutine<B>>| {
+            Ok(format!("<coroutine object {} at {:p}>", coroutine.body.qualified_name(), coroutine.object().as_ptr()))
         })
-        // What `__await__()` gives can be iterated by hand.
-        .iterates_itself()
-        .iterates(next)
-        .sends(native_send);
-    if py.version_info() >= (3, 14, 10) {
-        // A call graph passes over a coroutine without a frame; before, it would have tried to show that.
-        builder = builder
-            .attribute(Attribute::read_only(c"cr_await", |_, coroutine: &Instance<Coroutine>| Ok(coroutine.awaited())))
-            .attribute(Attribute::read_only(c"cr_frame", |_, _: &Instance<Coroutine>| Ok(())));
+        .iterates(next::<B>)
+        .sends(native_send::<B>);
+    if py.version_info() < (3, 14, 10) {
+        return builder;
     }
-    let class = builder.build(py, &py.get_type::<PyAny>())?;
+    // A call graph passes over a coroutine without a frame; before, it would have tried to show that.
+    builder
+        .attribute(Attribute::read_only(c"cr_await", |_, coroutine: &Instance<Coroutine<B>>| {
+            Ok(coroutine.body.awaited())
+        }))
+        .attribute(Attribute::read_only(c"cr_frame", |_, _: &Instance<Coroutine<B>>| Ok(())))
+}
+
+/// Makes the class of plans' coroutines, and has it count as a coroutine.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    // What `__await__()` gives can be iterated by hand.
+    let class = builder::<CoroutineState>(py).iterates_itself().build(py, &py.get_type::<PyAny>())?;
     OBJECTS.abstract_coroutine.bind(py)?.call_method1("register", (&class,))?;
     module.add("Coroutine", class)
 }

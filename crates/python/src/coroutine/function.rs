@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::class::Coroutine;
+use super::plan::CoroutineState;
 use crate::coroutine::{self, Plan};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::Slot;
@@ -76,7 +77,7 @@ impl CoroutineMethod {
             return Ok(None);
         }
         let item = rest.first().filter(|_| self.keeps).cloned();
-        let coroutine = match Instance::<Coroutine>::reuse() {
+        let coroutine = match Instance::<Coroutine<CoroutineState>>::reuse() {
             Some(idle) => coroutine::begin_again(idle, self.plan, object.clone(), item),
             None => caught(|| coroutine::make_new(py, self.plan, object.clone(), item))?,
         };

@@ -1,4 +1,4 @@
-//! The state of a coroutine without a frame, and its steps.
+//! The phases of a native coroutine, whatever it does, and its steps.
 //!
 //! | phase | `send`, `throw` | `close` | freed |
 //! | --- | --- | --- | --- |
@@ -9,187 +9,101 @@
 
 #![forbid(unsafe_code)]
 
-use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
+use core::ffi::CStr;
+
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::prelude::*;
 
-use super::{Plan, Step};
-use crate::ffi::awaitable;
-use crate::ffi::call::call_method;
-use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Class, Instance, WeakReferences};
+use super::Step;
+use super::class::Coroutine;
+use crate::ffi::cell::Plain;
+use crate::ffi::class::{Description, WeakReferences};
 use crate::ffi::errors::made;
-use crate::ffi::fields::native_state;
+use crate::ffi::fields::{Fields, Visitor};
 use crate::ffi::idle_list::IdleLink;
-use crate::ffi::iteration;
-use crate::ffi::names::names;
-use crate::ffi::nesting;
 use crate::ffi::object::Object;
-use crate::task::future;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Created,
     Running,
     Suspended,
     Done,
 }
 
-native_state! {
-    /// What a coroutine consists of.
-    pub(crate) struct CoroutineState {
-        plan: Plain<&'static Plan>,
-        pub(super) phase: Plain<Phase>,
-        /// How far the plan has come; 0 at first. The plan alone uses it.
-        pub(crate) stage: Plain<u8>,
-        pub(super) idle: IdleLink,
-        /// An argument, or what the plan keeps over a wait.
-        pub(crate) item: Slot,
-        /// The future it waits for.
-        pub(crate) future: Slot,
-        /// The iterator of that; none for a `ferrio.Future`, which is asked itself.
-        iterator: Slot,
-        /// Whose method it is; the delay, later the timer, of `sleep`.
-        pub(crate) owner: Slot,
-        pub(super) weak_references: WeakReferences,
-    }
-}
-
 /// What a step is made with.
-pub(super) enum Input {
+pub(crate) enum Input {
     Send,
     Throw(PyErr),
     Close,
 }
 
-impl CoroutineState {
-    /// Of a coroutine that has not begun.
-    pub(super) fn new(plan: &'static Plan, owner: Object, item: Option<Object>) -> Self {
-        let state = Self {
-            plan: Plain::new(plan),
-            phase: Plain::new(Phase::Created),
-            stage: Plain::new(0),
-            idle: IdleLink::default(),
-            item: Slot::default(),
-            future: Slot::default(),
-            iterator: Slot::default(),
-            owner: Slot::default(),
-            weak_references: WeakReferences::new(core::ptr::null_mut()),
-        };
-        state.begin(plan, owner, item);
-        state
-    }
+/// What native coroutines of one class hold, and what their steps do.
+pub(crate) trait Body: Fields + 'static {
+    /// The full name of the class, with the module.
+    const NAME: &'static CStr;
+    const DOC: &'static CStr;
 
-    /// Makes a state that has ended one that has not begun.
-    #[inline]
-    pub(super) fn begin(&self, plan: &'static Plan, owner: Object, item: Option<Object>) {
-        self.plan.set(plan);
-        self.phase.set(Phase::Created);
-        self.stage.set(0);
-        self.owner.set(owner);
-        if let Some(item) = item {
-            self.item.set(item);
-        }
-    }
+    /// The one description of the class: a `static`.
+    fn description() -> &'static Description<Coroutine<Self>>
+    where
+        Self: Sized;
 
-    pub(super) fn qualified_name(&self) -> &'static str {
-        self.plan.get().qualified_name
-    }
+    /// As in asyncio: `Lock.acquire`.
+    fn qualified_name(&self) -> &'static str;
 
     /// What it waits for.
-    pub(super) fn awaited(&self) -> Option<Object> {
-        self.iterator.get().or_else(|| self.future.get())
+    fn awaited(&self) -> Option<Object>;
+
+    /// The first step.
+    fn start(&self, py: Python<'_>) -> PyResult<Step>;
+
+    /// The step after a wait.
+    fn advance(&self, py: Python<'_>, input: Input) -> PyResult<Step>;
+
+    /// Gives back everything that it holds: the coroutine has ended.
+    fn release(&self);
+}
+
+/// The state of a native coroutine.
+pub(crate) struct CoroutineOf<B> {
+    pub(super) phase: Plain<Phase>,
+    pub(super) idle: IdleLink,
+    pub(super) body: B,
+    pub(super) weak_references: WeakReferences,
+}
+
+impl<B: Body> Fields for CoroutineOf<B> {
+    const IS_EMPTY_WHEN_CLEARED: bool = B::IS_EMPTY_WHEN_CLEARED;
+
+    #[inline]
+    fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.body.visit(visitor)
     }
 
-    /// The object whose method it is, for a plan's function.
-    ///
-    /// # Errors
-    /// `TypeError`: it is of another class; `RuntimeError`: it is gone.
-    #[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
-    #[inline(always)]
-    pub(crate) fn receiver<T: Class>(&self, _py: Python<'_>) -> PyResult<Instance<T>> {
-        receiver_of(self.owner.get())
+    #[inline]
+    fn clear(&self) {
+        self.body.clear();
     }
+}
 
-    /// [`Self::receiver`], moved out, for a step that mostly is the last. One that waits puts it back as the `owner`.
-    #[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
-    #[inline(always)]
-    pub(crate) fn take_receiver<T: Class>(&self, _py: Python<'_>) -> PyResult<Instance<T>> {
-        receiver_of(self.owner.take())
-    }
-
-    /// Begins to wait for `future`.
-    pub(crate) fn wait_for(&self, py: Python<'_>, future: Object) -> PyResult<Step> {
-        if future::can_be_yielded(&future) {
-            // What its iterator would do.
-            future::set_blocking(&future);
-            self.future.set(future.clone());
-            return Ok(Step::Yield(future));
+impl<B: Body> CoroutineOf<B> {
+    /// Of a coroutine that has not begun.
+    #[inline]
+    pub(super) fn new(body: B) -> Self {
+        Self {
+            phase: Plain::new(Phase::Created),
+            idle: IdleLink::default(),
+            body,
+            weak_references: WeakReferences::new(core::ptr::null_mut()),
         }
-        let iterator = awaitable::iterator_of(py, &future).map_err(|error| made(py, error));
-        self.future.set(future);
-        match iterator {
-            Ok(iterator) => {
-                self.iterator.set(iterator);
-                self.advance(py, Input::Send)
-            }
-            Err(error) => (self.plan.get().resume)(py, self, Err(error)),
-        }
     }
 
-    /// Goes on as another coroutine, which has begun: what that waits for has ended, with `error` if there is one.
-    pub(crate) fn go_on_in(&self, py: Python<'_>, coroutine: Object, error: Option<PyErr>) -> PyResult<Step> {
-        self.iterator.set(coroutine);
-        self.advance(py, error.map_or(Input::Send, Input::Throw))
-    }
-
-    /// Moves what it waits for on; when that has ended, goes on by the plan.
-    fn advance(&self, py: Python<'_>, input: Input) -> PyResult<Step> {
-        let Some(iterator) = self.iterator.get() else {
-            let outcome = match input {
-                Input::Send => self.result(py),
-                Input::Throw(error) => Err(error),
-                Input::Close => Err(generator_exit(py)),
-            };
-            return (self.plan.get().resume)(py, self, outcome.map_err(|error| made(py, error)));
-        };
-        // It lasts while the plan goes on, which may wait for the next thing that ends at once.
-        let level = nesting::enter(py).map_err(|error| made(py, error));
-        let outcome = match (&level, input) {
-            (Err(error), _) => Err(error.clone_ref(py)),
-            (Ok(_), Input::Send) => match iteration::send_none(py, &iterator) {
-                Ok(Step::Yield(value)) => return Ok(Step::Yield(value)),
-                Ok(Step::Return(value)) => Ok(value),
-                Err(error) => Err(error),
-            },
-            (Ok(_), Input::Throw(error)) => {
-                let error = made(py, error).into_value(py).into_bound(py);
-                match call_method(py, &names(py).throw, [&iterator, Object::of(&error)]) {
-                    Ok(value) => return Ok(Step::Yield(value)),
-                    Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-                        Ok(Object::new(error.value(py).getattr(&names(py).value)?))
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            (Ok(_), Input::Close) => {
-                if let Some(close) = iterator.bind(py).getattr_opt(&names(py).close)? {
-                    close.call0()?;
-                }
-                Err(generator_exit(py))
-            }
-        };
-        drop(iterator);
-        drop(self.iterator.take());
-        (self.plan.get().resume)(py, self, outcome.map_err(|error| made(py, error)))
-    }
-
-    /// What the future that it waits for has come to; `None` after a bare `yield`.
-    fn result(&self, py: Python<'_>) -> PyResult<Object> {
-        let Some(future) = self.future.get() else { return Ok(Object::none(py)) };
-        if future::is_pending(&future) {
-            return Err(PyRuntimeError::new_err("await wasn't used with future"));
-        }
-        future::result(py, &future)
+    /// Makes a coroutine that has ended one that has not begun; `begin` fills its body.
+    #[inline]
+    pub(super) fn begin_again(&self, begin: impl FnOnce(&B)) {
+        self.phase.set(Phase::Created);
+        begin(&self.body);
     }
 
     /// One step.
@@ -205,9 +119,9 @@ impl CoroutineState {
         self.phase.set(Phase::Running);
         let _running = Running(self);
         let outcome = match (phase, input) {
-            (Phase::Suspended, input) => self.advance(py, input),
+            (Phase::Suspended, input) => self.body.advance(py, input),
             (_, Input::Throw(error)) => Err(error),
-            _ => (self.plan.get().start)(py, self),
+            _ => self.body.start(py),
         };
         match outcome {
             Ok(Step::Yield(value)) => {
@@ -225,21 +139,12 @@ impl CoroutineState {
         }
     }
 
-    /// Ends the coroutine, and gives back everything that it holds.
+    /// Ends the coroutine.
     #[expect(clippy::inline_always, reason = "a few stores, after every step that is the last")]
     #[inline(always)]
     pub(super) fn end(&self) {
         self.phase.set(Phase::Done);
-        // All are out before one is dropped: a drop may come back here.
-        let owner = self.owner.take();
-        if !(self.item.is_empty() && self.future.is_empty() && self.iterator.is_empty()) {
-            for object in [self.item.take(), self.future.take(), self.iterator.take()].into_iter().flatten() {
-                nesting::release(object);
-            }
-        }
-        if let Some(owner) = owner {
-            nesting::release(owner);
-        }
+        self.body.release();
     }
 
     pub(super) fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -259,30 +164,10 @@ impl CoroutineState {
     }
 }
 
-#[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
-#[inline(always)]
-fn receiver_of<T: Class>(owner: Option<Object>) -> PyResult<Instance<T>> {
-    match owner.map(Instance::from_object) {
-        Some(Ok(receiver)) => Ok(receiver),
-        Some(Err(_)) => Err(of_another_class()),
-        None => Err(without_object()),
-    }
-}
-
-#[cold]
-fn of_another_class() -> PyErr {
-    PyTypeError::new_err("the coroutine's object is of another class")
-}
-
-#[cold]
-fn without_object() -> PyErr {
-    PyRuntimeError::new_err("the coroutine has no object any more")
-}
-
 /// A step under way. When a panic passes, that is the coroutine's end.
-struct Running<'a>(&'a CoroutineState);
+struct Running<'a, B: Body>(&'a CoroutineOf<B>);
 
-impl Drop for Running<'_> {
+impl<B: Body> Drop for Running<'_, B> {
     #[inline]
     fn drop(&mut self) {
         if self.0.phase.get() == Phase::Running {
@@ -292,7 +177,7 @@ impl Drop for Running<'_> {
 }
 
 /// `GeneratorExit()`, made at once: it is asked about, and PyO3 makes no exception any more while the interpreter ends.
-fn generator_exit(py: Python<'_>) -> PyErr {
+pub(super) fn generator_exit(py: Python<'_>) -> PyErr {
     match py.get_type::<PyGeneratorExit>().call0() {
         Ok(exit) => PyErr::from_value(exit),
         Err(error) => error,

@@ -11,6 +11,4 @@ mod scheduling;
 mod wakeup_descriptor;
 mod watch;
 
-pub(crate) use watch::{Watches, forget_waiter, is_number_watched, wait_behind_handle};
-
 pub(crate) use methods::register;

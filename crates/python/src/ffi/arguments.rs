@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::ffi::object::Object;
 
@@ -62,6 +62,26 @@ impl<'a> Arguments<'a> {
         if self.has_no_keywords() { self.positional().try_into().ok() } else { None }
     }
 
+    /// The values if there are `N` of them, of which the last alone may be given by its name.
+    #[inline]
+    pub(crate) fn ending_with<const N: usize>(&self, py: Python<'_>, last: &str) -> Option<&'a [Object; N]> {
+        let values: &[Object; N] = self.values().try_into().ok()?;
+        match self.named(py).next() {
+            None => Some(values),
+            Some((name, _)) => (self.positional + 1 == N && is_named(&name, last)).then_some(values),
+        }
+    }
+
+    /// The names of the keywords with their values.
+    #[inline]
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        let values = &self.values()[self.positional..];
+        self.keywords(py).map(|(name, _)| name).zip(values)
+    }
+
     /// The addresses of the positional values.
     pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
         &self.values[..self.positional]
@@ -89,15 +109,6 @@ impl<'a> Arguments<'a> {
         let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
         // SAFETY: a new reference, or null with an exception.
         unsafe { Object::from_result(py, result) }
-    }
-
-    /// The keywords with their values.
-    pub(crate) fn named_values<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        let values = &self.values()[self.positional..];
-        self.keywords(py).zip(values).map(|((name, _), value)| (name, value))
     }
 
     /// `function(receiver, *args, **kwargs)` with these arguments.
@@ -152,6 +163,11 @@ pub(crate) fn tuple_of(py: Python<'_>, values: &[Object]) -> PyResult<Object> {
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.clone().into_ptr()) };
     }
     Ok(tuple)
+}
+
+/// Whether a keyword's name is `known`.
+fn is_named(name: &Bound<'_, PyAny>, known: &str) -> bool {
+    name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| name == known))
 }
 
 /// `TypeError` for a keyword that `function` does not have.

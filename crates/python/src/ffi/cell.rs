@@ -9,8 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 
-/// A plain value.
+/// A plain value, laid out as such.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
@@ -34,8 +35,9 @@ impl<T: Copy> Plain<T> {
     }
 }
 
-/// A reference, or none.
+/// A reference, or none; laid out as the object's address, or null.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {
@@ -73,6 +75,13 @@ impl Slot {
     #[inline]
     pub(crate) fn is_class_of(&self, object: &Object) -> bool {
         object.has_class(self.as_ptr().cast())
+    }
+
+    /// Whether there is nothing in it, or `None` of Python's.
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_none_or(Object::is_none)
     }
 
     /// Whether there is nothing in it.
@@ -150,12 +159,54 @@ impl From<Object> for Slot {
     }
 }
 
+impl From<Option<Object>> for Slot {
+    fn from(object: Option<Object>) -> Self {
+        Self(Cell::new(object))
+    }
+}
+
 /// With the object whose field it is.
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(object) = self.take() {
             nesting::release(object);
         }
+    }
+}
+
+/// A value that is taken out while it is in use, or none.
+pub(crate) struct Takeable<T>(Cell<Option<T>>);
+
+impl<T> Takeable<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Cell::new(Some(value)))
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Takes the value out.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.take()
+    }
+
+    /// Puts a value in; what was there is dropped after that.
+    #[inline]
+    pub(crate) fn put(&self, value: T) {
+        drop(self.0.replace(Some(value)));
+    }
+
+    /// Runs `section` with the value, which must not come back here.
+    ///
+    /// # Safety
+    /// `section` runs no Python, and drops no object.
+    #[inline]
+    pub(in crate::ffi) unsafe fn peek<R>(&self, section: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: as the caller says, nobody changes the content in the meantime.
+        let content = unsafe { &*self.0.as_ptr() };
+        content.as_ref().map(section)
     }
 }
 

@@ -407,6 +407,38 @@ impl<T: NativeClass> Instance<T> {
         }
         Ok(Self { object, class: PhantomData })
     }
+
+    /// A new instance of `class` with `state`.
+    ///
+    /// # Errors
+    /// `MemoryError`; the state is dropped.
+    ///
+    /// # Safety
+    /// `class` is this class, or one derived from it whose instances need nothing else to be filled.
+    #[inline]
+    pub(in crate::ffi) unsafe fn allocate(
+        py: Python<'_>,
+        class: *mut ffi::PyTypeObject,
+        state: T::State,
+    ) -> PyResult<Self> {
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance, which has its state there.
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
+        Ok(Self { object, class: PhantomData })
+    }
+
+    /// The class; `None` before it is made.
+    pub(in crate::ffi) fn class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
+        let class = T::description().class.load(Ordering::Relaxed);
+        // SAFETY: null, or a class that lives for ever.
+        let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, class.cast()) };
+        class.and_then(|class| class.cast_into::<PyType>().ok())
+    }
 }
 
 /// The pointer at an offset in a state, for what CPython keeps there.
@@ -546,15 +578,8 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| {
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(T::State::default()) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }
@@ -576,15 +601,8 @@ where
         let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
         let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
         let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(state) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }
@@ -820,25 +838,19 @@ impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
     type Class = T;
 }
 
-/// A method that was added to a class.
-pub(crate) struct AddedMethod(&'static ffi::PyMethodDef);
-
-// SAFETY: the definition is compared by its address only.
-unsafe impl Send for AddedMethod {}
-// SAFETY: as above.
-unsafe impl Sync for AddedMethod {}
+/// A method that was added to a class: the address of its C function.
+pub(crate) struct AddedMethod(usize);
 
 impl AddedMethod {
-    /// Whether `object` is the method of an instance.
+    /// Whether `object` is this method of an instance.
     pub(crate) fn is(&self, object: &Object) -> bool {
         // SAFETY: a live object.
         if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
             return false;
         }
-        let function: *const ffi::PyCFunctionObject = object.as_ptr().cast();
         // SAFETY: a built-in function.
-        let definition = unsafe { (*function).m_ml };
-        core::ptr::eq(definition, self.0)
+        let function = unsafe { ffi::PyCFunction_GetFunction(object.as_ptr()) };
+        function.is_some_and(|function| function as usize == self.0)
     }
 }
 
@@ -847,14 +859,15 @@ impl AddedMethod {
 pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
     assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
-    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(method.def));
-    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
+    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
+    let function = def.ml_meth.as_ptr() as usize;
+    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
-    Ok(AddedMethod(def))
+    Ok(AddedMethod(function))
 }
 
 /// States begin at a multiple of so many bytes.

@@ -8,7 +8,8 @@ use core::ffi::{c_int, c_void};
 
 use pyo3::{PyTraverseError, PyVisit, Python, ffi};
 
-use super::cell::{Plain, Slot};
+use super::cell::{Plain, Slot, Takeable};
+use super::class::{Class, Instance};
 use super::guarded::Guarded;
 use super::nesting;
 use super::object::Object;
@@ -159,6 +160,59 @@ impl Field for Slot {
             nesting::release(object);
         }
     }
+}
+
+impl<T: Fields> Field for Takeable<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = true;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        // SAFETY: a visit runs no Python.
+        unsafe { self.peek(|value| value.visit(visitor)) }.unwrap_or(Ok(()))
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        drop(self.take());
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const IS_EMPTY_WHEN_CLEARED: bool = T::IS_EMPTY_WHEN_CLEARED;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.as_ref().map_or(Ok(()), |value| value.visit_field(visitor))
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        if let Some(value) = self {
+            value.clear_field();
+        }
+    }
+}
+
+/// As [`Held`](nesting::Held).
+impl Field for Object {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self)
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
+}
+
+/// As [`Held`](nesting::Held).
+impl<T: Class> Field for Instance<T> {
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        visitor.object(self.object())
+    }
+
+    #[inline]
+    fn clear_field(&self) {}
 }
 
 /// It stays to the end of the state: who holds one relies on it, and other objects of a cycle break that.

@@ -61,6 +61,13 @@ pub(crate) fn assert_outside(what: &str) {
     debug_assert!(!open::is_any() || std::thread::panicking(), "{what} within a section");
 }
 
+/// Runs `section`, which must not call Python, nor drop anything that might.
+#[inline]
+pub(crate) fn section<R>(section: impl FnOnce() -> R) -> R {
+    let _section = open::Section::enter();
+    section()
+}
+
 #[cfg(not(Py_GIL_DISABLED))]
 mod cell {
     use core::cell::{Cell, UnsafeCell};

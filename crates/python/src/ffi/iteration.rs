@@ -40,6 +40,14 @@ impl<R: Receiver> Builder<R> {
         self.slot(ffi::Py_am_send, send::<R, F> as *mut c_void)
     }
 
+    /// `__await__()`.
+    pub(crate) fn awaits<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<Object> + Copy + 'static,
+    {
+        self.slot(ffi::Py_am_await, iterator::<R, F> as *mut c_void)
+    }
+
     /// `next()`, which is also what `await` in a Python coroutine calls.
     pub(crate) fn iterates<F>(self, _function: F) -> Self
     where
@@ -94,4 +102,14 @@ where
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::run(null_mut(), body) }
+}
+
+unsafe extern "C" fn iterator<R: Receiver, F>(address: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<Object> + Copy + 'static,
+{
+    // SAFETY: a slot of the receiver's class.
+    let body = |py: Python<'_>| the::<F>()(py, unsafe { R::view(py, &address) });
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
 }

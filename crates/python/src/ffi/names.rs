@@ -4,8 +4,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+/// What a name is in Python: as it is written here, or a word that Rust keeps for itself.
+macro_rules! text {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident = $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! names {
-    ($($name:ident)*) => {
+    ($($name:ident $(= $text:literal)?)*) => {
         /// The interned names.
         pub(crate) struct Names {
             $(pub(crate) $name: Py<PyString>,)*
@@ -13,7 +23,7 @@ macro_rules! names {
 
         impl Names {
             fn new(py: Python<'_>) -> Self {
-                Self { $($name: PyString::intern(py, stringify!($name)).unbind(),)* }
+                Self { $($name: PyString::intern(py, text!($name $(= $text)?)).unbind(),)* }
             }
         }
     };
@@ -29,12 +39,21 @@ names! {
     _accept_connection
     _asyncio_future_blocking
     _buffer
+    _cancel_message
+    _cancel_requested
     _clients
     _closing
     _conn_lost
+    _end_wait
+    _ensure_fd_no_transport
+    _entered
     _fileno
+    _forget_socket
     _get_loop
     _loop
+    _make_cancelled_error
+    _on_task_done
+    _on_timeout
     _pending_removals
     _pipe
     _protocol
@@ -43,8 +62,10 @@ names! {
     _run
     _sockets
     _task_factory
+    _transports
     acquire
     add_done_callback
+    all_completed = "ALL_COMPLETED"
     append
     buffer_updated
     call_at
@@ -53,11 +74,14 @@ names! {
     call_soon
     cancel
     cancelled
+    cancelling
     clear
     close
+    co_flags
     connection_lost
     connection_made
     context
+    cr_await
     create_future
     create_task
     data
@@ -65,22 +89,36 @@ names! {
     datagram_received
     done
     eof_received
+    exception
     fileno
     get_buffer
     get_loop
+    gi_code
+    r#loop = "loop"
+    name
+    gettimeout
     locked
     pop
     popleft
     proto
-    remove
+    recv
+    recv_into
+    recvfrom
+    recvfrom_into
     release
+    remove
     remove_done_callback
     result
+    return_when
     send
+    sendto
     set
     set_exception
     set_result
+    settimeout
     throw
+    time
+    timeout
     value
     wait
 }

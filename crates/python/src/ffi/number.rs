@@ -26,3 +26,17 @@ pub(crate) fn exact(py: Python<'_>, value: &Object) -> PyResult<Option<f64>> {
     #[expect(clippy::float_cmp, reason = "exactly -1 stands for an error, and for -1")]
     if number == -1.0 { PyErr::take(py).map_or(Ok(Some(number)), Err) } else { Ok(Some(number)) }
 }
+
+/// The value of an index as a size, which may be negative.
+///
+/// # Errors
+/// `TypeError`: it is no integer and has no `__index__`; `OverflowError`: it is too large.
+pub(crate) fn size(py: Python<'_>, value: &Object) -> PyResult<isize> {
+    // SAFETY: a live object.
+    let index = unsafe { ffi::PyNumber_Index(value.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    let index = unsafe { Object::from_result(py, index) }?;
+    // SAFETY: an integer; -1 may be an exception.
+    let size = unsafe { ffi::PyLong_AsSsize_t(index.as_ptr()) };
+    if size == -1 { PyErr::take(py).map_or(Ok(size), Err) } else { Ok(size) }
+}

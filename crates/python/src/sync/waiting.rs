@@ -4,7 +4,6 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::core::LoopCore;
 use crate::ffi::call::call_method;
@@ -15,19 +14,6 @@ use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::task::{self, future};
-
-/// What a module has under a name; looked up once.
-pub(crate) fn imported<'py>(
-    py: Python<'py>,
-    cell: &'static PyOnceLock<Object>,
-    module: &str,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyAny>>
-where
-    'static: 'py,
-{
-    Ok(cell.get_or_try_init(py, || Ok::<_, PyErr>(Object::new(py.import(module)?.getattr(name)?)))?.bind(py))
-}
 
 /// The loop that runs in this thread, `None` for none.
 #[inline]

@@ -70,7 +70,7 @@ fn create_task(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argum
     let flags = &event_loop.flags;
     if flags.native_tasks.get() && !flags.has_task_factory.get() && inherited.task.is_unchanged(py) {
         event_loop.check_closed()?;
-        if let Some(task) = super::create_task(py, event_loop, event_loop.object().as_ptr(), arguments)? {
+        if let Some(task) = super::create_task(py, event_loop, arguments)? {
             return Ok(task);
         }
     }
@@ -97,7 +97,6 @@ pub(crate) fn new_future(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyR
     if !event_loop.flags.native_tasks.get() || !inherited.future.is_unchanged(py) {
         return call(py, &inherited.create_future, [object]);
     }
-    let object = object.as_ptr();
     if event_loop.is_debug() { future::create_traced(py, object) } else { future::create(py, object) }
 }
 

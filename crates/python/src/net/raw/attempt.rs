@@ -3,47 +3,42 @@
 //! Receiving and sending are made here, with the interpreter attached and without an exception for "not yet". What has an
 //! address goes through the socket's own methods, which know every address family.
 
-use core::mem::MaybeUninit;
+#![forbid(unsafe_code)]
+
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket;
-use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyBlockingIOError, PyBufferError, PyInterruptedError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyTuple};
+use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
+use rustix::io::Errno;
 
-use super::buffer::Buffer;
-use super::layout::is_blocking;
 use crate::core::{Direction, LoopCore, RECEIVE_BYTES};
+use crate::ffi::buffer::{self, Exported};
+use crate::ffi::bytes::Blank;
+use crate::ffi::call::call_method;
+use crate::ffi::descriptor;
 use crate::ffi::errors::{made, os_error};
+use crate::ffi::fields::{Field, Visitor};
+use crate::ffi::names::names;
 use crate::ffi::nesting::Held;
+use crate::ffi::number::size;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
-use crate::net::stream::StreamPart;
-use crate::net::stream::recycled_bytes;
-
-unsafe extern "C" {
-    // Public in `bytesobject.h`; pyo3-ffi keeps it to itself.
-    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> core::ffi::c_int;
-}
+use crate::ffi::socket::is_blocking;
 
 /// A receive of at most so many bytes goes through the loop's buffer and is copied; a larger one may bring more than a copy
 /// is worth.
 const SMALL_RECEIVE_BYTES: usize = 64 * 1024;
 
 /// What an operation does.
-#[derive(Default)]
 pub(super) enum Call {
-    /// Nothing: the operation has ended.
-    #[default]
-    Ended,
     /// `sock_recv`
     Receive { size: Held },
     /// `sock_recv_into`
     ReceiveInto { buffer: Held },
     /// `sock_sendall`; the buffer is exported from the first attempt on.
-    Send { data: Held, view: Option<Buffer>, sent: usize },
+    Send { data: Held, view: Option<Exported>, sent: usize },
     /// `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendto`: a method of the socket.
     Method { method: Method, first: Held, second: Option<Held> },
     /// Only waits.
@@ -68,28 +63,27 @@ pub(super) enum Outcome {
     NotYet(Direction),
 }
 
-impl Call {
-    /// Every Python object that it holds.
-    pub(super) fn each(&self, see: &mut dyn FnMut(*mut ffi::PyObject)) {
+impl Field for Call {
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
         match self {
-            Self::Ended | Self::Wait { .. } => {}
-            Self::Receive { size } => see(size.as_ptr()),
-            Self::ReceiveInto { buffer } => see(buffer.as_ptr()),
+            Self::Wait { .. } => Ok(()),
+            Self::Receive { size: only } | Self::ReceiveInto { buffer: only } => only.visit_field(visitor),
             Self::Send { data, view, .. } => {
-                see(data.as_ptr());
-                if let Some(view) = view {
-                    see(view.as_ptr());
-                }
+                data.visit_field(visitor)?;
+                view.visit_field(visitor)
             }
             Self::Method { first, second, .. } => {
-                see(first.as_ptr());
-                if let Some(second) = second {
-                    see(second.as_ptr());
-                }
+                first.visit_field(visitor)?;
+                second.visit_field(visitor)
             }
         }
     }
 
+    /// What it holds stays to its end.
+    fn clear_field(&self) {}
+}
+
+impl Call {
     /// Whether it takes bytes of a stream.
     pub(super) const fn takes_stream(&self) -> bool {
         matches!(self, Self::Receive { .. } | Self::ReceiveInto { .. })
@@ -100,38 +94,26 @@ impl Call {
         &mut self,
         py: Python<'_>,
         core: &LoopCore,
-        socket: &Bound<'_, PyAny>,
+        socket: &Object,
         fd: RawFd,
         is_emptied: bool,
     ) -> PyResult<Outcome> {
         match self {
-            Self::Ended => Ok(Outcome::Done(none(py))),
             Self::Receive { size } => {
-                let received = receive(py, core, fd, size.bind(py), is_emptied)?;
-                done_or(py, received, Direction::Read, socket, |socket| socket.call_method1("recv", (size.bind(py),)))
+                let received = receive(py, core, fd, size, is_emptied)?;
+                let blocking = || call_method(py, &names(py).recv, [socket, size]);
+                done_or(py, received, Direction::Read, socket, blocking)
             }
             Self::ReceiveInto { buffer } => {
-                let mut view = Buffer::writable(buffer.bind(py))?;
-                // As `socket.recv_into`: no room, no system call.
-                let received = if view.is_empty() {
-                    Some(0)
-                } else if is_emptied {
-                    None
-                } else {
-                    socket::receive(borrow(fd), view.uninit()).map_err(|error| os_error(py, error))?
-                };
-                let room = view.len();
-                drop(view);
-                let received = received.map(|count| Received::of(Object::new(PyInt::new(py, count)), count, room));
-                done_or(py, received, Direction::Read, socket, |socket| {
-                    socket.call_method1("recv_into", (buffer.bind(py),))
-                })
+                let received = receive_into(py, fd, buffer, is_emptied)?;
+                let blocking = || call_method(py, &names(py).recv_into, [socket, buffer]);
+                done_or(py, received, Direction::Read, socket, blocking)
             }
             Self::Send { data, view, sent } => send(py, socket, fd, data, view, sent),
             Self::Method { method, first, second } => method.call(py, socket, first, second.as_deref()),
             Self::Wait { direction, has_waited } => {
                 if core::mem::replace(has_waited, true) {
-                    return Ok(Outcome::Done(none(py)));
+                    return Ok(Outcome::Done(Object::none(py)));
                 }
                 Ok(Outcome::NotYet(*direction))
             }
@@ -139,11 +121,9 @@ impl Call {
     }
 }
 
-fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
-    // What `fileno()` says of a closed socket is no number that may be borrowed; this one is not open either.
-    let fd = if fd < 0 { RawFd::MAX } else { fd };
-    // SAFETY: not negative. The socket object has said that it has it open; a number that is not is answered `EBADF`.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+/// The descriptor of a socket object that has said it has it open.
+fn open<'a>(fd: RawFd) -> Result<BorrowedFd<'a>, Error> {
+    descriptor::borrow(fd).ok_or(Error::new("recv", Errno::BADF))
 }
 
 /// What a receive has brought.
@@ -160,18 +140,18 @@ impl Received {
 }
 
 /// The result if there is one. A socket that blocks, or has a timeout, does so in its own method, as in asyncio.
-fn done_or<'py>(
-    py: Python<'py>,
+fn done_or(
+    py: Python<'_>,
     received: Option<Received>,
     direction: Direction,
-    socket: &Bound<'py, PyAny>,
-    blocking: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    socket: &Object,
+    blocking: impl FnOnce() -> PyResult<Object>,
 ) -> PyResult<Outcome> {
     match received {
         Some(Received { data, is_short: true }) => Ok(Outcome::Short(data)),
         Some(Received { data, .. }) => Ok(Outcome::Done(data)),
-        None if is_blocking(socket)? => match not_yet(py, blocking(socket))? {
-            Some(result) => Ok(Outcome::Done(Object::new(result))),
+        None if is_blocking(py, socket)? => match not_yet(py, blocking())? {
+            Some(result) => Ok(Outcome::Done(result)),
             None => Ok(Outcome::NotYet(direction)),
         },
         None => Ok(Outcome::NotYet(direction)),
@@ -192,17 +172,11 @@ fn not_yet<T>(py: Python<'_>, result: PyResult<T>) -> PyResult<Option<T>> {
 }
 
 /// Receives at most `size` bytes; `None` for "not yet".
-fn receive(
-    py: Python<'_>,
-    core: &LoopCore,
-    fd: RawFd,
-    size: &Bound<'_, PyAny>,
-    is_emptied: bool,
-) -> PyResult<Option<Received>> {
+fn receive(py: Python<'_>, core: &LoopCore, fd: RawFd, size: &Object, is_emptied: bool) -> PyResult<Option<Received>> {
     let size = byte_count(py, size)?;
     if size == 0 {
         // As `socket.recv`: no room, no system call.
-        return Ok(Some(Received::of(Object::new(pyo3::types::PyBytes::new(py, &[])), 0, 0)));
+        return Ok(Some(Received::of(empty(py), 0, 0)));
     }
     if is_emptied {
         return Ok(None);
@@ -220,112 +194,116 @@ fn receive(
 
 type Bytes = Option<(Object, usize)>;
 
+fn empty(py: Python<'_>) -> Object {
+    Object::new(PyBytes::new(py, &[]))
+}
+
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
 fn receive_small(py: Python<'_>, core: &LoopCore, fd: RawFd, size: usize) -> Result<Bytes, Error> {
     let mut scratch = core.take_scratch(py);
-    let received = socket::receive(borrow(fd), &mut scratch[..size]).map(|count| {
-        count.map(|count| {
-            let filled = &scratch[..count];
-            // SAFETY: the kernel has filled the first `count` bytes.
-            let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            (recycled_bytes(py, &core.part::<StreamPart>().recycled, filled), count)
-        })
-    });
+    let received = open(fd).and_then(|fd| socket::receive(fd, &mut scratch[..size]));
+    let received = received.map(|count| count.map(|count| (core.received_bytes(py, scratch.filled(count)), count)));
     core.return_scratch(py, scratch);
     received
 }
 
 /// Receives straight into a `bytes`, which is then shortened.
 fn receive_large(py: Python<'_>, fd: RawFd, size: usize) -> PyResult<Result<Bytes, Error>> {
-    // SAFETY: a positive size that came from a `Py_ssize_t`; null is an exception.
-    let object = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), isize::try_from(size)?) };
-    // SAFETY: a new reference, or null with an exception.
-    let Some(object) = (unsafe { Object::from_owned(object) }) else { return Err(PyErr::fetch(py)) };
-    // SAFETY: a new `bytes`.
-    let data: *mut MaybeUninit<u8> = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast();
-    // SAFETY: `size` bytes that nobody else has seen.
-    let buffer = unsafe { core::slice::from_raw_parts_mut(data, size) };
-    Ok(match socket::receive(borrow(fd), buffer) {
-        Ok(Some(count)) => {
-            let mut object = object.into_ptr();
-            // SAFETY: the only reference to a `bytes` that nobody has hashed; on failure it is gone and null is left.
-            unsafe { _PyBytes_Resize(&raw mut object, isize::try_from(count)?) };
-            // SAFETY: the resized object's reference, or null with an exception.
-            let data = unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))?;
-            Ok(Some((data, count)))
+    let mut received = Ok(None);
+    let data = Blank::new(py, size)?.fill(py, |room| {
+        received = open(fd).and_then(|fd| socket::receive(fd, room));
+        received.as_ref().ok().copied().flatten().unwrap_or(0)
+    })?;
+    Ok(received.map(|count| count.map(|count| (data.unwrap_or_else(|| empty(py)), count))))
+}
+
+/// Receives into a buffer of the caller's; `None` for "not yet".
+fn receive_into(py: Python<'_>, fd: RawFd, buffer: &Object, is_emptied: bool) -> PyResult<Option<Received>> {
+    let outcome = buffer::with_writable(py, buffer, |room| {
+        let received = match room.len() {
+            // As `socket.recv_into`: no room, no system call.
+            0 => Ok(Some(0)),
+            _ if is_emptied => Ok(None),
+            _ => open(fd).and_then(|fd| socket::receive(fd, room)),
+        };
+        (received, room.len())
+    });
+    let (received, room) = outcome.map_err(|error| not_writable(py, buffer, error))?;
+    let received = received.map_err(|error| os_error(py, error))?;
+    Ok(received.map(|count| Received::of(Object::new(PyInt::new(py, count)), count, room)))
+}
+
+/// The error of `socket.recv_into` for an object that exports no writable buffer.
+#[cold]
+fn not_writable(py: Python<'_>, buffer: &Object, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyTypeError>(py) && !error.is_instance_of::<PyBufferError>(py) {
+        return error;
+    }
+    let name = if buffer.is_none() {
+        Ok("None".to_owned())
+    } else {
+        buffer.bind(py).get_type().name().map(|name| name.to_string())
+    };
+    match name {
+        Ok(name) => {
+            PyTypeError::new_err(format!("recv_into() argument 1 must be read-write bytes-like object, not {name}"))
         }
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
-    })
+        Err(error) => error,
+    }
 }
 
 /// The argument of `recv`, with the errors of `socket.recv`.
-fn byte_count(py: Python<'_>, size: &Bound<'_, PyAny>) -> PyResult<usize> {
-    // SAFETY: a live object; null is an exception.
-    let index = unsafe { ffi::PyNumber_Index(size.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    let Some(index) = (unsafe { Object::from_owned(index) }) else { return Err(PyErr::fetch(py)) };
-    // SAFETY: an integer; -1 may be an exception.
-    let count = unsafe { ffi::PyLong_AsSsize_t(index.as_ptr()) };
-    if count == -1 {
-        if let Some(error) = PyErr::take(py) {
-            return Err(error);
-        }
-    }
-    usize::try_from(count).map_err(|_| PyValueError::new_err("negative buffersize in recv"))
+fn byte_count(py: Python<'_>, value: &Object) -> PyResult<usize> {
+    usize::try_from(size(py, value)?).map_err(|_| PyValueError::new_err("negative buffersize in recv"))
 }
 
 /// Sends once, as asyncio does for each time that there is room: what a fast reader takes must not keep others waiting.
 fn send(
     py: Python<'_>,
-    socket: &Bound<'_, PyAny>,
+    socket: &Object,
     fd: RawFd,
     data: &Object,
-    view: &mut Option<Buffer>,
+    view: &mut Option<Exported>,
     sent: &mut usize,
 ) -> PyResult<Outcome> {
     let view = match view {
         Some(view) => view,
-        None => view.insert(Buffer::readable(data.bind(py))?),
+        None => view.insert(Exported::of(py, data)?),
     };
     // An empty message is sent too; over a stream that asks whether the connection lives.
-    let taken = socket::send(borrow(fd), &view.bytes()[*sent..]).map_err(|error| os_error(py, error))?;
+    let taken = open(fd).and_then(|fd| view.with(|bytes| socket::send(fd, &bytes[*sent..])));
+    let taken = taken.map_err(|error| os_error(py, error))?;
     *sent += taken.unwrap_or(0);
     let mut is_taken = taken.is_some();
-    if (!is_taken || *sent < view.len()) && is_blocking(socket)? {
-        if let Some(count) = not_yet(py, socket.call_method1("send", (view.rest(py, *sent)?,)))? {
-            *sent += count.extract::<usize>()?;
+    if (!is_taken || *sent < view.len()) && is_blocking(py, socket)? {
+        let rest = PyMemoryView::from(data.bind(py))?.call_method1("cast", ("B",))?;
+        let rest = Object::new(rest.get_item(PySlice::new(py, isize::try_from(*sent)?, isize::MAX, 1))?);
+        if let Some(count) = not_yet(py, call_method(py, &names(py).send, [socket, &rest]))? {
+            *sent += count.bind(py).extract::<usize>()?;
             is_taken = true;
         }
     }
-    Ok(if is_taken && *sent >= view.len() { Outcome::Done(none(py)) } else { Outcome::NotYet(Direction::Write) })
+    let is_done = is_taken && *sent >= view.len();
+    Ok(if is_done { Outcome::Done(Object::none(py)) } else { Outcome::NotYet(Direction::Write) })
 }
 
 impl Method {
-    fn call(
-        self,
-        py: Python<'_>,
-        socket: &Bound<'_, PyAny>,
-        first: &Object,
-        second: Option<&Object>,
-    ) -> PyResult<Outcome> {
-        let first = first.bind(py);
-        let second = second.map(|second| second.bind(py));
+    fn call(self, py: Python<'_>, socket: &Object, first: &Object, second: Option<&Object>) -> PyResult<Outcome> {
+        let names = names(py);
         let result = match (self, second) {
-            (Self::ReceiveFrom, _) => socket.call_method1(pyo3::intern!(py, "recvfrom"), (first,)),
-            (Self::ReceiveFromInto, Some(size)) if size.is_truthy()? => {
-                socket.call_method1(pyo3::intern!(py, "recvfrom_into"), (first, size))
+            (Self::ReceiveFrom, _) => call_method(py, &names.recvfrom, [socket, first]),
+            (Self::ReceiveFromInto, Some(size)) if size.bind(py).is_truthy()? => {
+                call_method(py, &names.recvfrom_into, [socket, first, size])
             }
             (Self::ReceiveFromInto, _) => {
-                socket.call_method1(pyo3::intern!(py, "recvfrom_into"), (first, first.len()?))
+                let size = Object::new(PyInt::new(py, first.bind(py).len()?));
+                call_method(py, &names.recvfrom_into, [socket, first, &size])
             }
-            (Self::SendTo, second) => {
-                let arguments: Vec<_> = [Some(first), second].into_iter().flatten().collect();
-                socket.call_method1(pyo3::intern!(py, "sendto"), PyTuple::new(py, arguments)?)
-            }
+            (Self::SendTo, Some(address)) => call_method(py, &names.sendto, [socket, first, address]),
+            (Self::SendTo, None) => call_method(py, &names.sendto, [socket, first]),
         };
         Ok(match not_yet(py, result)? {
-            Some(result) => Outcome::Done(Object::new(result)),
+            Some(result) => Outcome::Done(result),
             None => Outcome::NotYet(if self == Self::SendTo { Direction::Write } else { Direction::Read }),
         })
     }

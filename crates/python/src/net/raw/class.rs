@@ -4,16 +4,17 @@
 //! its methods. What is native here makes the system calls of `_socket.socket` by itself, for objects of exactly the genuine
 //! class with its genuine methods; everything else is asked by its methods, in asyncio's own code.
 
-use core::ptr;
+#![forbid(unsafe_code)]
+
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::exceptions::PyImportError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use crate::ffi::object::Object;
+use crate::ffi::socket::version_of_class;
 
 /// Methods that the class inherits from `_socket.socket`, which cannot be changed, and that native code stands for.
 const INHERITED: [&str; 13] = [
@@ -75,15 +76,12 @@ pub(crate) fn socket_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// Whether an object is exactly of the genuine class, and that has its genuine methods.
 #[inline]
-pub(crate) fn is_plain_socket(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<bool> {
-    // SAFETY: the caller shows a live object.
-    let class = unsafe { ffi::Py_TYPE(object) };
-    if !ptr::eq(class.cast(), genuine(py)?.class.as_ptr()) {
+pub(crate) fn is_plain_socket(py: Python<'_>, object: &Object) -> PyResult<bool> {
+    if !object.has_class(genuine(py)?.class.as_ptr().cast()) {
         return Ok(false);
     }
     // A change of the class takes its version away.
-    // SAFETY: the type of a live object.
-    let version = unsafe { (*class).tp_version_tag };
+    let version = version_of_class(object);
     if version != 0 && version == VERSION.load(Ordering::Relaxed) {
         return Ok(true);
     }
@@ -111,7 +109,7 @@ fn has_own_methods(py: Python<'_>, version: u32) -> PyResult<bool> {
 #[pyfunction]
 #[pyo3(name = "is_plain_socket", signature = (sock, /))]
 fn is_plain_socket_function(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
-    is_plain_socket(sock.py(), sock.as_ptr())
+    is_plain_socket(sock.py(), Object::of(sock))
 }
 
 /// Adds the class and the function to the module.

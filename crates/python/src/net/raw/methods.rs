@@ -4,139 +4,122 @@
 //! `_add_reader` and `_add_writer`: it has the right words for a wrong argument and an `SSLSocket`, and calls the methods that
 //! a subclass overrides.
 
-use pyo3::ffi;
+#![forbid(unsafe_code)]
+
+use core::ops::RangeInclusive;
+
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::PyType;
 
 use super::attempt::{Call, Method};
 use super::class::is_plain_socket;
 use super::{operation, registration, waiter};
 use crate::core::{Direction, LoopCore};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::heap_type::{add_method, fast, fast_def, one_argument, one_argument_def};
+use crate::ffi::class::{Instance, add_method};
+use crate::ffi::method;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
+use crate::ffi::objects::OBJECTS;
 
-/// The class whose methods serve everything unusual.
-static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-fn base(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    let base = BASE.get_or_try_init(py, || {
-        py.import("asyncio.selector_events")?.getattr("BaseSelectorEventLoop").map(Bound::unbind)
-    })?;
-    Ok(base.bind(py))
-}
+type Loop = Instance<LoopCore>;
+type Definition = method::Method<Loop>;
 
 /// The operation, or asyncio's coroutine for an unusual call. `count` is how many arguments a usual one has.
 #[inline]
 fn begin(
     py: Python<'_>,
-    name: &'static str,
-    event_loop: *mut ffi::PyObject,
+    qualified_name: &'static str,
+    event_loop: &Loop,
     arguments: Arguments<'_>,
-    count: core::ops::RangeInclusive<usize>,
-    call: impl FnOnce(&[*mut ffi::PyObject]) -> Call,
+    count: RangeInclusive<usize>,
+    call: impl FnOnce(&[Object]) -> Call,
 ) -> PyResult<Object> {
-    let given = arguments.positional_addresses();
-    if let [socket, rest @ ..] = given {
-        if is_plain_socket(py, *socket)? && arguments.has_no_keywords() && count.contains(&given.len()) {
-            // SAFETY: the loop whose method is running.
-            let event_loop = unsafe { Object::from_borrowed(event_loop) };
-            // SAFETY: an argument of the call.
-            let socket = unsafe { Object::from_borrowed(*socket) };
-            return operation::make(py, name, event_loop, socket, call(rest));
-        }
+    let given = arguments.positional();
+    if let [socket, rest @ ..] = given
+        && is_plain_socket(py, socket)?
+        && arguments.has_no_keywords()
+        && count.contains(&given.len())
+    {
+        return operation::make(py, qualified_name, event_loop.clone(), socket.clone(), call(rest));
     }
-    inherited(py, name, event_loop, arguments)
+    inherited(py, qualified_name, event_loop, arguments)
 }
 
+/// Asyncio's own coroutine.
 #[cold]
-fn inherited(py: Python<'_>, name: &str, event_loop: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<Object> {
-    let positional = [event_loop].into_iter().chain(arguments.positional_addresses().iter().copied());
-    // SAFETY: the loop, and arguments of the call.
-    let positional = positional.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
-    let positional = PyTuple::new(py, positional.collect::<Vec<_>>())?;
-    let keywords = PyDict::new(py);
-    for (keyword, value) in arguments.keywords(py) {
-        // SAFETY: an argument of the call.
-        keywords.set_item(keyword, unsafe { Bound::from_borrowed_ptr(py, value) })?;
-    }
-    let method = base(py)?.getattr(name)?;
-    method.call(positional, Some(&keywords)).map(Object::new)
+fn inherited(py: Python<'_>, qualified_name: &str, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    let name = qualified_name.rsplit('.').next().unwrap_or(qualified_name);
+    let method = OBJECTS.asyncio_selector_loop.bind(py)?.getattr(name)?;
+    arguments.pass_on(py, Object::of(&method), event_loop.object())
 }
 
-/// An argument of the call under way, to be kept.
-fn keep(value: *mut ffi::PyObject) -> Object {
-    // SAFETY: CPython keeps the arguments of a call alive while it lasts, and calls on an attached thread.
-    unsafe { Object::from_borrowed(value) }
+fn hold(value: &Object) -> Held {
+    Held::new(value.clone())
 }
 
-fn hold(value: *mut ffi::PyObject) -> Held {
-    Held::new(keep(value))
+fn by_method(method: Method, rest: &[Object]) -> Call {
+    Call::Method { method, first: hold(&rest[0]), second: rest.get(1).map(hold) }
 }
 
-fn method(method: Method, rest: &[*mut ffi::PyObject]) -> Call {
-    Call::Method { method, first: hold(rest[0]), second: rest.get(1).map(|&value| hold(value)) }
+fn sock_recv(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_recv", event_loop, arguments, 2..=2, |rest| Call::Receive {
+        size: hold(&rest[0]),
+    })
 }
 
-fast!(sock_recv, |py, object, arguments| {
-    begin(py, "sock_recv", object, arguments, 2..=2, |rest| Call::Receive { size: hold(rest[0]) })
-});
-
-fast!(sock_recv_into, |py, object, arguments| {
-    begin(py, "sock_recv_into", object, arguments, 2..=2, |rest| Call::ReceiveInto { buffer: hold(rest[0]) })
-});
-
-fast!(sock_recvfrom, |py, object, arguments| {
-    begin(py, "sock_recvfrom", object, arguments, 2..=2, |rest| method(Method::ReceiveFrom, rest))
-});
-
-fast!(sock_recvfrom_into, |py, object, arguments| {
-    begin(py, "sock_recvfrom_into", object, arguments, 2..=3, |rest| method(Method::ReceiveFromInto, rest))
-});
-
-fast!(sock_sendall, |py, object, arguments| {
-    begin(py, "sock_sendall", object, arguments, 2..=2, |rest| Call::Send { data: hold(rest[0]), view: None, sent: 0 })
-});
-
-fast!(sock_sendto, |py, object, arguments| {
-    begin(py, "sock_sendto", object, arguments, 3..=3, |rest| method(Method::SendTo, rest))
-});
-
-/// `_sock_wait_readable(sock)`: waits, after an attempt in Python was refused.
-fn wait(
-    py: Python<'_>,
-    event_loop: *mut ffi::PyObject,
-    socket: *mut ffi::PyObject,
-    name: &'static str,
-    direction: Direction,
-) -> PyResult<Object> {
-    operation::make(py, name, keep(event_loop), keep(socket), Call::Wait { direction, has_waited: false })
+fn sock_recv_into(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_recv_into", event_loop, arguments, 2..=2, |rest| Call::ReceiveInto {
+        buffer: hold(&rest[0]),
+    })
 }
 
-one_argument!(wait_readable, |py, object, socket| wait(py, object, socket, "_sock_wait_readable", Direction::Read));
-one_argument!(wait_writable, |py, object, socket| wait(py, object, socket, "_sock_wait_writable", Direction::Write));
+fn sock_recvfrom(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_recvfrom", event_loop, arguments, 2..=2, |rest| {
+        by_method(Method::ReceiveFrom, rest)
+    })
+}
 
-one_argument!(forget_socket, |py, object, weak| {
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
-    // SAFETY: an argument of the call.
-    registration::forget(py, core, &unsafe { Bound::from_borrowed_ptr(py, weak) })?;
-    Ok(none(py))
-});
+fn sock_recvfrom_into(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_recvfrom_into", event_loop, arguments, 2..=3, |rest| {
+        by_method(Method::ReceiveFromInto, rest)
+    })
+}
 
-one_argument!(end_wait, |py, _object, future| {
-    waiter::wake(py, &keep(future))?;
-    Ok(none(py))
-});
+fn sock_sendall(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_sendall", event_loop, arguments, 2..=2, |rest| Call::Send {
+        data: hold(&rest[0]),
+        view: None,
+        sent: 0,
+    })
+}
+
+fn sock_sendto(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
+    begin(py, "BaseSelectorEventLoop.sock_sendto", event_loop, arguments, 3..=3, |rest| by_method(Method::SendTo, rest))
+}
+
+fn wait_readable(py: Python<'_>, event_loop: &Loop, socket: &Object) -> PyResult<Object> {
+    let call = Call::Wait { direction: Direction::Read, has_waited: false };
+    operation::make(py, "BaseSelectorEventLoop._sock_wait_readable", event_loop.clone(), socket.clone(), call)
+}
+
+fn wait_writable(py: Python<'_>, event_loop: &Loop, socket: &Object) -> PyResult<Object> {
+    let call = Call::Wait { direction: Direction::Write, has_waited: false };
+    operation::make(py, "BaseSelectorEventLoop._sock_wait_writable", event_loop.clone(), socket.clone(), call)
+}
+
+fn forget_socket(py: Python<'_>, event_loop: &Loop, weak: &Object) -> PyResult<()> {
+    registration::forget(py, event_loop, weak)
+}
+
+fn end_wait(py: Python<'_>, _event_loop: &Loop, future: &Object) -> PyResult<()> {
+    waiter::wake(py, future)
+}
 
 /// Adds the methods to the core's type.
 pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(
-        class,
-        fast_def(
+    let methods = [
+        Definition::any_arguments(
             c"sock_recv",
             sock_recv,
             c"sock_recv($self, sock, n)\n--\n\n\
@@ -146,37 +129,25 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               ValueError: n is negative, or (debug mode) the socket blocks.\n\n\
               Follows asyncio.loop.sock_recv.",
         ),
-    )?;
-    add_method(
-        class,
-        fast_def(
+        Definition::any_arguments(
             c"sock_recv_into",
             sock_recv_into,
             c"sock_recv_into($self, sock, buf)\n--\n\n\
               Receive into a writable buffer; how many bytes. As sock_recv.",
         ),
-    )?;
-    add_method(
-        class,
-        fast_def(
+        Definition::any_arguments(
             c"sock_recvfrom",
             sock_recvfrom,
             c"sock_recvfrom($self, sock, bufsize)\n--\n\n\
               Receive a datagram of at most bufsize bytes: (data, address). As sock_recv.",
         ),
-    )?;
-    add_method(
-        class,
-        fast_def(
+        Definition::any_arguments(
             c"sock_recvfrom_into",
             sock_recvfrom_into,
             c"sock_recvfrom_into($self, sock, buf, nbytes=0)\n--\n\n\
               Receive a datagram into a writable buffer: (number of bytes, address). As sock_recv.",
         ),
-    )?;
-    add_method(
-        class,
-        fast_def(
+        Definition::any_arguments(
             c"sock_sendall",
             sock_sendall,
             c"sock_sendall($self, sock, data)\n--\n\n\
@@ -184,32 +155,24 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               The buffer is exported until then: it must not change. Cancelled, it has sent a part.\n\n\
               Follows asyncio.loop.sock_sendall.",
         ),
-    )?;
-    add_method(
-        class,
-        fast_def(
+        Definition::any_arguments(
             c"sock_sendto",
             sock_sendto,
             c"sock_sendto($self, sock, data, address)\n--\n\n\
               Send a datagram; the number of bytes. Follows asyncio.loop.sock_sendto.",
         ),
-    )?;
-    add_method(
-        class,
-        one_argument_def(
+        Definition::one_argument(
             c"_sock_wait_readable",
             wait_readable,
             c"Wait until the socket, which has just refused, can be read.",
         ),
-    )?;
-    add_method(
-        class,
-        one_argument_def(
+        Definition::one_argument(
             c"_sock_wait_writable",
             wait_writable,
             c"Wait until the socket, which has just refused, has room.",
         ),
-    )?;
-    add_method(class, one_argument_def(c"_end_wait", end_wait, c"Complete the future of a wait, unless it is done."))?;
-    add_method(class, one_argument_def(c"_forget_socket", forget_socket, c"A registered socket has been collected."))
+        Definition::one_argument(c"_end_wait", end_wait, c"Complete the future of a wait, unless it is done."),
+        Definition::one_argument(c"_forget_socket", forget_socket, c"A registered socket has been collected."),
+    ];
+    methods.into_iter().try_for_each(|method| add_method(class, method).map(drop))
 }

@@ -37,13 +37,15 @@
 //! 3. A registration holds no reference to its socket.
 //! 4. A registration whose `is_listed` is set is in `unconfirmed`, once, and the loop knows that there are such.
 
+#![forbid(unsafe_code)]
+
 use std::collections::HashMap;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 
 use ferrio_engine::backend::{Backend, ByNumber, Interest, Key, Usage};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket::identity;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
@@ -52,12 +54,14 @@ use rustix::io::Errno;
 use super::waiter;
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Source, SourceState, settle};
-use crate::event_loop::{forget_waiter, is_number_watched, wait_behind_handle};
 use crate::ffi::class::Instance;
+use crate::ffi::descriptor::{borrow, of_user};
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::net::stream::{StreamPart, report_failed_waiter};
+use crate::net::watch::{forget_waiter, is_number_watched, wait_behind_handle};
 
 /// A socket's registration.
 pub(crate) struct Registration {
@@ -177,7 +181,7 @@ fn registration_mut(reactor: &mut PythonReactor, key: Key) -> Option<&mut Regist
     reactor.sources.get_mut(key).and_then(Source::state_mut)
 }
 
-fn address(object: &Bound<'_, PyAny>) -> usize {
+fn address(object: &Object) -> usize {
     object.as_ptr().addr()
 }
 
@@ -187,21 +191,17 @@ fn key_of(py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Key> {
 
 /// What the kernel calls the socket behind a number.
 pub(super) fn identity_of(fd: RawFd) -> Result<u64, Error> {
-    if fd < 0 {
-        return Err(Error::new("getsockopt", Errno::BADF));
-    }
-    // SAFETY: not negative; the kernel answers a number that is not open with an error.
-    identity(unsafe { BorrowedFd::borrow_raw(fd) })
+    borrow(fd).map_or(Err(Error::new("getsockopt", Errno::BADF)), identity)
 }
 
 /// Whether the number names the socket that `key`, its registration, is about, which the kernel once called `identity`.
-pub(super) fn names(py: Python<'_>, core: &LoopCore, key: Option<Key>, fd: RawFd, identity: u64) -> bool {
+pub(super) fn is_named(py: Python<'_>, core: &LoopCore, key: Option<Key>, fd: RawFd, identity: u64) -> bool {
     let answer = key.and_then(|key| core.with_reactor(py, |reactor| reactor.backend.names_watched_file(key)));
     answer.unwrap_or_else(|| identity_of(fd) == Ok(identity))
 }
 
 /// Whether `socket` believes to have a number which another file has got since it last waited: it must not use it.
-pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> bool {
+pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Object, fd: RawFd) -> bool {
     let known = sockets(core).with(py, |sockets| {
         if sockets.stale.is_empty() { None } else { sockets.stale.get(&address(socket)).map(|&(_, known)| known) }
     });
@@ -209,7 +209,7 @@ pub(super) fn is_stale(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny
 }
 
 /// The registration of `socket` under its number.
-pub(super) fn find(py: Python<'_>, core: &LoopCore, socket: &Bound<'_, PyAny>, fd: RawFd) -> Option<Key> {
+pub(super) fn find(py: Python<'_>, core: &LoopCore, socket: &Object, fd: RawFd) -> Option<Key> {
     let key = key_of(py, core, fd)?;
     core.with_reactor(py, |reactor| {
         matches!(registration(reactor, key), Some(registration)
@@ -259,16 +259,13 @@ pub(super) struct Begun {
 /// has been found to have nothing left ([`is_emptied`]).
 pub(super) fn wait(
     py: Python<'_>,
-    event_loop: &Object,
-    socket: &Bound<'_, PyAny>,
+    core: &Instance<LoopCore>,
+    socket: &Object,
     fd: RawFd,
     direction: Direction,
     emptied: Option<Key>,
 ) -> PyResult<Begun> {
-    let Some(core) = Instance::<LoopCore>::of(event_loop) else {
-        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
-    };
-    ensure_no_transport(py, core, event_loop.bind(py), fd)?;
+    ensure_no_transport(py, core, fd)?;
     core.check_closed()?;
     if fd < 0 {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
@@ -282,7 +279,7 @@ pub(super) fn wait(
     let identity = identity_of(fd).map_err(|error| os_error(py, error))?;
     let waiter = waiter::make(py, core)?;
     if is_number_watched(py, core, fd) {
-        behind_handle(py, event_loop, core, fd, direction, &waiter)?;
+        behind_handle(py, core, fd, direction, &waiter)?;
         return Ok(Begun { waiter, identity, key: None });
     }
     let known = key_of(py, core, fd);
@@ -294,7 +291,7 @@ pub(super) fn wait(
     });
     let key = match current {
         Some(key) => key,
-        None => register(py, event_loop, core, socket, fd, identity)?,
+        None => register(py, core, socket, fd, identity)?,
     };
     let displaced = enter(py, core, key, direction, &waiter).map_err(|error| os_error(py, error))?;
     drop(displaced);
@@ -339,7 +336,7 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit>
     let mut listed = sockets(core).with(py, |sockets| core::mem::take(&mut sockets.unconfirmed));
     for (fd, key) in listed.drain(..) {
         let waited_for = core.with_reactor(py, |reactor| {
-            let Some(registration) = registration_mut(reactor, key) else { return None };
+            let registration = registration_mut(reactor, key)?;
             registration.is_listed = false;
             registration.reader.is_some().then_some(registration.identity)
         });
@@ -349,7 +346,7 @@ pub(crate) fn confirm_waits(py: Python<'_>, core: &LoopCore) -> Result<(), Exit>
         }
         let Some(registration) = take_out(py, core, fd) else { continue };
         let Registration { weak, reader, writer, .. } = registration;
-        sockets(core).with(py, |sockets| sockets.by_weak.remove(&weak.as_ptr().addr()));
+        sockets(core).with(py, |sockets| sockets.by_weak.remove(&address(&weak)));
         for waiter in reader.iter().chain(&writer) {
             // It finds out for itself.
             outcome = outcome.and(end_wait(py, waiter));
@@ -396,18 +393,11 @@ fn enter(
 }
 
 /// Attaches a socket's descriptor; what was registered under the number goes.
-fn register(
-    py: Python<'_>,
-    event_loop: &Object,
-    core: &LoopCore,
-    socket: &Bound<'_, PyAny>,
-    fd: RawFd,
-    identity: u64,
-) -> PyResult<Key> {
+fn register(py: Python<'_>, core: &Instance<LoopCore>, socket: &Object, fd: RawFd, identity: u64) -> PyResult<Key> {
     let former = release(py, core, fd, Some(socket))?;
-    let forget = event_loop.bind(py).getattr(pyo3::intern!(py, "_forget_socket"))?;
-    let weak = Object::new(PyWeakrefReference::new_with(socket, forget)?);
-    let weak_address = weak.as_ptr().addr();
+    let forget = core.bind(py).getattr(&names(py)._forget_socket)?;
+    let weak = Object::new(PyWeakrefReference::new_with(socket.bind(py), forget)?);
+    let weak_address = address(&weak);
     let registration = Registration {
         socket: address(socket),
         weak,
@@ -417,15 +407,15 @@ fn register(
         reader: None,
         writer: None,
     };
-    // SAFETY: not negative. The socket object has it open; what happens when it is closed is said in the module.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    // The socket object has it open; what happens when it is closed is said in the module.
+    let borrowed = of_user(fd);
     let key = core.attach(py, Source::new(registration), borrowed, Usage::Attempts)?;
     let entered = sockets(core).with(py, |sockets| {
         sockets.by_number.put(borrowed, key)?;
         sockets.by_weak.insert(weak_address, Owner::Number(fd));
         let stale = sockets.stale.remove(&address(socket));
         if let Some((weak, _)) = &stale {
-            sockets.by_weak.remove(&weak.as_ptr().addr());
+            sockets.by_weak.remove(&address(weak));
         }
         Ok(stale)
     });
@@ -450,13 +440,13 @@ pub(crate) fn release(
     py: Python<'_>,
     core: &LoopCore,
     fd: RawFd,
-    taker: Option<&Bound<'_, PyAny>>,
+    taker: Option<&Object>,
 ) -> PyResult<Vec<(Direction, Object)>> {
     let Some(registration) = take_out(py, core, fd) else { return Ok(Vec::new()) };
     let Registration { socket, weak, identity, reader, writer, .. } = registration;
     let is_same_object = taker.is_some_and(|taker| address(taker) == socket);
     let is_replaced = !is_same_object && identity_of(fd) != Ok(identity);
-    let weak_address = weak.as_ptr().addr();
+    let weak_address = address(&weak);
     let released = sockets(core).with(py, |sockets| {
         if is_replaced {
             sockets.by_weak.insert(weak_address, Owner::Stale(socket));
@@ -483,22 +473,20 @@ pub(crate) fn release(
 /// Puts a waiter behind a handle among the callbacks of `add_reader` and `add_writer`.
 pub(crate) fn behind_handle(
     py: Python<'_>,
-    event_loop: &Object,
-    core: &LoopCore,
+    core: &Instance<LoopCore>,
     fd: RawFd,
     direction: Direction,
     waiter: &Object,
 ) -> PyResult<()> {
-    let wake = event_loop.bind(py).getattr(pyo3::intern!(py, "_end_wait"))?;
-    wait_behind_handle(py, event_loop, core, fd, direction, &wake, waiter).map(drop)
+    let wake = core.bind(py).getattr(&names(py)._end_wait)?;
+    wait_behind_handle(py, core.object(), core, fd, direction, &wake, waiter).map(drop)
 }
 
 /// A waiter is no longer interested, or has been woken.
 pub(super) fn leave(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction, waiter: &Object) -> PyResult<()> {
     let Some(key) = key_of(py, core, fd) else { return forget_waiter(py, core, fd, direction, waiter) };
-    let removed = core.with_reactor(py, |reactor| {
-        registration_mut(reactor, key)?.place(direction).take_if(|kept| kept.as_ptr() == waiter.as_ptr())
-    });
+    let removed = core
+        .with_reactor(py, |reactor| registration_mut(reactor, key)?.place(direction).take_if(|kept| kept.is(waiter)));
     if removed.is_some() {
         watch_rest(py, core, key, direction);
     }
@@ -506,8 +494,8 @@ pub(super) fn leave(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direc
     Ok(())
 }
 
-/// Nobody shall be woken for this direction of the number any more; whether somebody would have been.
-pub(crate) fn orphan(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> bool {
+/// Removes the waiter of a direction of a number, which nobody wakes then; whether there was one.
+pub(crate) fn remove_waiter(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> bool {
     let Some(key) = key_of(py, core, fd) else { return false };
     let waiter = take(py, core, key, direction);
     waiter.is_some()
@@ -540,7 +528,7 @@ fn on_ready(py: Python<'_>, core: &LoopCore, key: Key, direction: Direction) -> 
 }
 
 /// A socket object has been collected: its registration goes.
-pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Object) -> PyResult<()> {
     match sockets(core).with(py, |sockets| sockets.by_weak.get(&address(weak)).copied()) {
         Some(Owner::Number(fd)) => {
             for (_, waiter) in release(py, core, fd, None)? {
@@ -566,12 +554,12 @@ pub(super) fn forget(py: Python<'_>, core: &LoopCore, weak: &Bound<'_, PyAny>) -
 }
 
 /// `RuntimeError`, in asyncio's words, when a transport uses the number.
-fn ensure_no_transport(py: Python<'_>, core: &LoopCore, event_loop: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<()> {
+fn ensure_no_transport(py: Python<'_>, core: &Instance<LoopCore>, fd: RawFd) -> PyResult<()> {
     let entered = sockets(core).with(py, |sockets| sockets.entered.clone());
     let entered = if let Some(entered) = entered {
         entered
     } else {
-        let entered = event_loop.getattr("_transports")?.getattr("_entered")?.getattr("data")?;
+        let entered = core.bind(py).getattr("_transports")?.getattr("_entered")?.getattr("data")?;
         let entered = Object::new(entered);
         let before = sockets(core).with(py, |sockets| sockets.entered.replace(entered.clone()));
         drop(before);
@@ -580,7 +568,7 @@ fn ensure_no_transport(py: Python<'_>, core: &LoopCore, event_loop: &Bound<'_, P
     let entered = entered.bind(py).cast::<PyDict>()?;
     let holder = core.part::<StreamPart>().holders.with(py, |holders| holders.holder(fd));
     if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
-        event_loop.call_method1("_ensure_fd_no_transport", (fd,))?;
+        core.bind(py).call_method1("_ensure_fd_no_transport", (fd,))?;
     }
     Ok(())
 }

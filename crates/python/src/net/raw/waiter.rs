@@ -3,15 +3,18 @@
 //! Its result says nothing but that the operation may be tried again; the bytes are taken by the operation itself when its
 //! task runs. A task that is cancelled before that has taken none.
 
+#![forbid(unsafe_code)]
+
 use ferrio_engine::sys::Error;
 use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::core::LoopCore;
+use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
 use crate::task::future;
 use crate::task::new_future;
 
@@ -21,7 +24,7 @@ pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<
     if future::is_own(&waiter) {
         future::set_blocking(&waiter);
     } else {
-        waiter.bind(py).setattr(pyo3::intern!(py, "_asyncio_future_blocking"), true)?;
+        waiter.bind(py).setattr(&names(py)._asyncio_future_blocking, true)?;
     }
     Ok(waiter)
 }
@@ -29,11 +32,11 @@ pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<
 /// The operation is to be tried again, or finds out that its number is another file's: its task runs in the next turn.
 pub(super) fn wake(py: Python<'_>, waiter: &Object) -> PyResult<()> {
     if future::is_own(waiter) {
-        return if future::is_pending(waiter) { future::set_result(py, waiter, none(py)) } else { Ok(()) };
+        return if future::is_pending(waiter) { future::set_result(py, waiter, Object::none(py)) } else { Ok(()) };
     }
-    let waiter = waiter.bind(py);
-    if !waiter.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
-        waiter.call_method1(pyo3::intern!(py, "set_result"), (py.None(),))?;
+    let names = names(py);
+    if !call_method(py, &names.done, [waiter])?.bind(py).is_truthy()? {
+        call_method(py, &names.set_result, [waiter, &Object::none(py)])?;
     }
     Ok(())
 }

@@ -22,7 +22,6 @@ pub(crate) use details::abandon;
 pub(crate) use limits::Limits;
 pub(crate) use part::{StreamPart, flush_corked, forget_corked};
 pub(crate) use read::received_bytes;
-pub(crate) use recycled::bytes as recycled_bytes;
 pub(crate) use write::{chunk_of, is_exact_bytes};
 
 use ferrio_engine::backend::{Interest, Key};

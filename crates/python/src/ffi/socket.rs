@@ -13,6 +13,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::names::names;
+use super::object::Object;
+
 /// `PySocketSockObject`, its first fields.
 #[repr(C)]
 struct SocketObject {
@@ -31,7 +34,7 @@ static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// # Safety
 /// An exact `socket.socket`, or what is at least as large.
-unsafe fn read(socket: &Bound<'_, PyAny>) -> (RawFd, i64) {
+unsafe fn read(socket: &Object) -> (RawFd, i64) {
     let object: *const SocketObject = socket.as_ptr().cast();
     // SAFETY: passed on to the caller.
     let fd = unsafe { (*object).fd };
@@ -41,34 +44,51 @@ unsafe fn read(socket: &Bound<'_, PyAny>) -> (RawFd, i64) {
 
 /// The number and the timeout of an exact `socket.socket`, laid out as [`check`] has found; `None` for any other object.
 #[inline]
-fn fields(socket: &Bound<'_, PyAny>) -> Option<(RawFd, i64)> {
-    let is_exact = socket.get_type_ptr() == CLASS.load(Ordering::Relaxed);
+fn fields(socket: &Object) -> Option<(RawFd, i64)> {
+    let is_exact = socket.has_class(CLASS.load(Ordering::Relaxed));
     // SAFETY: its type was just looked at.
     is_exact.then(|| unsafe { read(socket) })
 }
 
 /// The number of a socket; -1 when it is closed.
+///
+/// # Errors
+/// Those of its `fileno`.
 #[inline]
-pub(super) fn number(socket: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+pub(crate) fn number(py: Python<'_>, socket: &Object) -> PyResult<RawFd> {
     match fields(socket) {
         Some((number, _)) => Ok(number),
-        None => socket.call_method0("fileno")?.extract(),
+        None => socket.bind(py).call_method0(&names(py).fileno)?.extract(),
     }
 }
 
 /// Whether a socket's methods wait: `gettimeout() != 0`.
+///
+/// # Errors
+/// Those of its `gettimeout`.
 #[inline]
-pub(super) fn is_blocking(socket: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn is_blocking(py: Python<'_>, socket: &Object) -> PyResult<bool> {
     match fields(socket) {
         Some((_, timeout)) => Ok(timeout != 0),
-        None => socket.call_method0("gettimeout")?.ne(0),
+        None => socket.bind(py).call_method0(&names(py).gettimeout)?.ne(0),
     }
 }
 
-/// Finds out whether the interpreter's sockets have this layout.
-pub(super) fn check(py: Python<'_>) -> PyResult<()> {
+/// The version of a class, which every change of it or of a base takes away; 0 for none.
+#[inline]
+pub(crate) fn version_of_class(object: &Object) -> u32 {
+    // SAFETY: a live object.
+    let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    // SAFETY: the type of a live object.
+    unsafe { (*class).tp_version_tag }
+}
+
+/// Finds out whether instances of `socket`, the genuine class, have this layout.
+///
+/// # Errors
+/// Those of the class and its instances.
+pub(crate) fn check(py: Python<'_>, socket: &Bound<'_, PyAny>) -> PyResult<()> {
     let module = py.import("socket")?;
-    let socket = super::class::socket_class(py)?;
     let (family, kind) = (module.getattr("AF_UNIX")?, module.getattr("SOCK_DGRAM")?);
     let class = socket.clone().cast_into::<PyType>()?;
     // SAFETY: a live type.
@@ -84,7 +104,7 @@ pub(super) fn check(py: Python<'_>) -> PyResult<()> {
     }
     let shown = || {
         // SAFETY: an instance of the class, whose instances are that large.
-        unsafe { read(&socket) }
+        unsafe { read(Object::of(&socket)) }
     };
     let mut agrees = true;
     for (timeout, expected) in [(Some(0.0), 0), (Some(1.5), 1_500_000_000), (Some(0.25), 250_000_000)] {
