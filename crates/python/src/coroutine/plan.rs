@@ -1,5 +1,7 @@
 //! What a coroutine of a plan holds between its steps, and how it goes on.
 
+#![forbid(unsafe_code)]
+
 use core::ffi::CStr;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
@@ -218,4 +220,24 @@ impl Body for CoroutineState {
             nesting::release(owner);
         }
     }
+}
+
+#[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
+#[inline(always)]
+fn receiver_of<T: Class>(owner: Option<Object>) -> PyResult<Instance<T>> {
+    match owner.map(Instance::from_object) {
+        Some(Ok(receiver)) => Ok(receiver),
+        Some(Err(_)) => Err(of_another_class()),
+        None => Err(without_object()),
+    }
+}
+
+#[cold]
+fn of_another_class() -> PyErr {
+    PyTypeError::new_err("the coroutine's object is of another class")
+}
+
+#[cold]
+fn without_object() -> PyErr {
+    PyRuntimeError::new_err("the coroutine has no object any more")
 }
