@@ -110,6 +110,7 @@ objects! {
     server: "asyncio.base_events"."Server";
     shield_rules: "ferrio._combining"."SHIELD_RULES";
     socket: "socket";
+    socket_class: "socket"."socket";
     task_group: "asyncio.taskgroups"."TaskGroup";
     task_group_enter: "asyncio.taskgroups"."TaskGroup"."__aenter__";
     task_group_exit: "asyncio.taskgroups"."TaskGroup"."__aexit__";
