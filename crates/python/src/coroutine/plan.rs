@@ -221,23 +221,3 @@ impl Body for CoroutineState {
         }
     }
 }
-
-#[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
-#[inline(always)]
-fn receiver_of<T: Class>(owner: Option<Object>) -> PyResult<Instance<T>> {
-    match owner.map(Instance::from_object) {
-        Some(Ok(receiver)) => Ok(receiver),
-        Some(Err(_)) => Err(of_another_class()),
-        None => Err(without_object()),
-    }
-}
-
-#[cold]
-fn of_another_class() -> PyErr {
-    PyTypeError::new_err("the coroutine's object is of another class")
-}
-
-#[cold]
-fn without_object() -> PyErr {
-    PyRuntimeError::new_err("the coroutine has no object any more")
-}
