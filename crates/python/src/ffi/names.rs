@@ -38,16 +38,20 @@ names! {
     _fileno
     _forget_socket
     _get_loop
+    _keep_rest
     _loop
+    _lose_closed_file
     _pending_removals
     _pipe
     _protocol
+    _read_as_asyncio
     _reads_large
     _remove
     _run
     _sockets
     _task_factory
     _transports
+    _write_as_asyncio
     acquire
     add_done_callback
     append
