@@ -18,7 +18,19 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # Of their own: some of the libraries change pytest or asyncio for everybody who has them installed.
 LIBRARIES := $(VENV)-libraries
-ENGINE_SOURCES := $(shell find crates/engine crates/python -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+# A development build beside the packages of $(VENV); see `make check`.
+CHECK := $(VENV)-check
+CHECK_TARGET := $(or $(CARGO_TARGET_DIR),target)/check/$(TAG)
+ENGINE_SOURCES := $(shell find crates/engine -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+NATIVE_SOURCES := $(ENGINE_SOURCES) $(shell find crates/python -name '*.rs' -o -name Cargo.toml) pyproject.toml
+
+# How many tests run at a time, where they may: `make test JOBS=4`.
+JOBS ?= $(shell nproc)
+# A fork in a worker of pytest-xdist warns of the thread that talks to the reporting process.
+PARALLEL := -n $(JOBS) --dist worksteal -W "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+
+# Where bytecode is not kept, hundreds of tests' interpreters compile the package and the test's assertions again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## List the targets
@@ -35,7 +47,7 @@ $(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
 	$(BIN)/python -m pip install --quiet --group $*
 	touch $@
 
-$(STAMPS)/built: $(ENGINE_SOURCES) $(STAMPS)/group-build
+$(STAMPS)/built: $(NATIVE_SOURCES) $(STAMPS)/group-build
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
 	touch $@
 
@@ -46,9 +58,36 @@ build: $(STAMPS)/built  ## Build the extension module into the virtual environme
 bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
 	$(BIN)/python benchmarks $(BENCH)
 
+.PHONY: instructions
+instructions: build  ## Count instructions of the hot paths against benchmarks/instructions.json (INSTRUCTIONS="--update")
+	$(BIN)/python benchmarks/instructions.py $(or $(INSTRUCTIONS),--baseline)
+
 .PHONY: conformance
 conformance: build  ## Run the interpreter's own asyncio suite over Ferrio (CONFORMANCE="test_events -k name")
 	$(BIN)/python tests/conformance $(CONFORMANCE)
+
+# The environment of `make check`: the packages of $(VENV), and a folder `ferrio` of links to the sources in Python and
+# to the development build. What `make build` makes, and what is measured, is another file elsewhere.
+$(CHECK)/made: $(STAMPS)/group-test
+	$(PYTHON) -m venv --without-pip $(CHECK)
+	mkdir -p $(CHECK)/package/ferrio
+	purelib='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	{ echo $(abspath $(CHECK)/package); $(BIN)/python -c "$$purelib"; } > "$$($(CHECK)/bin/python -c "$$purelib")/ferrio.pth"
+	touch $@
+
+$(STAMPS)/engine-tested: $(ENGINE_SOURCES) $(STAMPS)/venv
+	@TIMEFORMAT='== engine tests: %R s (%U + %S s of CPU)'; time cargo test --quiet -p ferrio-engine --all-features
+	@touch $@
+
+.PHONY: check
+check: $(CHECK)/made  ## While you work: a development build, the engine's tests if it changed, the quick part of the others
+	@TIMEFORMAT='== development build: %R s (%U + %S s of CPU)'; \
+	time PYO3_PYTHON=$(abspath $(BIN)/python) cargo build --quiet -p ferrio-python --target-dir $(CHECK_TARGET)
+	@find $(CHECK)/package/ferrio -maxdepth 1 -type l -delete
+	@ln -s $(abspath $(filter-out %.so %/__pycache__,$(wildcard python/ferrio/*))) $(CHECK)/package/ferrio
+	@ln -s $(abspath $(CHECK_TARGET)/debug/lib_ferrio.so) $(CHECK)/package/ferrio/_ferrio.so
+	@$(MAKE) --no-print-directory --silent $(STAMPS)/engine-tested
+	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; time $(CHECK)/bin/python -m pytest -q --quick $(PARALLEL)
 
 .PHONY: test
 test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmarks' own, then the package's on PYTHON
@@ -58,21 +97,32 @@ test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmark
 
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q --ignore tests/frameworks
+	$(BIN)/python -m pytest -q --ignore tests/frameworks $(PARALLEL)
 	$(BIN)/python -m pytest -q tests/frameworks
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: lint
-lint: build $(STAMPS)/group-lint  ## Check format, lints, types and that the stubs match the built module
+lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that the stubs match the built module
 	cargo fmt --all --check
 	cargo clippy --quiet -p ferrio-engine --all-targets --all-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
+	$(BIN)/python scripts/layers.py
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
 	$(BIN)/python scripts/figures.py --check
+
+.PHONY: deny
+deny: $(STAMPS)/group-deny  ## Check the licences, bans and sources of the dependencies by deny.toml
+	PATH=$(abspath $(BIN)):$$PATH cargo deny check licenses bans sources
+
+# A folder of its own: the option is one for all crates.
+.PHONY: loom
+loom:  ## Explore every interleaving of the inbox's hand-over
+	RUSTFLAGS="--cfg loom" cargo test --quiet -p ferrio-engine --release --test loom_inbox \
+	  --target-dir $(or $(CARGO_TARGET_DIR),target)/loom --config 'profile.release.lto="off"' --config profile.release.codegen-units=16
 
 $(LIBRARIES)/installed: pyproject.toml
 	$(PYTHON) -m venv $(LIBRARIES)

@@ -223,7 +223,7 @@ first(run({loop}, {loop}.create_connection(lambda p={protocol}: p, *address_of({
 run({loop}, asyncio.open_connection(*address_of({server})))
 {loop}._connect('127.0.0.1', {port})
 {loop}._connect('127.0.0.1', address_of({server})[1])
-{loop}._foresee({connection}, {future})
+{loop}._schedule_outcome({connection}, {future})
 {loop}._begin({type}, {connection}, {protocol}, {waiter})
 {loop}._accept({type}, {callback}, {sock}, {any}, {number}, {any}, {any}, {context})
 {loop}.sock_recv({sock}, {count})
@@ -457,7 +457,7 @@ SIGNATURES = {
     "_call_connection_lost": "error",
     "_fatal_error": "error any",
     "_begin": "waiter",
-    "_foresee": "connection future",
+    "_schedule_outcome": "connection future",
     "_forget_socket": "any",
     "_end_wait": "future",
     "_stream_transport": "number",

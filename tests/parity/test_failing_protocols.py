@@ -101,7 +101,11 @@ def test_an_exit_comes_out_of_the_run(scenario: Play, method: str, exception: An
     assert seen.raised["type"] == type(exception).__name__
 
 
-@pytest.mark.parametrize("bad", [b"read-only", bytearray(), memoryview(b""), "text", None, 0, [1]], ids=repr)
+@pytest.mark.parametrize(
+    "bad",
+    [b"read-only", bytearray(), memoryview(b""), "text", None, 0, [1]],
+    ids=lambda bad: "memoryview(b'')" if isinstance(bad, memoryview) else repr(bad),
+)
 def test_a_buffer_that_is_none(scenario: Play, bad: Any) -> None:
     class Bad(NotedBuffered):
         def get_buffer(self, sizehint: int) -> Any:

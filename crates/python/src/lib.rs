@@ -19,11 +19,15 @@ const PARTS: &[Maker] = &[
     Maker::of::<handle::RunningGate>(),
     Maker::of::<net::stream::StreamPart>(),
     Maker::of::<net::raw::RawSockets>(),
-    Maker::of::<event_loop::Watches>(),
+    Maker::of::<net::watch::Watches>(),
 ];
 
-/// What a turn calls.
-const HOOKS: Hooks = Hooks { before_sleep: net::raw::confirm_waits, after_entry: net::stream::flush_corked };
+/// What the core calls.
+const HOOKS: Hooks = Hooks {
+    before_sleep: net::raw::confirm_waits,
+    after_entry: net::stream::flush_corked,
+    forget_number: net::forget_number,
+};
 
 /// The native half of ferrio. Import `ferrio`, not this.
 #[pymodule]

@@ -51,7 +51,7 @@ class ConnectingMethods(BaseLoop):
             return made
         future = self.create_future()
         try:
-            if self._foresee(connection, future):
+            if self._schedule_outcome(connection, future):
                 await future
             else:
                 number = connection.fileno()

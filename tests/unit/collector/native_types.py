@@ -541,7 +541,7 @@ def leave_an_established_connection(loop: Any, _world: World, token: Any) -> Non
     future = loop.create_future()
     future.token = token
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        loop._foresee(loop._connect(*listener.getsockname()), future)
+        loop._schedule_outcome(loop._connect(*listener.getsockname()), future)
 
 
 class Descriptor:

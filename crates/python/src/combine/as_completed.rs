@@ -16,7 +16,6 @@ use pyo3::{PyTraverseError, PyVisit, ffi, intern};
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
 use crate::coroutine::{self, CoroutineState as State, Plan, Step};
-use crate::event_loop::spawning_core;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::object::Object;
@@ -24,6 +23,7 @@ use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
 use crate::sync::queue::{self, Getting};
 use crate::sync::waiting;
+use crate::task::spawning_core;
 use crate::task::{self, future};
 
 /// The callback of what one call waits for.

@@ -13,13 +13,13 @@ use pyo3::{ffi, intern};
 use super::ends::Ends;
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::event_loop::spawning_core;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::Slot;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
+use crate::task::spawning_core;
 use crate::task::{self, future};
 
 /// What the children of one call have in common: their callback.

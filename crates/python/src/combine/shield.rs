@@ -18,7 +18,6 @@ use pyo3::sync::PyOnceLock;
 
 use super::stand_in::stands_for;
 use super::{is_coroutine, ours};
-use crate::event_loop::{new_future, spawning_core};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::Slot;
 use crate::ffi::object::Object;
@@ -26,6 +25,7 @@ use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
 use crate::sync::waiting;
 use crate::task::{self, future};
+use crate::task::{new_future, spawning_core};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {

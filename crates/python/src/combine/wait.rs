@@ -12,13 +12,13 @@ use super::ends::Ends;
 use super::ours;
 use super::stand_in::stands_for;
 use crate::coroutine::{self, CoroutineState as State, Plan, Step};
-use crate::event_loop::spawning_core;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::Slot;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::{caught, none};
 use crate::handle::context;
 use crate::sync::waiting;
+use crate::task::spawning_core;
 use crate::task::{self, future};
 
 /// What ends the wait, beside the end of all and of the time.

@@ -1,7 +1,7 @@
 //! The state of a loop.
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -289,6 +289,11 @@ impl LoopCore {
     #[inline]
     pub(crate) fn ask_before_sleep(&self) {
         self.flags.asked_before_sleep.set(true);
+    }
+
+    /// Ends what others have registered for a number that a transport takes over.
+    pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        (parts::hooks().forget_number)(py, self, fd)
     }
 
     /// Calls what was asked for ([`Self::ask_after_entry`]), now.

@@ -4,6 +4,7 @@
 
 use core::any::Any;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::RawFd;
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
@@ -48,13 +49,15 @@ impl Maker {
     }
 }
 
-/// What a turn calls. Each hook runs when somebody has asked for it since it last ran.
+/// What the core calls. The first two run when somebody has asked for it since they last ran.
 pub(crate) struct Hooks {
     /// The loop has nothing to run and is about to sleep, or has turned many times without a sleep;
     /// see [`LoopCore::ask_before_sleep`].
     pub(crate) before_sleep: fn(Python<'_>, &LoopCore) -> Result<(), Exit>,
     /// An entry has run; see [`LoopCore::ask_after_entry`].
     pub(crate) after_entry: fn(Python<'_>, &LoopCore) -> Result<(), Exit>,
+    /// A transport takes over a descriptor: what others have registered for its number ends.
+    pub(crate) forget_number: fn(Python<'_>, &LoopCore, RawFd) -> PyResult<()>,
 }
 
 struct Rooms {

@@ -58,8 +58,8 @@ impl<B: Body> NativeClass for Coroutine<B> {
 
     /// It has been finalized: nobody steps it any more.
     #[inline]
-    fn before_clear(state: &CoroutineOf<B>) {
-        state.phase.set(Phase::Done);
+    fn before_clear(_py: Python<'_>, coroutine: &Instance<Self>) {
+        coroutine.phase.set(Phase::Done);
     }
 
     #[inline]

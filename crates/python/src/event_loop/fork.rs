@@ -13,6 +13,8 @@
 //! Of all threads the child has the one that forked. A loop that another one ran is stopped in the middle of its turn for
 //! ever: it is shown as not running, so that it can be closed.
 
+#![forbid(unsafe_code)]
+
 use core::sync::atomic::Ordering;
 
 use pyo3::prelude::*;

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyType};
 
-use super::{making, scheduling, watch};
+use super::{scheduling, watch};
 use crate::core::{Entry, LoopCore};
 use crate::ffi::attributes;
 use crate::ffi::class::Instance;
@@ -279,7 +279,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class: Bound<'_, PyType> = module.py().get_type::<LoopCore>();
     scheduling::add(&class)?;
     watch::add_methods(&class)?;
-    making::add(&class)?;
+    crate::task::making::add(&class)?;
     crate::net::accept::add_methods(&class)?;
     module.add_class::<LoopCore>()
 }

@@ -3,16 +3,12 @@
 //! `ferrio.Loop` is a Python class over this core and asyncio's own Unix loop. The core overrides scheduling, the turn and
 //! the watching of descriptors; what runs once per loop or per connection stays asyncio's, version by version.
 
+#![forbid(unsafe_code)]
+
 mod fork;
-mod making;
 mod methods;
 mod scheduling;
-mod timer;
 mod wakeup_descriptor;
 mod watch;
-
-pub(crate) use making::{new_future, spawning_core};
-pub(crate) use scheduling::{schedule, wake_later};
-pub(crate) use watch::{Watches, forget_waiter, is_number_watched, wait_behind_handle};
 
 pub(crate) use methods::register;

@@ -4,37 +4,18 @@
 
 #![forbid(unsafe_code)]
 
-use ferrio_engine::sys::clock;
-use ferrio_engine::time::Nanos;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyType};
 
-use super::timer;
 use crate::core::LoopCore;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::class::{Instance, add_method};
 use crate::ffi::method::Method;
-use crate::ffi::number;
 use crate::ffi::object::Object;
-use crate::handle::{self, Recipe};
+use crate::handle;
+use crate::handle::scheduling::{ScheduledCall, check_in_debug, now_s, schedule_at, seconds};
 use crate::task;
-
-/// `([delay or when,] callback, *args, context=None)`.
-struct ScheduledCall<'a> {
-    time: Option<&'a Object>,
-    callback: &'a Object,
-    args: &'a [Object],
-    context: Option<&'a Object>,
-}
-
-impl ScheduledCall<'_> {
-    /// The recipe of its handle.
-    #[inline]
-    fn recipe<'a>(&'a self, event_loop: &'a Object, callback: &'a Object, trace: bool) -> Recipe<'a> {
-        Recipe { event_loop, callback, args: self.args, context: self.context, trace }
-    }
-}
 
 /// Parses a call whose parameters before `args` are `names`: the callback, or a time and the callback.
 #[expect(clippy::inline_always, reason = "four callers; the result would travel through memory otherwise")]
@@ -103,23 +84,6 @@ fn missing(function: &str, absent: &[&str]) -> PyErr {
     ))
 }
 
-/// Debug mode's checks: the calling thread, and that the callback is a plain callable.
-#[cold]
-fn check_in_debug(
-    py: Python<'_>,
-    event_loop: &Instance<LoopCore>,
-    callback: &Object,
-    function: &str,
-    any_thread: bool,
-) -> PyResult<()> {
-    let event_loop = event_loop.bind(py);
-    if !any_thread {
-        event_loop.call_method0("_check_thread")?;
-    }
-    event_loop.call_method1("_check_callback", (callback.bind(py), function))?;
-    Ok(())
-}
-
 fn call_soon(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_soon", &["callback"], arguments)?;
     event_loop.check_closed()?;
@@ -146,35 +110,6 @@ fn call_soon_threadsafe(py: Python<'_>, event_loop: &Instance<LoopCore>, argumen
     Ok(handle)
 }
 
-/// Enters a timer for `when` seconds on the loop's clock.
-fn schedule_at(
-    py: Python<'_>,
-    event_loop: &Instance<LoopCore>,
-    when: f64,
-    when_object: Option<Object>,
-    call: &ScheduledCall<'_>,
-) -> PyResult<Object> {
-    event_loop.check_closed()?;
-    let debug = event_loop.is_debug();
-    if debug {
-        // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
-        check_in_debug(py, event_loop, call.callback, "call_at", false)?;
-    }
-    let handle = call.recipe(event_loop.object(), call.callback, debug).make_timer(py, when, when_object)?;
-    let timer = timer::of_handle(handle.clone());
-    event_loop.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
-    Ok(handle)
-}
-
-fn seconds(py: Python<'_>, value: Option<&Object>, none: &'static str) -> PyResult<f64> {
-    let Some(value) = value else { return Err(PyTypeError::new_err(none)) };
-    match number::exact(py, value)? {
-        Some(seconds) => Ok(seconds),
-        None if value.is_none() => Err(PyTypeError::new_err(none)),
-        None => value.bind(py).extract(),
-    }
-}
-
 fn call_later_method(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
     let delay = seconds(py, call.time, "delay must not be None")?;
@@ -187,73 +122,9 @@ fn call_at(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments
     schedule_at(py, event_loop, when, call.time.cloned(), &call)
 }
 
-/// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
-fn now_s() -> f64 {
-    clock::now().as_secs_f64()
-}
-
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
 fn time(py: Python<'_>, _event_loop: &Instance<LoopCore>) -> PyResult<Object> {
     Ok(Object::new(PyFloat::new(py, now_s())))
-}
-
-/// Schedules from Rust: `loop.call_soon(callback, *args, context=context)`.
-pub(crate) fn schedule(
-    py: Python<'_>,
-    event_loop: &Object,
-    callback: &Bound<'_, PyAny>,
-    args: &[Object],
-    context: Option<&Object>,
-) -> PyResult<()> {
-    let Some(event_loop) = Instance::<LoopCore>::of(event_loop) else {
-        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
-    };
-    event_loop.schedule(py, Object::of(callback), args, context)
-}
-
-impl Instance<LoopCore> {
-    /// `loop.call_soon(callback, *args, context=context)`.
-    pub(crate) fn schedule(
-        &self,
-        py: Python<'_>,
-        callback: &Object,
-        args: &[Object],
-        context: Option<&Object>,
-    ) -> PyResult<()> {
-        self.check_closed()?;
-        let recipe = Recipe { event_loop: self.object(), callback, args, context, trace: self.is_debug() };
-        self.push_ready(py, handle::entry(recipe.make(py)?));
-        Ok(())
-    }
-
-    /// `loop.call_later(delay, callback, *args)`.
-    pub(crate) fn call_later(
-        &self,
-        py: Python<'_>,
-        delay: &Object,
-        callback: &Object,
-        args: &[Object],
-    ) -> PyResult<Object> {
-        let delay = seconds(py, Some(delay), "delay must not be None")?;
-        let call = ScheduledCall { time: None, callback, args, context: None };
-        schedule_at(py, self, now_s() + delay, None, &call)
-    }
-
-    /// Schedules `callback(*args)` to run behind what the next poll finds: for a descriptor known to be ready.
-    pub(crate) fn schedule_behind_poll(&self, py: Python<'_>, callback: &Object, args: &[Object]) -> PyResult<()> {
-        let recipe = Recipe { event_loop: self.object(), callback, args, context: None, trace: self.is_debug() };
-        self.push_behind_poll(py, handle::entry(recipe.make(py)?));
-        Ok(())
-    }
-}
-
-/// Gives the pending `ferrio.Future` its result, `None`, after `delay`: a timer that needs no handle.
-pub(crate) fn wake_later(py: Python<'_>, core: &LoopCore, delay: &Object, future: Object) -> PyResult<()> {
-    let delay = seconds(py, Some(delay), "delay must not be None")?;
-    core.check_closed()?;
-    let when = Nanos::from_secs_f64_ceil(now_s() + delay);
-    core.with_reactor(py, |reactor| reactor.timers.push(when, timer::of_sleep(future)));
-    Ok(())
 }
 
 /// Adds the methods to the core's type.

@@ -1,92 +1,24 @@
 //! `_add_reader`, `_add_writer` and their removals: callbacks on descriptors, named by number.
 //!
-//! The descriptor is its user's: whoever registers a number keeps it open until it is removed. Registering a number again
-//! asks the kernel again, so that a number which was closed and given to another file works (see the epoll backend).
+//! The table of callbacks is in `net/watch.rs`. Waiters of `sock_*` for the same number make room here.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::os::fd::RawFd;
 
-use ferrio_engine::backend::{Backend, Interest, Key, Usage};
+use ferrio_engine::backend::{Backend, Interest};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
-use pyo3::{PyTraverseError, PyVisit};
 
-use crate::core::parts::{Part, part};
-use crate::core::{Direction, Entry, LoopCore, PythonReactor, RunReady, Source, SourceState};
+use crate::core::{Direction, LoopCore};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
-use crate::ffi::call::call_method;
 use crate::ffi::class::{Instance, add_method};
-use crate::ffi::descriptor;
-use crate::ffi::errors::{made, os_error};
-use crate::ffi::guarded::Guarded;
+use crate::ffi::errors::made;
 use crate::ffi::method::Method;
-use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::handle::{self, Recipe, is_called_with};
-use crate::net::raw;
-
-/// The callbacks of a descriptor.
-struct Watch {
-    /// What was registered: the number, or the object with `fileno()`.
-    file: Object,
-    reader: Option<Object>,
-    writer: Option<Object>,
-}
-
-impl Watch {
-    fn place(&mut self, direction: Direction) -> &mut Option<Object> {
-        match direction {
-            Direction::Read => &mut self.reader,
-            Direction::Write => &mut self.writer,
-        }
-    }
-}
-
-impl SourceState for Watch {
-    fn announce(&self, _key: Key, ready: Interest, push: &mut dyn FnMut(Entry)) {
-        let reader = self.reader.as_ref().filter(|_| ready.reads());
-        let writer = self.writer.as_ref().filter(|_| ready.writes());
-        reader.into_iter().chain(writer).for_each(|handle| push(handle::entry(handle.clone())));
-    }
-
-    /// Handles are what is run: there are no entries of the source itself.
-    fn run(&self) -> RunReady {
-        |_, _, _, _, _| Ok(())
-    }
-
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.file.visit(visit)?;
-        self.reader.iter().chain(&self.writer).try_for_each(|handle| handle.visit(visit))
-    }
-}
-
-fn place_of(reactor: &mut PythonReactor, key: Key, direction: Direction) -> Option<&mut Option<Object>> {
-    let watch: &mut Watch = reactor.sources.get_mut(key)?.state_mut()?;
-    Some(watch.place(direction))
-}
-
-/// Descriptors of `add_reader` and `add_writer`, by number: the number is how these are named.
-#[derive(Default)]
-pub(crate) struct Watches(Guarded<HashMap<RawFd, Key>>);
-
-part!(Watches);
-
-impl Part for Watches {
-    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Ok(())
-    }
-
-    fn clear(&self, py: Python<'_>) {
-        drop(self.0.with(py, core::mem::take));
-    }
-}
-
-fn watches(core: &LoopCore) -> &Guarded<HashMap<RawFd, Key>> {
-    &core.part::<Watches>().0
-}
+use crate::handle::Recipe;
+use crate::net::{raw, watch};
 
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
 fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
@@ -110,17 +42,7 @@ fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 
 /// As [`number`], for a file that may have been closed since it was registered: it is found by itself then.
 fn number_of_registered(py: Python<'_>, core: &LoopCore, file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
-    number(file).or_else(|error| {
-        let watched: Vec<(RawFd, Key)> =
-            watches(core).with(py, |watches| watches.iter().map(|(&fd, &key)| (fd, key)).collect());
-        let found = core.with_reactor(py, |reactor| {
-            watched.into_iter().find(|&(_, key)| {
-                let watch: Option<&Watch> = reactor.sources.get(key).and_then(Source::state);
-                watch.is_some_and(|watch| watch.file.is(Object::of(file)))
-            })
-        });
-        found.map(|(fd, _)| fd).ok_or(error)
-    })
+    number(file).or_else(|error| watch::number_of(py, core, Object::of(file)).ok_or(error))
 }
 
 fn repr(object: &Bound<'_, PyAny>) -> String {
@@ -150,98 +72,24 @@ fn add(
     let fd = number(file.bind(py))?;
     let recipe = Recipe { event_loop: event_loop.object(), callback, args, context, trace: event_loop.is_debug() };
     let handle = recipe.make(py)?;
-    let known = watches(event_loop).with(py, |watches| watches.get(&fd).copied());
+    let known = watch::key_of(py, event_loop, fd);
     let key = if let Some(key) = known {
         key
     } else {
         let waiting = raw::release(py, event_loop, fd, None)?;
-        let key = attach(py, event_loop, fd, file.clone())?;
+        let key = watch::attach(py, event_loop, fd, file.clone())?;
         for (other, waiter) in waiting.into_iter().filter(|&(waiting, _)| waiting != direction) {
             raw::behind_handle(py, event_loop, fd, other, &waiter)?;
         }
         key
     };
-    install(py, event_loop, fd, key, direction, handle, known.is_none())
-}
-
-/// Sets the callback of one direction of a key; one that it replaces is cancelled.
-fn install(
-    py: Python<'_>,
-    core: &LoopCore,
-    fd: RawFd,
-    key: Key,
-    direction: Direction,
-    handle: Object,
-    is_new: bool,
-) -> PyResult<Object> {
-    let replaced = core.with_reactor(py, |reactor| {
-        let interest = reactor.backend.watched(key) | direction.interest();
-        reactor.backend.watch(key, interest)?;
-        Ok(place_of(reactor, key, direction).and_then(|place| place.replace(handle.clone())))
-    });
-    match replaced {
-        Ok(Some(replaced)) => {
-            call_method(py, &names(py).cancel, [&replaced])?;
-        }
-        Ok(None) => {}
-        Err(error) => {
-            if is_new {
-                detach(py, core, fd, key);
-            }
-            return Err(os_error(py, error));
-        }
-    }
-    Ok(handle)
-}
-
-fn attach(py: Python<'_>, core: &LoopCore, fd: RawFd, file: Object) -> PyResult<Key> {
-    let source = Source::new(Watch { file, reader: None, writer: None });
-    let key = core.attach(py, source, descriptor::of_user(fd), Usage::Watched)?;
-    watches(core).with(py, |watches| watches.insert(fd, key));
-    Ok(key)
-}
-
-fn detach(py: Python<'_>, core: &LoopCore, fd: RawFd, key: Key) {
-    watches(core).with(py, |watches| watches.remove(&fd));
-    core.detach(py, key);
-}
-
-/// Ends one direction of a descriptor; whether there was a callback.
-fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
-    let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else {
-        return Ok(raw::remove_waiter(py, core, fd, direction));
-    };
-    let (removed, is_last) = core.with_reactor(py, |reactor| {
-        let interest = reactor.backend.watched(key) & !direction.interest();
-        // Only less is watched; a descriptor closed from outside has lost its registration already.
-        let _ = reactor.backend.watch(key, interest);
-        let removed = place_of(reactor, key, direction).and_then(Option::take);
-        (removed, interest.is_none())
-    });
-    if is_last {
-        detach(py, core, fd, key);
-    }
-    match removed {
-        None => Ok(false),
-        Some(handle) => {
-            call_method(py, &names(py).cancel, [&handle])?;
-            Ok(true)
-        }
-    }
+    watch::install(py, event_loop, fd, key, direction, handle, known.is_none())
 }
 
 impl LoopCore {
-    /// Ends both directions of a number that a transport takes over.
-    pub(crate) fn forget_watch(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
-        remove(py, self, fd, Direction::Read)?;
-        remove(py, self, fd, Direction::Write)?;
-        drop(raw::release(py, self, fd, None)?);
-        Ok(())
-    }
-
     /// What is watched for a number, by `add_reader`, `add_writer` or `sock_*`.
     pub(super) fn watched(&self, py: Python<'_>, fd: RawFd) -> Interest {
-        let key = watches(self).with(py, |watches| watches.get(&fd).copied());
+        let key = watch::key_of(py, self, fd);
         let key =
             key.or_else(|| raw::numbers(py, self).into_iter().find(|&(number, _)| number == fd).map(|(_, key)| key));
         key.map_or(Interest::NONE, |key| self.with_reactor(py, |reactor| reactor.backend.watched(key)))
@@ -253,49 +101,10 @@ impl LoopCore {
         let waiting = self.with_reactor(py, |reactor| {
             sockets.into_iter().filter(|&(_, key)| !reactor.backend.watched(key).is_none()).collect::<Vec<_>>()
         });
-        let mut numbers: Vec<RawFd> = watches(self).with(py, |watches| watches.keys().copied().collect());
+        let mut numbers = watch::numbers(py, self);
         numbers.extend(waiting.into_iter().map(|(fd, _)| fd));
         numbers
     }
-}
-
-/// Whether `add_reader` or `add_writer` watch a number.
-pub(crate) fn is_number_watched(py: Python<'_>, core: &LoopCore, fd: RawFd) -> bool {
-    watches(core).with(py, |watches| watches.contains_key(&fd))
-}
-
-/// Makes `callback(argument)` the reader or the writer of a number that is watched.
-pub(crate) fn wait_behind_handle(
-    py: Python<'_>,
-    event_loop: &Object,
-    core: &LoopCore,
-    fd: RawFd,
-    direction: Direction,
-    callback: &Bound<'_, PyAny>,
-    argument: &Object,
-) -> PyResult<Object> {
-    let (callback, args) = (Object::of(callback), core::slice::from_ref(argument));
-    let handle = Recipe { event_loop, callback, args, context: None, trace: core.is_debug() }.make(py)?;
-    match watches(core).with(py, |watches| watches.get(&fd).copied()) {
-        Some(key) => install(py, core, fd, key, direction, handle, false),
-        None => Ok(handle),
-    }
-}
-
-/// Ends a direction of a number, if its callback is one that [`wait_behind_handle`] has made for `argument`.
-pub(crate) fn forget_waiter(
-    py: Python<'_>,
-    core: &LoopCore,
-    fd: RawFd,
-    direction: Direction,
-    argument: &Object,
-) -> PyResult<()> {
-    let Some(key) = watches(core).with(py, |watches| watches.get(&fd).copied()) else { return Ok(()) };
-    let handle = core.with_reactor(py, |reactor| place_of(reactor, key, direction).and_then(|place| place.clone()));
-    if handle.is_some_and(|handle| is_called_with(py, &handle, argument)) {
-        remove(py, core, fd, direction)?;
-    }
-    Ok(())
 }
 
 fn add_reader(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
@@ -304,6 +113,11 @@ fn add_reader(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argume
 
 fn add_writer(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     add(py, event_loop, arguments, Direction::Write)
+}
+
+/// Ends one direction of a number, of a callback or of a waiter of `sock_*`; whether there was one.
+fn remove(py: Python<'_>, core: &LoopCore, fd: RawFd, direction: Direction) -> PyResult<bool> {
+    Ok(watch::remove(py, core, fd, direction)?.unwrap_or_else(|| raw::remove_waiter(py, core, fd, direction)))
 }
 
 /// [`remove`] for a file as its user names it.

@@ -62,6 +62,33 @@ impl<'a> Arguments<'a> {
         if self.has_no_keywords() { self.positional().try_into().ok() } else { None }
     }
 
+    /// The values of the parameters `names`, by position or by name, of the function `function`.
+    ///
+    /// # Errors
+    /// `TypeError`: there are too many, one has no parameter, or a parameter gets two.
+    pub(crate) fn parameters<const N: usize>(
+        &self,
+        py: Python<'_>,
+        function: &str,
+        names: [&str; N],
+    ) -> PyResult<[Option<&'a Object>; N]> {
+        let positional = self.positional();
+        if positional.len() > N {
+            let text = format!("{function}() takes at most {N} positional arguments ({} given)", positional.len());
+            return Err(PyTypeError::new_err(text));
+        }
+        let mut given = core::array::from_fn(|index| positional.get(index));
+        for (name, value) in self.named_values(py) {
+            let text = name.to_string();
+            let index = names.iter().position(|&known| known == text);
+            let index = index.ok_or_else(|| unexpected_keyword(function, &name))?;
+            if given[index].replace(value).is_some() {
+                return Err(PyTypeError::new_err(format!("{function}() got multiple values for argument '{text}'")));
+            }
+        }
+        Ok(given)
+    }
+
     /// The addresses of the positional values.
     pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
         &self.values[..self.positional]
@@ -80,6 +107,14 @@ impl<'a> Arguments<'a> {
     /// Whether there are no keywords.
     pub(crate) fn has_no_keywords(&self) -> bool {
         self.values.len() == self.positional
+    }
+
+    /// The keywords with their values, as references.
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
     }
 
     /// Calls `function` with these arguments.

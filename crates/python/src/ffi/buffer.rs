@@ -4,7 +4,9 @@
 
 use core::mem::MaybeUninit;
 
+use ferrio_engine::buf::Chunk;
 use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -74,6 +76,17 @@ impl Readable {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len_bytes()
+    }
+
+    /// A copy of the bytes, in memory of the allocator's, which may refuse it.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn copy(&self) -> PyResult<Chunk> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.len()).map_err(|_| PyMemoryError::new_err(()))?;
+        self.with(|bytes| copy.extend_from_slice(bytes));
+        Ok(Chunk::from_vec(copy))
     }
 
     /// Runs `section` with the bytes.

@@ -22,6 +22,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::buffer::Readable;
 use super::guarded::Guarded;
 use super::object::Object;
 use super::trampoline::fetched;
@@ -148,13 +149,17 @@ unsafe fn release_bytes(object: *mut ()) {
 
 /// A chunk that shares the memory of exact `bytes`, and copies the bytes of any other buffer.
 ///
-/// The copy is a `bytes` object: memory of a size that a program decides is Python's to refuse.
+/// Memory of a size that a program decides may be refused: that of a `bytes` object by Python, that of a contiguous buffer's
+/// copy by the allocator.
 ///
 /// # Errors
 /// `MemoryError`, or that of an object that exports no buffer.
 pub(crate) fn chunk_of(py: Python<'_>, data: &Object) -> PyResult<Chunk> {
     if let Some(bytes) = Bytes::of(data) {
         return Ok(bytes.chunk());
+    }
+    if let Some(buffer) = Readable::of(data.bind(py)) {
+        return buffer.copy();
     }
     // SAFETY: a live object.
     let copy = unsafe { ffi::PyBytes_FromObject(data.as_ptr()) };

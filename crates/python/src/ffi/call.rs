@@ -2,8 +2,10 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
+use super::names::names;
 use super::object::Object;
 
 /// `function(*arguments)`.
@@ -67,4 +69,18 @@ pub(crate) fn call_method_with_keyword<const N: usize>(
     let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N - 1, keyword.as_ptr()) };
     // SAFETY: a new reference, or null with an exception.
     unsafe { Object::from_result(py, result) }
+}
+
+/// The names of the keyword arguments of a call with `context=`.
+static CONTEXT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
+/// [`call_method_with_keyword`], where the last argument is `context`.
+#[inline]
+pub(crate) fn call_method_with_context<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    let keyword = CONTEXT.get_or_try_init(py, || PyTuple::new(py, [&names(py).context]).map(Bound::unbind))?;
+    call_method_with_keyword(py, name, arguments, keyword.bind(py))
 }

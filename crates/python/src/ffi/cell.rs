@@ -9,8 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 
-/// A plain value.
+/// A plain value, laid out as such.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Plain<T: Copy>(Cell<T>);
 
 impl<T: Copy> Plain<T> {
@@ -34,8 +35,9 @@ impl<T: Copy> Plain<T> {
     }
 }
 
-/// A reference, or none.
+/// A reference, or none; laid out as the object's address, or null.
 #[derive(Default)]
+#[repr(transparent)]
 pub(crate) struct Slot(Cell<Option<Object>>);
 
 impl Slot {

@@ -19,7 +19,7 @@ use core::ops::Deref;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::exceptions::PySystemError;
+use pyo3::exceptions::{PySystemError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -37,6 +37,8 @@ use super::trampoline;
 pub(crate) struct Description<T> {
     /// The class; of a PyO3 class, the subclass of it that was seen first. Null before that.
     class: AtomicPtr<ffi::PyTypeObject>,
+    /// The subclass of a native class that was seen first: mostly there is but one, Ferrio's own.
+    subclass: AtomicPtr<ffi::PyTypeObject>,
     /// Where in an instance the state begins.
     offset: AtomicUsize,
     inherited: InheritedSlots,
@@ -50,6 +52,7 @@ impl<T> Description<T> {
     pub(crate) const fn new(kept: usize) -> Self {
         Self {
             class: AtomicPtr::new(null_mut()),
+            subclass: AtomicPtr::new(null_mut()),
             offset: AtomicUsize::new(0),
             inherited: InheritedSlots::new(),
             free: FreeList::new(kept),
@@ -118,12 +121,10 @@ impl<T: Class> NativeLayout<T> for Heap {
 unsafe impl<T: Class> Layout<T> for Heap {
     #[inline]
     fn is_instance(object: &Object) -> bool {
-        let class = T::description().class.load(Ordering::Relaxed);
-        if class.is_null() {
-            return false;
-        }
-        // SAFETY: a live object and a class that lives for ever.
-        object.has_class(class) || unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) } != 0
+        let description = T::description();
+        object.has_class(description.class.load(Ordering::Relaxed))
+            || object.has_class(description.subclass.load(Ordering::Relaxed))
+            || is_instance_of_subclass(description, object)
     }
 
     #[inline]
@@ -131,6 +132,24 @@ unsafe impl<T: Class> Layout<T> for Heap {
         // SAFETY: an instance has its state at this offset.
         unsafe { object.as_ptr().byte_add(T::description().offset.load(Ordering::Relaxed)) }.cast()
     }
+}
+
+/// Whether `object` is an instance of a subclass of a native class; the first one is remembered.
+#[cold]
+fn is_instance_of_subclass<T>(description: &'static Description<T>, object: &Object) -> bool {
+    let class = description.class.load(Ordering::Relaxed);
+    // SAFETY: a live object and, unless null, a class that lives for ever.
+    if class.is_null() || unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) } == 0 {
+        return false;
+    }
+    if description.subclass.load(Ordering::Relaxed).is_null() {
+        // SAFETY: a live object.
+        let subclass = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+        // SAFETY: a live type. It is kept for ever, so that its address stands for no other.
+        unsafe { ffi::Py_INCREF(subclass.cast()) };
+        description.subclass.store(subclass, Ordering::Relaxed);
+    }
+    true
 }
 
 /// The layout of a frozen `#[pyclass]`, whose state is itself.
@@ -337,6 +356,13 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     /// [`Vectorcall`](super::vectorcall::Vectorcall).
     const VECTORCALL: Option<usize> = None;
 
+    /// Whether the class has been made over `base`, or over what that is a base of.
+    fn is_derived_from(base: &Bound<'_, PyType>) -> bool {
+        let class = Self::description().class.load(Ordering::Relaxed);
+        // SAFETY: two live types.
+        !class.is_null() && unsafe { ffi::PyType_IsSubtype(class, base.as_type_ptr()) } != 0
+    }
+
     /// Before an instance ends, while everything of it is there; it may be used again afterwards.
     ///
     /// # Errors
@@ -356,7 +382,7 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
 
     /// When the collector clears an instance, before its fields are cleared.
     #[inline]
-    fn before_clear(_state: &Self::State) {}
+    fn before_clear(_py: Python<'_>, _instance: &Instance<Self>) {}
 
     /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
     #[inline]
@@ -389,6 +415,13 @@ impl<T: NativeClass> Instance<T> {
     /// `MemoryError`; the state is dropped.
     #[inline]
     pub(crate) fn create(py: Python<'_>, state: T::State) -> PyResult<Self> {
+        Self::create_with(py, || state)
+    }
+
+    /// [`Self::create`], with a state that is made in its place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.load(Ordering::Relaxed);
         assert!(!class.is_null(), "the class is made before its instances");
@@ -404,11 +437,32 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: memory of an instance, which has its state there.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
-        unsafe { place.write(state) };
+        unsafe { place.write(state()) };
         if memory.is_some() {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
         }
+        Ok(Self { object, class: PhantomData })
+    }
+}
+
+impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
+    /// A new instance of `class`, a subclass, whose own `__new__` and `__init__` are not called.
+    ///
+    /// # Errors
+    /// `TypeError`: it is no subclass; `MemoryError`.
+    pub(crate) fn create_of(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Self> {
+        let base = T::description().class.load(Ordering::Relaxed);
+        assert!(!base.is_null(), "the class is made before its instances");
+        // SAFETY: two live types.
+        if unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), base) } == 0 {
+            let name = T::NAME.to_string_lossy();
+            return Err(PyTypeError::new_err(format!("a subclass of {name} is required here")));
+        }
+        // SAFETY: a subclass of the class, to whose `__new__` arguments mean nothing.
+        let object = unsafe { new_empty::<T>(class.as_type_ptr(), null_mut(), null_mut()) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
         Ok(Self { object, class: PhantomData })
     }
 }
@@ -502,7 +556,8 @@ unsafe extern "C" fn clear<T: NativeClass>(address: *mut ffi::PyObject) -> c_int
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
         let instance = unsafe { Instance::<T>::assume(object) };
-        T::before_clear(instance);
+        // SAFETY: the collector runs on an attached thread.
+        T::before_clear(unsafe { Python::assume_attached() }, instance);
         instance.clear();
         // SAFETY: an instance of the class.
         unsafe { T::description().inherited.clear(address) };

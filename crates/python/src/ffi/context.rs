@@ -52,12 +52,6 @@ impl Context {
     }
 }
 
-/// Whether the object at an address is a context.
-pub(crate) fn is_context(address: *mut ffi::PyObject) -> bool {
-    // SAFETY: callers show a live object.
-    unsafe { ffi::PyContext_CheckExact(address) != 0 }
-}
-
 /// Runs `body` in `context`; CPython checks that it is one.
 ///
 /// # Errors

@@ -1,13 +1,14 @@
 //! The one door from the engine's errors to Python's exceptions.
 
 use ferrio_engine::sys::Error;
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyBaseException, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTypeInfo, ffi};
 
 use crate::ffi::object::Object;
+use crate::ffi::trampoline::fetched;
 
 /// The `OSError` that CPython would raise: two arguments, from which it picks the subclass.
 pub(crate) fn os_error(py: Python<'_>, error: Error) -> PyErr {
@@ -27,6 +28,35 @@ pub(crate) fn made(py: Python<'_>, error: PyErr) -> PyErr {
 /// The exception `class(text)`, made at once.
 pub(crate) fn exception<E: PyTypeInfo>(py: Python<'_>, text: &str) -> PyResult<Object> {
     py.get_type::<E>().call1((text,)).map(Object::new)
+}
+
+/// Whether an `except class` would catch `exception`.
+#[inline]
+pub(crate) fn is_caught_by(exception: &Object, class: &Object) -> bool {
+    // SAFETY: two live objects, of any kind.
+    unsafe { ffi::PyErr_GivenExceptionMatches(exception.as_ptr(), class.as_ptr()) != 0 }
+}
+
+/// The traceback of an exception.
+pub(crate) fn traceback_of(exception: &Bound<'_, PyBaseException>) -> Option<Object> {
+    // SAFETY: a live exception.
+    let traceback = unsafe { ffi::PyException_GetTraceback(exception.as_ptr()) };
+    // SAFETY: a new reference, or null for none.
+    unsafe { Object::from_owned(traceback) }
+}
+
+/// Gives an exception another traceback, or none.
+///
+/// # Errors
+/// `TypeError`: it is no traceback.
+pub(crate) fn set_traceback(exception: &Bound<'_, PyBaseException>, traceback: Option<&Object>) -> PyResult<()> {
+    let py = exception.py();
+    let none = Object::none(py);
+    // SAFETY: a live exception, and any object.
+    if unsafe { ffi::PyException_SetTraceback(exception.as_ptr(), traceback.unwrap_or(&none).as_ptr()) } != 0 {
+        return Err(fetched(py));
+    }
+    Ok(())
 }
 
 fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {

@@ -108,6 +108,7 @@ impl HandleSlots {
 
 impl TimerSlots {
     /// A timer among those of its loop. `when` is the caller's own object for its time, if there is one.
+    #[inline]
     pub(crate) fn new(py: Python<'_>, handle: HandleSlots, seconds: f64, when: Option<Object>) -> Self {
         Self {
             handle,

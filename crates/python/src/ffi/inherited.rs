@@ -4,7 +4,9 @@
 //! They are read off the classes when the module is imported, so one that a release of Python adds is known too, whether
 //! or not anything in Ferrio uses it.
 
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
@@ -13,6 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::ffi::class::{Instance, NativeClass};
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 
@@ -83,6 +86,58 @@ impl InheritedSlots {
                 nesting::release(before);
             }
         }
+    }
+}
+
+/// One slot that the class `T` inherits and uses itself.
+pub(crate) struct InheritedSlot<T> {
+    offset: OnceLock<usize>,
+    class: PhantomData<fn() -> T>,
+}
+
+impl<T: NativeClass> InheritedSlot<T> {
+    pub(crate) const fn new() -> Self {
+        Self { offset: OnceLock::new(), class: PhantomData }
+    }
+
+    /// Finds the slot `name` of `base`, over which the class has been made.
+    ///
+    /// # Errors
+    /// The base has no such slot.
+    pub(crate) fn find(&self, base: &Bound<'_, PyType>, name: &str) -> PyResult<()> {
+        assert!(T::is_derived_from(base), "a slot of a base");
+        let offset = offset_of(base, name)?;
+        // Once: the process has one class.
+        let _ = self.offset.set(offset);
+        Ok(())
+    }
+
+    /// The slot's place; it is found before there are instances.
+    #[inline]
+    fn place<'a>(&self, instance: &'a Instance<T>) -> Option<&'a Cell<*mut ffi::PyObject>> {
+        let offset = *self.offset.get()?;
+        // SAFETY: a slot of a base of the class.
+        Some(Cell::from_mut(unsafe { slot_at(instance.object().as_ptr(), offset) }))
+    }
+
+    /// What is in it.
+    pub(crate) fn get(&self, instance: &Instance<T>) -> Option<Object> {
+        let value = self.place(instance)?.get();
+        // SAFETY: the slot owns a reference.
+        (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) })
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self, instance: &Instance<T>) -> bool {
+        self.place(instance).is_none_or(|place| place.get().is_null())
+    }
+
+    /// Puts `value` in; what was there is dropped after that.
+    pub(crate) fn set(&self, instance: &Instance<T>, value: Option<Object>) {
+        let Some(place) = self.place(instance) else { return };
+        let before = place.replace(value.map_or(core::ptr::null_mut(), Object::into_ptr));
+        // SAFETY: the slot owned its reference.
+        drop(unsafe { Object::from_owned(before) });
     }
 }
 

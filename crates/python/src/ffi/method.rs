@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 use pyo3::{PyClass, ffi};
 
 use super::arguments::Arguments;
@@ -89,6 +90,18 @@ impl IntoObject for bool {
         Object::bool(py, self)
     }
 }
+
+macro_rules! numbers_into_object {
+    ($($number:ty),*) => {
+        $(impl IntoObject for $number {
+            fn into_object(self, py: Python<'_>) -> Object {
+                Object::new(PyInt::new(py, self))
+            }
+        })*
+    };
+}
+
+numbers_into_object!(i32, u32, usize);
 
 impl<T: IntoObject> IntoObject for Option<T> {
     #[inline]

@@ -3,9 +3,12 @@
 // While the rooms above move onto the floor, not all of it is used.
 #![allow(dead_code, unused_macros, unused_imports)]
 
+pub(crate) mod address;
 pub(crate) mod arguments;
 pub(crate) mod attributes;
+pub(crate) mod audit;
 pub(crate) mod awaitable;
+pub(crate) mod bound_method;
 pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod call;
@@ -17,7 +20,6 @@ pub(crate) mod descriptor;
 pub(crate) mod dictionary;
 pub(crate) mod errors;
 pub(crate) mod fields;
-pub(crate) mod filled;
 pub(crate) mod free_list;
 pub(crate) mod future;
 pub(crate) mod guarded;
@@ -25,6 +27,7 @@ pub(crate) mod handle;
 pub(crate) mod heap_type;
 pub(crate) mod idle_list;
 pub(crate) mod inherited;
+pub(crate) mod initializer;
 pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;
@@ -37,8 +40,9 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
+pub(crate) mod text;
 pub(crate) mod thread;
-#[cfg(Py_3_14)]
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
+pub(crate) mod uncounted;
 pub(crate) mod vectorcall;

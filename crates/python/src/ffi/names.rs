@@ -27,30 +27,42 @@ names! {
     __self__
     __traceback__
     _accept_connection
+    _accept_later
     _asyncio_future_blocking
+    _attach
     _buffer
+    _call_connection_lost
     _clients
     _closing
     _conn_lost
+    _detach
     _end_wait
     _ensure_fd_no_transport
     _entered
+    _fatal_error
     _fileno
     _forget_socket
     _get_loop
     _keep_rest
+    _log_debug
     _loop
     _lose_closed_file
+    _pause_writing
     _pending_removals
     _pipe
     _protocol
     _read_as_asyncio
     _reads_large
+    _refuse
     _remove
+    _report_if_slow
+    _resume_writing
     _run
     _sockets
     _task_factory
     _transports
+    _wakeup
+    _warn_unclosed
     _write_as_asyncio
     acquire
     add_done_callback
@@ -62,19 +74,23 @@ names! {
     call_soon
     cancel
     cancelled
+    cancelling
     clear
     close
     connection_lost
     connection_made
     context
+    copy
     create_future
     create_task
     data
     data_received
     datagram_received
+    detach
     done
     eof_received
     fileno
+    get
     get_buffer
     get_loop
     gettimeout
@@ -95,6 +111,7 @@ names! {
     set
     set_exception
     set_result
+    setblocking
     settimeout
     throw
     value

@@ -67,11 +67,26 @@ macro_rules! objects {
 // One a line, in alphabetical order.
 objects! {
     abstract_coroutine: "collections.abc"."Coroutine";
+    allocate_lock: "_thread"."allocate_lock";
+    asyncio_c_current_task: "_asyncio"."current_task";
+    asyncio_c_enter_task: "_asyncio"."_enter_task";
+    asyncio_c_future: "_asyncio"."Future";
+    asyncio_c_future_init: "_asyncio"."Future"."__init__";
+    asyncio_c_leave_task: "_asyncio"."_leave_task";
+    asyncio_c_register_eager_task: "_asyncio"."_register_eager_task";
+    asyncio_c_register_task: "_asyncio"."_register_task";
+    asyncio_c_swap_current_task: "_asyncio"."_swap_current_task";
+    asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
+    asyncio_c_unregister_task: "_asyncio"."_unregister_task";
     asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
     asyncio_current_task: "asyncio.tasks"."current_task";
-    allocate_lock: "_thread" . "allocate_lock";
     asyncio_events: "asyncio.events";
+    asyncio_format_helpers: "asyncio.format_helpers";
+    asyncio_futures: "asyncio.futures";
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
+    asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";
+    asyncio_log: "asyncio.log";
     asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
@@ -80,12 +95,18 @@ objects! {
     asyncio_tasks: "asyncio.tasks";
     barrier_phase: "asyncio.locks"."_BarrierState";
     broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    buffered_protocol: "asyncio.protocols"."BufferedProtocol";
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
     reduced_function: "ferrio._copying"."reduced_function";
+    server: "asyncio.base_events"."Server";
+    socket: "socket";
+    traceback: "traceback";
+    transport_socket: "ferrio._transport"."TransportSocket";
     types_method_type: "types"."MethodType";
     warnings: "warnings";
+    weak_set: "weakref"."WeakSet";
 }

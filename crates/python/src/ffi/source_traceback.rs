@@ -1,12 +1,13 @@
-//! Where something was made, as asyncio notes it in debug mode.
+//! Where a handle, a future or a task was made, as asyncio records it in debug mode.
 //!
-//! A thread that runs no Python function (a callback of a foreign library's) has no frame: nothing is noted there, as in
-//! asyncio, whose own frames are all that it sees and leaves out.
+//! A thread that runs no Python function (a callback of a foreign library's) has no frame: its traceback is empty, as in
+//! asyncio.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::ffi::object::Object;
+use super::object::Object;
+use super::objects::OBJECTS;
 
 /// The stack of the Python code that makes a handle.
 ///
@@ -16,7 +17,9 @@ use crate::ffi::object::Object;
 pub(crate) fn of_handle(py: Python<'_>) -> PyResult<Object> {
     match current_frame(py) {
         None => empty(py),
-        Some(frame) => py.import("asyncio.format_helpers")?.call_method1("extract_stack", (frame,)).map(Object::new),
+        Some(frame) => {
+            OBJECTS.asyncio_format_helpers.bind(py)?.call_method1("extract_stack", (frame,)).map(Object::new)
+        }
     }
 }
 
@@ -28,7 +31,7 @@ pub(crate) fn of_handle(py: Python<'_>) -> PyResult<Object> {
 pub(crate) fn of_future(py: Python<'_>) -> PyResult<Object> {
     match current_frame(py) {
         None => empty(py),
-        Some(_) => py.import("traceback")?.call_method0("extract_stack").map(Object::new),
+        Some(_) => OBJECTS.traceback.bind(py)?.call_method0("extract_stack").map(Object::new),
     }
 }
 
@@ -40,5 +43,5 @@ fn current_frame(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
 }
 
 fn empty(py: Python<'_>) -> PyResult<Object> {
-    py.import("traceback")?.getattr("StackSummary")?.call0().map(Object::new)
+    OBJECTS.traceback.bind(py)?.getattr("StackSummary")?.call0().map(Object::new)
 }

@@ -17,8 +17,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::future;
-use crate::ffi::object::Object;
+use super::future::{NODE_OFFSET, TASK_BYTES, Task};
+use super::object::Object;
 
 /// A link of a list of tasks.
 #[repr(C)]
@@ -35,9 +35,9 @@ static TASKS_HEAD: AtomicUsize = AtomicUsize::new(0);
 
 /// This thread's state.
 #[derive(Clone, Copy)]
-struct State(*mut ffi::PyThreadState);
+struct ThreadState(*mut ffi::PyThreadState);
 
-impl State {
+impl ThreadState {
     #[inline]
     fn current() -> Self {
         // SAFETY: the thread is attached.
@@ -51,17 +51,25 @@ impl State {
         unsafe { self.0.byte_add(offset.load(Ordering::Relaxed)) }.cast()
     }
 
-    /// The object at `offset`.
+    /// The address at `offset`.
     #[inline]
-    fn object(self, offset: &AtomicUsize) -> *mut ffi::PyObject {
+    fn address(self, offset: &AtomicUsize) -> *mut ffi::PyObject {
         // SAFETY: a field of the state.
         unsafe { self.place::<*mut ffi::PyObject>(offset).read() }
+    }
+
+    /// The object at `offset`: the loop or the task.
+    #[inline]
+    fn object(self, offset: &AtomicUsize) -> Option<Object> {
+        let address = self.address(offset);
+        // SAFETY: the state keeps its loop and its task (invariant 1) alive; null for none.
+        (!address.is_null()).then(|| unsafe { Object::from_borrowed(address) })
     }
 
     /// Whether `task` of `event_loop` is the running one.
     #[inline]
     fn runs(self, event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
-        self.object(&RUNNING_LOOP) == event_loop && self.object(&RUNNING_TASK) == task
+        self.address(&RUNNING_LOOP) == event_loop && self.address(&RUNNING_TASK) == task
     }
 
     #[inline]
@@ -71,77 +79,75 @@ impl State {
     }
 }
 
-/// The loop that runs in this thread, where the offsets are known.
+/// Whether the offsets are known: what is said below to happen where they are then always happens.
+#[inline]
+pub(crate) fn is_known() -> bool {
+    NODE_OFFSET.is_some() && KNOWN.load(Ordering::Relaxed)
+}
+
+/// The loop that runs in this thread. `None`: none does, or `_asyncio` is to be asked.
 #[inline]
 pub(crate) fn running_loop() -> Option<Object> {
-    if !KNOWN.load(Ordering::Relaxed) {
-        return None;
-    }
-    let event_loop = State::current().object(&RUNNING_LOOP);
-    // SAFETY: the state keeps its loop alive; null for none.
-    (!event_loop.is_null()).then(|| unsafe { Object::from_borrowed(event_loop) })
+    if is_known() { ThreadState::current().object(&RUNNING_LOOP) } else { None }
+}
+
+/// The task that runs in this thread. `None`: none does, or `_asyncio` is to be asked.
+#[inline]
+pub(crate) fn running_task() -> Option<Object> {
+    if is_known() { ThreadState::current().object(&RUNNING_TASK) } else { None }
 }
 
 /// The running task of `event_loop`, if this thread runs that. `None`: `_asyncio` is to be asked.
 #[inline]
-pub(crate) fn running(event_loop: *mut ffi::PyObject) -> Option<Object> {
-    let state = State::current();
-    if !KNOWN.load(Ordering::Relaxed) || state.object(&RUNNING_LOOP) != event_loop {
+pub(crate) fn running_task_of(event_loop: &Object) -> Option<Object> {
+    if !is_known() {
         return None;
     }
-    let task = state.object(&RUNNING_TASK);
-    // SAFETY: a live object (invariant 1).
-    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
-}
-
-/// The task that runs in this thread; `None`: none does, or `_asyncio` is to be asked.
-#[inline]
-pub(crate) fn running_task() -> Option<Object> {
-    if !KNOWN.load(Ordering::Relaxed) {
-        return None;
-    }
-    let task = State::current().object(&RUNNING_TASK);
-    // SAFETY: a live object (invariant 1).
-    (!task.is_null()).then(|| unsafe { Object::from_borrowed(task) })
+    let state = ThreadState::current();
+    if state.address(&RUNNING_LOOP) == event_loop.as_ptr() { state.object(&RUNNING_TASK) } else { None }
 }
 
 /// Makes `task` the running one. False: `_asyncio` is to be asked, which has the words for what is wrong.
 #[inline]
-pub(crate) fn enter(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
-    let state = State::current();
-    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, null_mut()) {
+pub(crate) fn enter(event_loop: &Object, task: &Task) -> bool {
+    if !is_known() {
         return false;
     }
-    // SAFETY: a live task; the state takes the reference over.
-    unsafe { ffi::Py_INCREF(task) };
-    state.set_running_task(task);
+    let state = ThreadState::current();
+    if !state.runs(event_loop.as_ptr(), null_mut()) {
+        return false;
+    }
+    state.set_running_task(task.object().clone().into_ptr());
     true
 }
 
 /// The running task `task` pauses or ends. False: as for [`enter`].
 #[inline]
-pub(crate) fn leave(event_loop: *mut ffi::PyObject, task: *mut ffi::PyObject) -> bool {
-    let state = State::current();
-    if !KNOWN.load(Ordering::Relaxed) || !state.runs(event_loop, task) {
+pub(crate) fn leave(event_loop: &Object, task: &Task) -> bool {
+    if !is_known() {
+        return false;
+    }
+    let (state, address) = (ThreadState::current(), task.object().as_ptr());
+    if !state.runs(event_loop.as_ptr(), address) {
         return false;
     }
     state.set_running_task(null_mut());
     // SAFETY: the reference that the state owned (invariant 1); the caller has another.
-    unsafe { ffi::Py_DECREF(task) };
+    unsafe { ffi::Py_DECREF(address) };
     true
 }
 
 /// Enters a task into this thread's list. False: `_asyncio` is to be asked.
 #[inline]
-pub(crate) fn register(task: *mut ffi::PyObject) -> bool {
-    if !KNOWN.load(Ordering::Relaxed) {
+pub(crate) fn register(task: &Task) -> bool {
+    if !is_known() {
         return false;
     }
     let node = node_of(task);
     if !next_of(node).is_null() {
         return true;
     }
-    let head: *mut Node = State::current().place(&TASKS_HEAD);
+    let head: *mut Node = ThreadState::current().place(&TASKS_HEAD);
     let last = prev_of(head);
     // SAFETY: the task's own node.
     unsafe { node.write(Node { next: head, prev: last }) };
@@ -152,8 +158,8 @@ pub(crate) fn register(task: *mut ffi::PyObject) -> bool {
 
 /// Takes a task out of its list. False: `_asyncio` is to be asked.
 #[inline]
-pub(crate) fn unregister(task: *mut ffi::PyObject) -> bool {
-    if !KNOWN.load(Ordering::Relaxed) {
+pub(crate) fn unregister(task: &Task) -> bool {
+    if !is_known() {
         return false;
     }
     let node = node_of(task);
@@ -168,14 +174,10 @@ pub(crate) fn unregister(task: *mut ffi::PyObject) -> bool {
     true
 }
 
-/// Whether the offsets are known: [`unregister`] then always does its work.
-pub(crate) fn is_known() -> bool {
-    KNOWN.load(Ordering::Relaxed)
-}
-
-fn node_of(task: *mut ffi::PyObject) -> *mut Node {
-    // SAFETY: callers pass tasks, which have a node at this offset.
-    unsafe { task.byte_add(future::NODE_OFFSET) }.cast()
+/// A task's own node. Where tasks have none, nothing is known of lists, and nobody asks.
+fn node_of(task: &Task) -> *mut Node {
+    // SAFETY: the offset of a field of the task.
+    unsafe { task.object().as_ptr().byte_add(NODE_OFFSET.unwrap_or(0)) }.cast()
 }
 
 fn next_of(node: *const Node) -> *mut Node {
@@ -226,9 +228,12 @@ impl Published {
 
 /// Looks the offsets up and tries them.
 pub(crate) fn find(py: Python<'_>) {
+    if NODE_OFFSET.is_none() {
+        return;
+    }
     // Whatever goes wrong, `_asyncio`'s functions remain.
     if let Ok(Some(found)) = published(py) {
-        if found.task_size() == Some(future::TASK_BYTES) && found.task_node() == Some(future::NODE_OFFSET) {
+        if found.task_size() == Some(TASK_BYTES) && found.task_node() == NODE_OFFSET {
             let _ = try_out(py, &found);
         }
     }
@@ -244,10 +249,10 @@ fn try_out(py: Python<'_>, found: &Published) -> PyResult<()> {
     let around = asyncio.call_method0("_get_running_loop")?;
     if !around.is_none() {
         // Imported within a running loop: its thread's state is not to be touched.
-        KNOWN.store(State::current().object(&RUNNING_LOOP) == around.as_ptr(), Ordering::Relaxed);
+        KNOWN.store(ThreadState::current().address(&RUNNING_LOOP) == around.as_ptr(), Ordering::Relaxed);
         return Ok(());
     }
-    if !State::current().runs(null_mut(), null_mut()) {
+    if !ThreadState::current().runs(null_mut(), null_mut()) {
         return Ok(());
     }
     let names = PyDict::new(py);
@@ -263,13 +268,16 @@ fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, P
     let (event_loop, task) = (names.as_any().get_item("loop")?, names.as_any().get_item("task")?);
     asyncio.call_method1("_set_running_loop", (&event_loop,))?;
     let entered = asyncio.call_method1("_enter_task", (&event_loop, &task));
-    let shown = State::current().runs(event_loop.as_ptr(), task.as_ptr());
+    let shown = ThreadState::current().runs(event_loop.as_ptr(), task.as_ptr());
     let left = entered.and_then(|_| asyncio.call_method1("_leave_task", (&event_loop, &task)));
     asyncio.call_method1("_set_running_loop", (py.None(),))?;
     left?;
     // The newest task is the last of the list.
-    let last = prev_of(State::current().place(&TASKS_HEAD));
-    KNOWN.store(shown && last == node_of(task.as_ptr()), Ordering::Relaxed);
+    let last = prev_of(ThreadState::current().place(&TASKS_HEAD));
+    KNOWN.store(
+        shown && NODE_OFFSET.is_some_and(|offset| last == task.as_ptr().wrapping_byte_add(offset).cast()),
+        Ordering::Relaxed,
+    );
     Ok(())
 }
 

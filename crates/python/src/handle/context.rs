@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use crate::ffi::context::Context;
-pub(crate) use crate::ffi::context::{is_context, run_in};
+pub(crate) use crate::ffi::context::run_in;
 use crate::ffi::object::Object;
 
 /// A copy of the current context, O(1).

@@ -10,18 +10,19 @@ pub(crate) mod context;
 mod methods;
 mod recipe;
 mod run;
+pub(crate) mod scheduling;
 pub(crate) mod threadsafe;
 mod timer;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-pub(crate) use crate::ffi::inherited::{offset_of, slot_at};
 pub(crate) use methods::register;
 pub(crate) use recipe::Recipe;
 pub(crate) use run::{entry, report, run};
+pub(crate) use scheduling::schedule;
 pub(crate) use threadsafe::RunningGate;
-pub(crate) use timer::{is_cancelled_timer, unschedule};
+pub(crate) use timer::{is_cancelled_timer, take_out, unschedule};
 
 use crate::ffi::class::Instance;
 use crate::ffi::handle::AnyHandle;

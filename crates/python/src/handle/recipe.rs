@@ -5,7 +5,6 @@
 use pyo3::prelude::*;
 
 use crate::ffi::arguments;
-use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
 use crate::ffi::handle::{Handle, HandleSlots, ThreadSafeHandle, TimerHandle, TimerSlots};
@@ -24,39 +23,38 @@ pub(crate) struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    #[inline]
-    fn slots(&self, py: Python<'_>) -> PyResult<HandleSlots> {
+    /// What fills the slots: a function, so that they are made where they lie.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "three callers; the slots would be copied otherwise")]
+    fn slots(&self, py: Python<'_>) -> PyResult<impl FnOnce() -> HandleSlots> {
         let context = match self.context {
             None => Context::copy_current(py)?.into_object(),
             Some(context) => context.clone(),
         };
-        Ok(HandleSlots {
-            args: arguments::tuple_of(py, self.args)?.into(),
+        let args = arguments::tuple_of(py, self.args)?;
+        let trace = if self.trace { source_traceback::of_handle(py)? } else { Object::none(py) };
+        Ok(move || HandleSlots {
+            args: args.into(),
             callback: self.callback.clone().into(),
             cancelled: Object::bool(py, false).into(),
             context: context.into(),
             event_loop: self.event_loop.clone().into(),
             repr: Object::none(py).into(),
-            source_traceback: self.source_traceback(py)?,
+            source_traceback: trace.into(),
         })
-    }
-
-    #[inline]
-    fn source_traceback(&self, py: Python<'_>) -> PyResult<Slot> {
-        if self.trace { source_traceback::of_handle(py).map(Slot::from) } else { Ok(Object::none(py).into()) }
     }
 
     /// A `ferrio.Handle`.
     #[inline]
     pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
-        Ok(Instance::<Handle>::create(py, self.slots(py)?)?.into_object())
+        Ok(Instance::<Handle>::create_with(py, self.slots(py)?)?.into_object())
     }
 
     /// A handle that other threads may cancel: since 3.14 they wait while its callback runs.
     #[inline]
     pub(crate) fn make_for_threads(&self, py: Python<'_>) -> PyResult<Object> {
         if cfg!(Py_3_14) {
-            Ok(Instance::<ThreadSafeHandle>::create(py, self.slots(py)?)?.into_object())
+            Ok(Instance::<ThreadSafeHandle>::create_with(py, self.slots(py)?)?.into_object())
         } else {
             self.make(py)
         }
@@ -66,7 +64,8 @@ impl Recipe<'_> {
     /// one.
     #[inline]
     pub(crate) fn make_timer(&self, py: Python<'_>, seconds: f64, when: Option<Object>) -> PyResult<Object> {
-        let state = TimerSlots::new(py, self.slots(py)?, seconds, when);
-        Ok(Instance::<TimerHandle>::create(py, state)?.into_object())
+        let slots = self.slots(py)?;
+        let state = || TimerSlots::new(py, slots(), seconds, when);
+        Ok(Instance::<TimerHandle>::create_with(py, state)?.into_object())
     }
 }

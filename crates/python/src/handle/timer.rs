@@ -5,6 +5,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
+use super::entry;
+use crate::core::{Timer, TimerOperations};
 use crate::ffi::class::Instance;
 use crate::ffi::handle::TimerHandle;
 use crate::ffi::object::Object;
@@ -36,4 +38,24 @@ pub(crate) fn is_cancelled_timer(handle: &Object) -> bool {
 #[must_use = "what was there runs foreign code when dropped: drop it once nothing is borrowed"]
 pub(crate) fn unschedule(handle: &Object) -> Option<Object> {
     Instance::<TimerHandle>::of(handle).and_then(|handle| handle.scheduled.replace_by_bool(false))
+}
+
+/// A timer handle.
+static TIMER: TimerOperations = TimerOperations {
+    is_cancelled: |timer| is_cancelled_timer(&timer.object),
+    due: |timer, marks| entry(take_out(timer.object, marks)),
+    handle: |timer| Some(&timer.object),
+};
+
+/// The timer of a timer handle.
+#[inline]
+pub(crate) fn of_handle(handle: Object) -> Timer {
+    Timer::new(&TIMER, handle)
+}
+
+/// Takes a handle out of the timers. What a program has put into its `_scheduled` lands in `marks`: it may run Python when
+/// dropped.
+pub(crate) fn take_out(handle: Object, marks: &mut Vec<Object>) -> Object {
+    marks.extend(unschedule(&handle));
+    handle
 }

@@ -8,23 +8,27 @@
 //! As a task would, each entry has a copy of the listener's context, so that what a factory sets is seen by the connection's
 //! callbacks and by no other connection.
 
-use std::os::fd::{BorrowedFd, RawFd};
+#![forbid(unsafe_code)]
+
+use std::os::fd::RawFd;
 
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::io::Errno;
 
 use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::{call, call_method};
+use crate::ffi::class::add_method;
+use crate::ffi::descriptor::borrow;
 use crate::ffi::errors::os_error;
 use crate::ffi::guarded::Guarded;
-use crate::ffi::heap_type::{add_method, fast, fast_def};
+use crate::ffi::method::{Method, Pyo3};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
 use crate::handle::context;
 use crate::net::stream::{Opened, Parties, StreamPart, abandon, begin};
 
@@ -51,7 +55,7 @@ impl Accepted {
 
 impl Deferred for Accepted {
     fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit> {
-        welcome(py, core, &self)
+        accept_connection(py, core, &self)
     }
 
     fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -68,38 +72,30 @@ fn is_out_of_resources(error: Error) -> bool {
 /// waits at a listening socket and schedules the beginnings.
 ///
 /// A resource that has run out goes to `_accept_later`; in debug mode, and with a task factory, asyncio's way is taken.
-fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) -> PyResult<()> {
-    let &[class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
-        arguments.positional_addresses()
+fn accept(py: Python<'_>, event_loop: &Bound<'_, LoopCore>, arguments: Arguments<'_>) -> PyResult<()> {
+    let [class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
+        arguments.positional()
     else {
         return Err(PyTypeError::new_err("_accept() takes what _start_serving() passes"));
     };
-    // SAFETY: a method of the core's type.
-    let core = unsafe { LoopCore::of(py, object) };
+    let core = event_loop.get();
     core.check_closed()?;
-    // SAFETY: the object of the method call, and arguments of it.
-    let [event_loop, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
-        [object, class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context]
-            .map(|value| unsafe { Object::from_borrowed(value) });
-    let given = |value: &Object| (!value.bind(py).is_none()).then(|| value.clone());
+    let event_loop = Object::of(event_loop);
     let accepting = || {
-        let ssl = none(py);
-        let all = [&protocol_factory, &sock, &ssl, &server, &backlog, &handshake_timeout, &shutdown_timeout, &context];
+        let ssl = Object::none(py);
+        let all = [protocol_factory, sock, &ssl, server, backlog, handshake_timeout, shutdown_timeout, context];
         all.map(|value| value.bind(py).clone())
     };
     if core.is_debug() || !event_loop.bind(py).getattr(&names(py)._task_factory)?.is_none() {
         event_loop.bind(py).call_method1(&names(py)._accept_connection, PyTuple::new(py, accepting())?)?;
         return Ok(());
     }
-    let number: RawFd = sock.bind(py).call_method0(&names(py).fileno)?.extract()?;
+    let number: RawFd = call_method(py, &names(py).fileno, [sock])?.bind(py).extract()?;
     let proto: u16 = sock.bind(py).getattr(&names(py).proto)?.extract()?;
     let limit = backlog.bind(py).extract::<usize>()? + 1;
-    if number < 0 {
-        return Err(os_error(py, Error::new("accept", Errno::BADF)));
-    }
-    let (server, context) = (given(&server), given(&context));
-    // SAFETY: no negative number. That it is a listening socket is its owner's business; any other file answers with an error.
-    let listener = unsafe { BorrowedFd::borrow_raw(number) };
+    // That it is a listening socket is its owner's business; any other file answers with an error.
+    let Some(listener) = borrow(number) else { return Err(os_error(py, Error::new("accept", Errno::BADF))) };
+    let (server, context) = (server.unless_none(), context.unless_none());
     // Somebody who shares the listener may have made it so. What waits is then looked at before it is accepted, and the
     // interpreter is detached all the same: another process may accept it in between.
     let is_blocking = stream_socket::is_blocking(listener);
@@ -118,13 +114,12 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             Err(error) if is_out_of_resources(error) => {
                 let mut arguments = vec![os_error(py, error).into_value(py).into_bound(py).into_any()];
                 arguments.extend(accepting());
-                event_loop.bind(py).call_method1("_accept_later", PyTuple::new(py, arguments)?)?;
+                event_loop.bind(py).call_method1(&names(py)._accept_later, PyTuple::new(py, arguments)?)?;
                 break;
             }
             Err(error) => return Err(os_error(py, error)),
         };
-        let own_context =
-            context.as_ref().map(|context| context.bind(py).call_method0(intern!(py, "copy"))).transpose()?;
+        let own_context = context.as_ref().map(|context| call_method(py, &names(py).copy, [context])).transpose()?;
         let has_own_context = own_context.is_some();
         let accepted = Accepted {
             opened: Guarded::new(Some(Opened { descriptor, peer, proto, is_accepted: true })),
@@ -132,10 +127,7 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
             class: class.clone(),
             protocol_factory: protocol_factory.clone(),
             server: server.clone(),
-            context: match own_context {
-                Some(context) => Object::new(context),
-                None => context::copy_current(py)?,
-            },
+            context: own_context.map_or_else(|| context::copy_current(py), Ok)?,
             has_own_context,
         };
         core.push_ready(py, Entry::deferred(accepted));
@@ -143,31 +135,28 @@ fn accept(py: Python<'_>, object: *mut ffi::PyObject, arguments: Arguments<'_>) 
     Ok(())
 }
 
-fast!(accept_method, |py, object, arguments| {
-    accept(py, object, arguments)?;
-    Ok(none(py))
-});
-
-/// Adds the method to the core's type.
+/// Adds the method to the core's class.
 pub(crate) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(class, fast_def(c"_accept", accept_method, c"Accept what waits at a listening socket."))
+    add_method(
+        class,
+        Method::<Pyo3<LoopCore>>::any_arguments(c"_accept", accept, c"Accept what waits at a listening socket."),
+    )
+    .map(drop)
 }
 
 #[pymethods]
 impl LoopCore {
-    /// The stream transport that holds a descriptor's number.
+    /// The stream transport that has a descriptor's number.
     fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
-        // What is no number of a descriptor is held by nobody.
+        // What is no number of a descriptor is nobody's.
         let number: RawFd = number.extract().ok()?;
-        self.part::<StreamPart>()
-            .holders
-            .with(py, |holders| holders.holder(number))
-            .map(|transport| transport.into_bound(py).unbind())
+        let transport = self.part::<StreamPart>().transports.with(py, |transports| transports.get(number));
+        transport.map(|transport| transport.into_bound(py).unbind())
     }
 
-    /// The numbers of the descriptors that stream transports hold.
+    /// The numbers of the descriptors that stream transports have.
     fn _stream_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
-        self.part::<StreamPart>().holders.with(py, |holders| holders.numbers())
+        self.part::<StreamPart>().transports.with(py, |transports| transports.numbers())
     }
 }
 
@@ -175,13 +164,10 @@ impl LoopCore {
 ///
 /// # Errors
 /// What leaves the loop. Any other failure closes the connection, and is reported in debug mode only, as in asyncio.
-fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
+fn accept_connection(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), Exit> {
     let mut protocol = None;
     let outcome = context::run_in(py, &accepted.context, || {
-        // SAFETY: a live callable; errors come back as null.
-        let made = unsafe { ffi::PyObject_CallNoArgs(accepted.protocol_factory.as_ptr()) };
-        // SAFETY: a new reference, or null with an exception.
-        let made = unsafe { Object::from_owned(made) }.ok_or_else(|| PyErr::fetch(py))?;
+        let made = call(py, &accepted.protocol_factory, [])?;
         protocol = Some(made.clone());
         let Some(opened) = accepted.opened.with(py, Option::take) else { return Ok(()) };
         let parties = Parties {
@@ -191,7 +177,7 @@ fn welcome(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Result<(), E
             waiter: None,
             context: accepted.has_own_context.then(|| accepted.context.clone()),
         };
-        begin(py, &accepted.event_loop, opened, &parties).map(drop)
+        begin(py, &accepted.event_loop, opened, parties).map(drop)
     });
     let Err(error) = outcome else { return Ok(()) };
     let error = Exit::sort(py, error)?;

@@ -3,7 +3,9 @@
 //! `create_connection` is asyncio's own. Where it is asked for nothing more than one numeric address, `ferrio.Loop` makes
 //! the connection here, without a Python socket.
 
-use core::ffi::{CStr, c_char, c_int};
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -13,6 +15,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::core::LoopCore;
+use crate::ffi::audit;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::guarded::Guarded;
@@ -20,11 +23,6 @@ use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
 use crate::net::stream::{IPPROTO_TCP, Opened, Parties, abandon, begin};
-
-unsafe extern "C" {
-    // Public in `sysmodule.h`; pyo3-ffi leaves it out.
-    fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
-}
 
 /// A TCP connection that is not a transport yet. Closed when it is dropped.
 #[pyclass(frozen, module = "ferrio._ferrio")]
@@ -98,27 +96,23 @@ impl Connection {
         drop(self.descriptor.with(py, Option::take));
     }
 
-    /// Lets go of a connection that becomes no transport, with the warning of a socket that nobody has closed.
+    /// Drops a connection that becomes no transport, with the warning of a socket that nobody has closed.
     fn abandon(&self, py: Python<'_>) -> PyResult<()> {
         self.opened(py).map_or(Ok(()), |opened| abandon(py, opened))
     }
 }
 
+const AF_INET: i32 = 2;
+const AF_INET6: i32 = 10;
+const SOCK_STREAM: i32 = 1;
+
 /// `sys.audit` as the `socket` module does it for a new socket and for `connect`.
 fn audit(py: Python<'_>, connection: &Bound<'_, Connection>, host: &CStr) -> PyResult<()> {
     let address = connection.get().address;
-    let (family, port) = (if address.is_ipv4() { 2 } else { 10 }, c_int::from(address.port()));
-    let object = connection.as_ptr();
-    // SAFETY: the arguments are as the format says: an object and three integers.
-    let made = unsafe {
-        PySys_Audit(c"socket.__new__".as_ptr(), c"Oiii".as_ptr(), object, family as c_int, 1, c_int::from(IPPROTO_TCP))
-    };
-    if made < 0 {
-        return Err(PyErr::fetch(py));
-    }
-    // SAFETY: the arguments are as the format says: an object, and a tuple of a text and an integer.
-    let connects = unsafe { PySys_Audit(c"socket.connect".as_ptr(), c"O(si)".as_ptr(), object, host.as_ptr(), port) };
-    if connects < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    let connection = Object::of(connection);
+    audit::new_socket(py, connection, [family, SOCK_STREAM, i32::from(IPPROTO_TCP)])?;
+    audit::connect(py, connection, host, address.port())
 }
 
 #[pymethods]
@@ -156,7 +150,7 @@ impl LoopCore {
     /// Gives a future the outcome of a connection, in the turn in which a poll would show it. False when it is not known
     /// yet: the caller has to watch the descriptor then.
     #[pyo3(signature = (connection, future, /))]
-    fn _foresee(
+    fn _schedule_outcome(
         slf: &Bound<'_, Self>,
         connection: &Bound<'_, Connection>,
         future: &Bound<'_, PyAny>,
@@ -189,7 +183,7 @@ impl LoopCore {
             waiter: Some(Object::new(waiter.clone())),
             context: None,
         };
-        let transport = begin(py, &Object::new(slf.clone()), opened, &parties)?;
+        let transport = begin(py, &Object::new(slf.clone()), opened, parties)?;
         Ok(transport.into_bound(py).unbind())
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod queue;
 mod running;
 mod semaphore;
 mod sleep;
+mod sleep_timer;
 mod task_group;
 mod timeout;
 mod wait_for;
@@ -29,8 +30,6 @@ use pyo3::prelude::*;
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
 use order::{FirstIn, LastIn, Smallest};
-
-pub(crate) use sleep::callback as sleep_callback;
 
 /// The native functions of this room, by asyncio's qualified names.
 pub(crate) const FUNCTIONS: &[Named] = &[

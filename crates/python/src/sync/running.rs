@@ -26,7 +26,6 @@ pub(super) fn event_loop(py: Python<'_>) -> PyResult<Object> {
 /// `RuntimeError`: no loop runs.
 #[inline]
 pub(super) fn task(py: Python<'_>) -> PyResult<Object> {
-    #[cfg(Py_3_14)]
     if let Some(task) = task::running_task() {
         return Ok(task);
     }

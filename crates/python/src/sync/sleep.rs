@@ -10,10 +10,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt};
 
-use super::waiting;
+use super::{sleep_timer, waiting};
 use crate::core::LoopCore;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
-use crate::event_loop;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
@@ -119,7 +118,7 @@ fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
         && result.is_none()
     {
-        event_loop::wake_later(py, core, &delay, future.clone())?;
+        sleep_timer::wake_later(py, core, &delay, future.clone())?;
         coroutine.stage.set(WITHOUT_HANDLE);
         coroutine.owner.set(event_loop);
         return coroutine.wait_for(py, future);

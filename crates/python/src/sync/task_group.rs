@@ -420,7 +420,6 @@ pub(super) fn create_task(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<
         owner.bind(py).call_method1(intern!(py, "_on_task_done"), (child.bind(py),))?;
         return Ok(Some(child));
     }
-    #[cfg(Py_3_14)]
     task::add_awaiting(py, &child, &group.parent.get().unwrap_or_else(|| none(py)))?;
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.add(child.bind(py))?;
@@ -514,7 +513,6 @@ pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.discard(child.bind(py))?;
     }
-    #[cfg(Py_3_14)]
     task::remove_awaiting(py, &child, &group.parent.get().unwrap_or_else(|| none(py)))?;
     if group.children() == Some(0) && !is_nothing(py, &group.completed) {
         if let Some(future) = group.completed.get() {

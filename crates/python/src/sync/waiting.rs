@@ -7,7 +7,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::core::LoopCore;
-use crate::event_loop;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
@@ -65,7 +64,7 @@ pub(crate) fn new_future(py: Python<'_>, object: &Object, bound: &Slot) -> PyRes
 #[inline]
 pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
     if let Some(core) = Instance::<LoopCore>::of(event_loop).filter(|core| core.waits_natively()) {
-        return event_loop::new_future(py, core);
+        return task::new_future(py, core);
     }
     call_method(py, &names(py).create_future, [event_loop])
 }

@@ -1,234 +1,151 @@
 //! What tasks call of the interpreter's `_asyncio`: which task runs, which tasks there are, its exceptions.
 //!
-//! `asyncio.current_task()` and `all_tasks()`, and tools that look at the process from outside, read what these
-//! functions write: thread states, linked lists or sets, depending on the version.
+//! `asyncio.current_task()` and `all_tasks()`, and tools that look at the process from outside, read what these functions
+//! write: thread states ([`thread_state`]), linked lists or sets, depending on the version.
 
-use pyo3::ffi;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::PyType;
 
+use crate::ffi::awaitable::is_python_coroutine;
+use crate::ffi::call::call;
+use crate::ffi::errors::is_caught_by;
+use crate::ffi::future::Task;
 use crate::ffi::object::Object;
-#[cfg(Py_3_14)]
+use crate::ffi::objects::{Lazy, OBJECTS};
 use crate::ffi::thread_state;
 
-/// Looked up once.
-pub(super) struct Asyncio {
-    enter_task: Object,
-    leave_task: Object,
-    register_task: Object,
-    #[cfg(Py_3_14)]
-    unregister_task: Object,
-    #[cfg(Py_3_12)]
-    swap_current_task: Object,
-    #[cfg(all(Py_3_12, not(Py_3_14)))]
-    register_eager_task: Object,
-    #[cfg(all(Py_3_12, not(Py_3_14)))]
-    unregister_eager_task: Object,
-    #[cfg(Py_3_14)]
-    current_task: Object,
-    is_coroutine: Object,
-    cancelled_error: Object,
-    invalid_state_error: Object,
-    pub(super) future_init: Object,
-    pub(super) context_keyword: Object,
-    pub(super) names: Names,
+/// Tasks may run their first step when they are made.
+pub(super) const HAS_EAGER_START: bool = cfg!(Py_3_12);
+/// There are functions to register and unregister tasks in their eager step.
+const REGISTERS_EAGER_TASKS: bool = cfg!(all(Py_3_12, not(Py_3_14)));
+/// Futures know which tasks wait for them, and a task that is done is taken out of `all_tasks()`: before, it stays in a weak
+/// set until it is freed.
+pub(super) const HAS_CALL_GRAPH: bool = cfg!(Py_3_14);
+
+/// Looks the functions up before any task is made: a task may end when the interpreter does, which imports nothing any more.
+/// What a version does not have is not used with it.
+pub(super) fn load(py: Python<'_>) {
+    let used: [&Lazy; 13] = [
+        &OBJECTS.asyncio_c_current_task,
+        &OBJECTS.asyncio_c_enter_task,
+        &OBJECTS.asyncio_c_future,
+        &OBJECTS.asyncio_c_future_init,
+        &OBJECTS.asyncio_c_leave_task,
+        &OBJECTS.asyncio_c_register_eager_task,
+        &OBJECTS.asyncio_c_register_task,
+        &OBJECTS.asyncio_c_swap_current_task,
+        &OBJECTS.asyncio_c_unregister_eager_task,
+        &OBJECTS.asyncio_c_unregister_task,
+        &OBJECTS.asyncio_cancelled_error,
+        &OBJECTS.asyncio_invalid_state_error,
+        &OBJECTS.asyncio_iscoroutine,
+    ];
+    for object in used {
+        let _ = object.get(py);
+    }
 }
 
-/// Interned names of methods and attributes.
-pub(super) struct Names {
-    pub(super) add_done_callback: Object,
-    pub(super) blocking: Object,
-    pub(super) call_soon: Object,
-    pub(super) cancel: Object,
-    pub(super) get_loop: Object,
-    pub(super) event_loop: Object,
-    pub(super) result: Object,
-    pub(super) throw: Object,
-}
-
-static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
-
-/// The functions; [`load`] has found them when the types were made.
+/// `task` is the one that runs now.
 #[inline]
-pub(super) fn get(py: Python<'_>) -> &'static Asyncio {
-    ASYNCIO.get(py).expect("tasks are made after the module was imported")
+pub(super) fn enter(py: Python<'_>, event_loop: &Object, task: &Task) -> PyResult<()> {
+    if thread_state::enter(event_loop, task) {
+        return Ok(());
+    }
+    call(py, OBJECTS.asyncio_c_enter_task.get(py)?, [event_loop, task.object()]).map(drop)
 }
 
-/// Looks everything up.
-pub(super) fn load(py: Python<'_>) -> PyResult<()> {
-    let native = py.import("_asyncio")?;
-    let exceptions = py.import("asyncio.exceptions")?;
-    let function = |name: &str| native.getattr(name).map(Object::new);
-    let name = |text: &str| Object::new(PyString::intern(py, text));
-    let keyword = pyo3::types::PyTuple::new(py, [PyString::intern(py, "context")])?;
-    let found = Asyncio {
-        enter_task: function("_enter_task")?,
-        leave_task: function("_leave_task")?,
-        register_task: function("_register_task")?,
-        #[cfg(Py_3_14)]
-        unregister_task: function("_unregister_task")?,
-        #[cfg(Py_3_12)]
-        swap_current_task: function("_swap_current_task")?,
-        #[cfg(all(Py_3_12, not(Py_3_14)))]
-        register_eager_task: function("_register_eager_task")?,
-        #[cfg(all(Py_3_12, not(Py_3_14)))]
-        unregister_eager_task: function("_unregister_eager_task")?,
-        #[cfg(Py_3_14)]
-        current_task: function("current_task")?,
-        is_coroutine: Object::new(py.import("asyncio.coroutines")?.getattr("iscoroutine")?),
-        cancelled_error: Object::new(exceptions.getattr("CancelledError")?),
-        invalid_state_error: Object::new(exceptions.getattr("InvalidStateError")?),
-        future_init: Object::new(native.getattr("Future")?.getattr("__init__")?),
-        context_keyword: Object::new(keyword),
-        names: Names {
-            add_done_callback: name("add_done_callback"),
-            blocking: name("_asyncio_future_blocking"),
-            call_soon: name("call_soon"),
-            cancel: name("cancel"),
-            get_loop: name("get_loop"),
-            event_loop: name("_loop"),
-            result: name("result"),
-            throw: name("throw"),
-        },
-    };
-    let _ = ASYNCIO.set(py, found);
+/// `task` no longer runs.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one caller for every step; the other one is for panics")]
+pub(super) fn leave(py: Python<'_>, event_loop: &Object, task: &Task) -> PyResult<()> {
+    if thread_state::leave(event_loop, task) {
+        return Ok(());
+    }
+    call(py, OBJECTS.asyncio_c_leave_task.get(py)?, [event_loop, task.object()]).map(drop)
+}
+
+/// The task of `event_loop` that runs now.
+pub(super) fn running_task(py: Python<'_>, event_loop: &Object) -> PyResult<Option<Object>> {
+    if let Some(task) = thread_state::running_task_of(event_loop) {
+        return Ok(Some(task));
+    }
+    Ok(call(py, OBJECTS.asyncio_c_current_task.get(py)?, [event_loop])?.unless_none())
+}
+
+/// Puts `task` into the place of the task that runs now, which comes back (or `None`).
+pub(super) fn swap(py: Python<'_>, event_loop: &Object, task: &Object) -> PyResult<Object> {
+    call(py, OBJECTS.asyncio_c_swap_current_task.get(py)?, [event_loop, task])
+}
+
+/// Enters `task` into `all_tasks()`.
+#[inline]
+pub(super) fn register(py: Python<'_>, task: &Task) -> PyResult<()> {
+    if thread_state::register(task) {
+        return Ok(());
+    }
+    call(py, OBJECTS.asyncio_c_register_task.get(py)?, [task.object()]).map(drop)
+}
+
+/// Takes a task that is done out of `all_tasks()`, where that is not a weak set.
+#[inline]
+pub(super) fn unregister(py: Python<'_>, task: &Task) -> PyResult<()> {
+    if !HAS_CALL_GRAPH || thread_state::unregister(task) {
+        return Ok(());
+    }
+    call(py, OBJECTS.asyncio_c_unregister_task.get(py)?, [task.object()]).map(drop)
+}
+
+/// Enters a task for its first, eager step.
+pub(super) fn register_eager(py: Python<'_>, task: &Task) -> PyResult<()> {
+    if REGISTERS_EAGER_TASKS {
+        return call(py, OBJECTS.asyncio_c_register_eager_task.get(py)?, [task.object()]).map(drop);
+    }
+    register(py, task)
+}
+
+/// The eager step is over.
+pub(super) fn unregister_eager(py: Python<'_>, task: &Task) -> PyResult<()> {
+    if REGISTERS_EAGER_TASKS {
+        call(py, OBJECTS.asyncio_c_unregister_eager_task.get(py)?, [task.object()])?;
+    }
     Ok(())
 }
 
-/// Calls `function` with positional arguments.
+/// A task is not done after its eager step.
+pub(super) fn register_after_eager_step(py: Python<'_>, task: &Task) -> PyResult<()> {
+    if REGISTERS_EAGER_TASKS { register(py, task) } else { Ok(()) }
+}
+
+/// `asyncio.iscoroutine`.
 #[inline]
-pub(super) fn call<const N: usize>(
-    py: Python<'_>,
-    function: &Object,
-    args: [*mut ffi::PyObject; N],
-) -> PyResult<Object> {
-    // SAFETY: live objects, which the caller keeps for the call.
-    let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), args.as_ptr(), N, core::ptr::null_mut()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(result) }.ok_or_else(|| PyErr::fetch(py))
+pub(super) fn is_coroutine(py: Python<'_>, object: &Object) -> PyResult<bool> {
+    Ok(is_python_coroutine(object) || call(py, OBJECTS.asyncio_iscoroutine.get(py)?, [object])?.bind(py).is_truthy()?)
 }
 
-/// Calls the method `name` of the first argument with the others; `keywords` names the last of them.
-pub(super) fn call_method(
-    py: Python<'_>,
-    name: &Object,
-    args: &[*mut ffi::PyObject],
-    keywords: Option<&Object>,
-) -> PyResult<Object> {
-    let positional = args.len() - usize::from(keywords.is_some());
-    let keywords = keywords.map_or(core::ptr::null_mut(), Object::as_ptr);
-    // SAFETY: live objects, which the caller keeps for the call; `keywords` is null or a tuple of one name.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), args.as_ptr(), positional, keywords) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(result) }.ok_or_else(|| PyErr::fetch(py))
+/// Whether the exception is an `asyncio.CancelledError`.
+pub(super) fn is_cancelled_error(py: Python<'_>, exception: &Object) -> PyResult<bool> {
+    Ok(is_caught_by(exception, OBJECTS.asyncio_cancelled_error.get(py)?))
 }
 
-impl Asyncio {
-    /// `task` is the one that runs now.
-    #[inline]
-    pub(super) fn enter(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<()> {
-        #[cfg(Py_3_14)]
-        if thread_state::enter(event_loop.as_ptr(), task) {
-            return Ok(());
-        }
-        call(py, &self.enter_task, [event_loop.as_ptr(), task]).map(drop)
+/// `CancelledError()` or `CancelledError(message)`.
+pub(super) fn cancelled_error(py: Python<'_>, message: Option<&Object>) -> PyResult<Object> {
+    let class = OBJECTS.asyncio_cancelled_error.get(py)?;
+    match message.filter(|message| !message.is_none()) {
+        Some(message) => call(py, class, [message]),
+        None => call(py, class, []),
     }
+}
 
-    /// `task` no longer runs.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "one caller for every step; the other one is for panics")]
-    pub(super) fn leave(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<()> {
-        #[cfg(Py_3_14)]
-        if thread_state::leave(event_loop.as_ptr(), task) {
-            return Ok(());
-        }
-        call(py, &self.leave_task, [event_loop.as_ptr(), task]).map(drop)
-    }
+/// The error `InvalidStateError(text)`.
+#[cold]
+pub(super) fn invalid_state(py: Python<'_>, text: &str) -> PyErr {
+    let class = OBJECTS.asyncio_invalid_state_error.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
+    class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), text.to_owned()))
+}
 
-    /// The task of `event_loop` that runs now.
-    #[cfg(Py_3_14)]
-    pub(super) fn running(&self, py: Python<'_>, event_loop: &Object) -> PyResult<Option<Object>> {
-        if let Some(task) = thread_state::running(event_loop.as_ptr()) {
-            return Ok(Some(task));
-        }
-        let task = call(py, &self.current_task, [event_loop.as_ptr()])?;
-        Ok((!task.bind(py).is_none()).then_some(task))
-    }
-
-    /// Puts `task` into the place of the task that runs now, which comes back (or `None`).
-    #[cfg(Py_3_12)]
-    pub(super) fn swap(&self, py: Python<'_>, event_loop: &Object, task: *mut ffi::PyObject) -> PyResult<Object> {
-        call(py, &self.swap_current_task, [event_loop.as_ptr(), task])
-    }
-
-    /// Enters `task` into `all_tasks()`.
-    #[inline]
-    pub(super) fn register(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
-        #[cfg(Py_3_14)]
-        if thread_state::register(task) {
-            return Ok(());
-        }
-        call(py, &self.register_task, [task]).map(drop)
-    }
-
-    /// Takes a task that is done out of `all_tasks()`. Before 3.14 they stay in a weak set until they are freed.
-    #[cfg(Py_3_14)]
-    #[inline]
-    pub(super) fn unregister(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
-        if thread_state::unregister(task) {
-            return Ok(());
-        }
-        call(py, &self.unregister_task, [task]).map(drop)
-    }
-
-    /// Enters a task for its first, eager step.
-    #[cfg(all(Py_3_12, not(Py_3_14)))]
-    pub(super) fn register_eager(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
-        call(py, &self.register_eager_task, [task]).map(drop)
-    }
-
-    #[cfg(Py_3_14)]
-    pub(super) fn register_eager(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
-        self.register(py, task)
-    }
-
-    /// The eager step is over.
-    #[cfg(all(Py_3_12, not(Py_3_14)))]
-    pub(super) fn unregister_eager(&self, py: Python<'_>, task: *mut ffi::PyObject) -> PyResult<()> {
-        call(py, &self.unregister_eager_task, [task]).map(drop)
-    }
-
-    /// `asyncio.iscoroutine`.
-    #[inline]
-    pub(super) fn is_coroutine(&self, py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<bool> {
-        // SAFETY: a live object.
-        if unsafe { ffi::PyCoro_CheckExact(object) } != 0 {
-            return Ok(true);
-        }
-        call(py, &self.is_coroutine, [object])?.bind(py).is_truthy()
-    }
-
-    /// Whether the exception is an `asyncio.CancelledError`.
-    pub(super) fn is_cancelled_error(&self, exception: *mut ffi::PyObject) -> bool {
-        // SAFETY: a live exception and a class.
-        unsafe { ffi::PyErr_GivenExceptionMatches(exception, self.cancelled_error.as_ptr()) != 0 }
-    }
-
-    /// `CancelledError()` or `CancelledError(message)`.
-    pub(super) fn cancelled_error(&self, py: Python<'_>, message: Option<&Object>) -> PyResult<Object> {
-        match message.filter(|message| !message.bind(py).is_none()) {
-            Some(message) => call(py, &self.cancelled_error, [message.as_ptr()]),
-            None => call(py, &self.cancelled_error, []),
-        }
-    }
-
-    /// The error `InvalidStateError(text)`.
-    #[cold]
-    pub(super) fn invalid_state(&self, py: Python<'_>, text: &str) -> PyErr {
-        match self.invalid_state_error.bind(py).cast::<PyType>() {
-            Ok(class) => PyErr::from_type(class.clone(), text.to_owned()),
-            Err(error) => error.into(),
-        }
-    }
+/// The error of a future or task whose `__init__` has not run.
+#[cold]
+pub(super) fn uninitialized() -> PyErr {
+    PyRuntimeError::new_err("Future object is not initialized.")
 }

@@ -1,76 +1,69 @@
-//! What a group of tasks and a limit of time ask of tasks, and do to them.
+//! What `TaskGroup` and `timeout` ask of tasks, and do to them.
+#![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
 
-#[cfg(Py_3_14)]
-use super::step;
-use super::task_type;
-use crate::ffi::future::{Fields, Slot, State};
+use super::asyncio::HAS_CALL_GRAPH;
+use crate::ffi::call::call_method;
+use crate::ffi::context::Context;
+use crate::ffi::future::{FutureState, Task};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::handle::context;
+use crate::ffi::objects::OBJECTS;
 
 /// `task.cancelling()`: how often it was asked to end.
 #[inline]
 pub(crate) fn cancelling(py: Python<'_>, task: &Object) -> PyResult<Object> {
-    if task_type::is_exact(task.as_ptr()) {
-        // SAFETY: a task of ours.
-        let count = unsafe { Fields::of(task.as_ptr()) }.cancels();
-        return Ok(Object::new(count.into_pyobject(py)?));
+    match Task::exact(task) {
+        Some(task) => Ok(Object::new(task.cancels_requested().get().into_pyobject(py)?)),
+        None => call_method(py, &names(py).cancelling, [task]),
     }
-    task.bind(py).call_method0(pyo3::intern!(py, "cancelling")).map(Object::new)
 }
 
 /// Whether a task has ended, and without an exception. False for tasks that are not ours.
 #[inline]
 pub(crate) fn has_ended_well(task: &Object) -> bool {
-    if !task_type::is_exact(task.as_ptr()) {
-        return false;
-    }
-    // SAFETY: a task of ours.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    match fields.state() {
-        State::Pending => false,
-        State::Cancelled => true,
-        State::Finished => fields.peek(Slot::Exception).is_null(),
-    }
+    Task::exact(task).is_some_and(|task| task.state() == FutureState::Cancelled || task.has_value())
 }
 
 /// `task.add_done_callback(callback)` of a task of ours that is not done and has no callbacks; `false`: it is another.
 #[inline]
 pub(crate) fn add_first_callback(py: Python<'_>, task: &Object, callback: &Object) -> PyResult<bool> {
-    if !task_type::is_exact(task.as_ptr()) {
+    let Some(task) = Task::exact(task).filter(|task| task.is_pending() && task.has_no_callbacks()) else {
         return Ok(false);
-    }
-    // SAFETY: a task of ours.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    if !fields.is_pending() || !fields.peek(Slot::Callback0).is_null() || !fields.peek(Slot::Callbacks).is_null() {
-        return Ok(false);
-    }
-    let context = context::copy_current(py)?;
-    let before =
-        (fields.replace(Slot::Context0, Some(context)), fields.replace(Slot::Callback0, Some(callback.clone())));
-    drop(before);
+    };
+    task.set_first_callback(callback.clone(), Some(Context::copy_current(py)?.into_object()));
     Ok(true)
 }
 
 /// `future_add_to_awaited_by(task, waiter)`, for the call graph.
-#[cfg(Py_3_14)]
 #[inline]
 pub(crate) fn add_awaiting(py: Python<'_>, task: &Object, waiter: &Object) -> PyResult<()> {
-    if task_type::is_exact(task.as_ptr()) && task_type::is_native(waiter.as_ptr()) {
-        return step::awaited_by(py, task, waiter);
+    if !HAS_CALL_GRAPH {
+        return Ok(());
     }
-    let arguments = (task.bind(py), waiter.bind(py));
-    py.import("asyncio.futures")?.call_method1("future_add_to_awaited_by", arguments).map(drop)
+    match (Task::exact(task), Task::of(waiter)) {
+        (Some(task), Some(waiter)) => task.add_waiting(py, waiter.object()),
+        _ => OBJECTS
+            .asyncio_futures
+            .bind(py)?
+            .call_method1("future_add_to_awaited_by", (task.bind(py), waiter.bind(py)))
+            .map(drop),
+    }
 }
 
 /// `future_discard_from_awaited_by(task, waiter)`.
-#[cfg(Py_3_14)]
 #[inline]
 pub(crate) fn remove_awaiting(py: Python<'_>, task: &Object, waiter: &Object) -> PyResult<()> {
-    if task_type::is_exact(task.as_ptr()) && task_type::is_native(waiter.as_ptr()) {
-        return step::no_longer_awaited_by(py, task, waiter);
+    if !HAS_CALL_GRAPH {
+        return Ok(());
     }
-    let arguments = (task.bind(py), waiter.bind(py));
-    py.import("asyncio.futures")?.call_method1("future_discard_from_awaited_by", arguments).map(drop)
+    match (Task::exact(task), Task::of(waiter)) {
+        (Some(task), Some(waiter)) => task.remove_waiting(py, waiter.object()),
+        _ => OBJECTS
+            .asyncio_futures
+            .bind(py)?
+            .call_method1("future_discard_from_awaited_by", (task.bind(py), waiter.bind(py)))
+            .map(drop),
+    }
 }

@@ -1,7 +1,7 @@
 //! `ferrio.Future` and `ferrio.Task`: the futures and tasks of the loop.
 //!
 //! They are subclasses of the interpreter's `_asyncio.Future` and `_asyncio.Task`, and have no state of their own: they
-//! fill the fields of asyncio's C structs ([`layout`]). Whatever is inherited (`result`, `repr`, `get_stack`, `cancel` of
+//! fill the fields of asyncio's C structs ([`ffi::future`](crate::ffi::future)). Whatever is inherited (`result`, `repr`, `get_stack`, `cancel` of
 //! a task, `__del__`, the collector's view, the attributes that libraries read, the call graph) is asyncio's own code over
 //! true state. Native are making one, completing one, waiting for one, and the task's step.
 //!
@@ -27,62 +27,44 @@
 //! - [`future::is_pending`]: whether it can still be completed. A task that was cancelled has cancelled it.
 //!
 //! A future is freed like any object; whoever stores one in native state shows it to the collector.
+#![forbid(unsafe_code)]
 
-pub(crate) mod asyncio;
-pub(crate) mod callback;
-pub(crate) mod collected;
+mod asyncio;
+mod callback;
 pub(crate) mod future;
-pub(crate) mod group;
-#[cfg(Py_3_14)]
-pub(crate) mod memory;
-pub(crate) mod scheduling;
-pub(crate) mod step;
-pub(crate) mod task_type;
+mod group;
+pub(crate) mod making;
+mod scheduling;
+mod step;
+mod task_type;
+mod tracking;
 
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
-use crate::ffi::object::Object;
-#[cfg(Py_3_14)]
+use crate::ffi::future::check::check;
 use crate::ffi::thread_state;
 
-#[cfg(Py_3_14)]
-pub(crate) use crate::ffi::thread_state::running_task;
+pub(crate) use crate::ffi::thread_state::{running_loop, running_task};
 pub(crate) use callback::callable_in_place_of;
-pub(crate) use future::is_ours;
-pub(crate) use future::unlink_all;
-#[cfg(Py_3_14)]
-pub(crate) use group::{add_awaiting, remove_awaiting};
-pub(crate) use group::{add_first_callback, cancelling, has_ended_well};
+pub(crate) use future::{is_ours, unlink_all};
+pub(crate) use group::{add_awaiting, add_first_callback, cancelling, has_ended_well, remove_awaiting};
+pub(crate) use making::{new_future, spawning_core};
 pub(crate) use step::{awaited_by, no_longer_awaited_by};
 pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
-
-/// The loop that runs in this thread. `None`: there is none, or `_asyncio` is to be asked.
-#[inline]
-pub(crate) fn running_loop() -> Option<Object> {
-    #[cfg(Py_3_14)]
-    return thread_state::running_loop();
-    #[cfg(not(Py_3_14))]
-    None
-}
 
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let native = py.import("_asyncio")?;
-    let future_base = native.getattr("Future")?.cast_into::<PyType>()?;
-    let task_base = native.getattr("Task")?.cast_into::<PyType>()?;
-    let known = crate::ffi::future::check(py, &future_base, &task_base);
-    module.add("HAS_NATIVE_TASKS", known.is_ok())?;
-    let Ok(habits) = known else {
-        module.add("Future", future_base)?;
-        return module.add("Task", task_base);
+    let approved = check(py);
+    module.add("HAS_NATIVE_TASKS", approved.is_ok())?;
+    let Ok(approved) = approved else {
+        let native = py.import("_asyncio")?;
+        module.add("Future", native.getattr("Future")?)?;
+        return module.add("Task", native.getattr("Task")?);
     };
-    task_type::adopt(&habits);
-    asyncio::load(py)?;
-    #[cfg(Py_3_14)]
+    asyncio::load(py);
     thread_state::find(py);
-    let future = future::make_type(py, &future_base)?;
-    module.add("Task", task_type::make_type(py, &task_base, &future)?)?;
+    let future = future::make_type(py, &approved)?;
+    module.add("Task", task_type::make_type(py, &approved, &future)?)?;
     module.add("Future", future)
 }

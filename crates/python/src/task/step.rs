@@ -2,54 +2,49 @@
 //!
 //! Follows `task_step_impl`, `task_step_handle_result_impl` and `task_wakeup` of CPython's `_asyncio`, whose words the
 //! errors have.
+#![forbid(unsafe_code)]
 
 use core::mem::ManuallyDrop;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
-use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::asyncio::{self, Asyncio};
-use super::callback::{self, Call};
+use super::asyncio::{self, uninitialized};
+use super::callback::{self, TaskCall};
 use super::{future, scheduling};
-use crate::core::{Exit, LoopCore, leaves_loop, settle};
+use crate::core::{Exit, leaves_loop, settle};
+use crate::ffi::awaitable::is_generator;
+use crate::ffi::call::{call_method, call_method_with_context};
+use crate::ffi::context::run_in;
 use crate::ffi::errors::{exception, made};
-use crate::ffi::future::{Fields, Flag, Slot, State};
+use crate::ffi::future::{Future, FutureState, Task};
+use crate::ffi::iteration::{Step, send_none};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline;
-use crate::handle::{self, context};
+use crate::handle;
 
 /// Runs an entry: steps `task` in its context.
 ///
 /// # Errors
 /// What leaves the loop; other exceptions go to its exception handler.
-pub(crate) fn run_step(py: Python<'_>, core: &LoopCore, task: &Object, error: Option<Object>) -> Result<(), Exit> {
+pub(super) fn run_step(py: Python<'_>, task: &Task, error: Option<Object>) -> Result<(), Exit> {
     let shown = error.clone();
-    run(py, core, task, &Call::Step(shown.as_ref()), || step(py, task, error))
+    run(py, task, &TaskCall::Step(shown.as_ref()), || step(py, task, error))
 }
 
 /// Runs an entry: wakes `task`, for which `future` is done, in its context.
 ///
 /// # Errors
 /// As for [`run_step`].
-pub(crate) fn run_wakeup(py: Python<'_>, core: &LoopCore, task: &Object, future: &Object) -> Result<(), Exit> {
-    run(py, core, task, &Call::Wakeup(future), || wakeup(py, task, future))
+pub(super) fn run_wakeup(py: Python<'_>, task: &Task, future: &Object) -> Result<(), Exit> {
+    run(py, task, &TaskCall::Wakeup(future), || wakeup(py, task, future))
 }
 
-fn run(
-    py: Python<'_>,
-    _core: &LoopCore,
-    task: &Object,
-    call: &Call<'_>,
-    body: impl FnOnce() -> PyResult<()>,
-) -> Result<(), Exit> {
-    // SAFETY: entries hold tasks.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
+fn run(py: Python<'_>, task: &Task, call: &TaskCall<'_>, body: impl FnOnce() -> PyResult<()>) -> Result<(), Exit> {
     // The collector may have emptied a task whose entry was still there.
-    let Some(context) = fields.get(Slot::Context) else { return Ok(()) };
-    let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(()) };
-    settle(py, context::run_in(py, &context, body), |exception| {
+    let Some(context) = task.context().get() else { return Ok(()) };
+    let Some(event_loop) = task.event_loop.get() else { return Ok(()) };
+    settle(py, run_in(py, &context, body), |exception| {
         let handle = callback::handle_of(py, &event_loop, task, call)?;
         handle::report(py, &handle, exception)
     })
@@ -57,52 +52,37 @@ fn run(
 
 /// What a done future gives to who waits for it: nothing, or an exception to throw.
 fn outcome_of(py: Python<'_>, future: &Object) -> PyResult<Option<Object>> {
-    if !future::is_ours(future.as_ptr()) {
-        let asyncio = asyncio::get(py);
-        return match asyncio::call_method(py, &asyncio.names.result, &[future.as_ptr()], None) {
+    let Some(future) = Future::ours(future) else {
+        return match call_method(py, &names(py).result, [future]) {
             Ok(_) => Ok(None),
             Err(error) => Ok(Some(Object::new(error.into_value(py).into_bound(py)))),
         };
-    }
-    // SAFETY: a future or task of ours.
-    let fields = unsafe { Fields::of(future.as_ptr()) };
-    match fields.state() {
-        State::Finished => {}
-        State::Cancelled => return future::make_cancelled_error(py, fields).map(Some),
-        State::Pending => {
-            let error = asyncio::get(py).invalid_state(py, "Result is not set.");
+    };
+    match future.state() {
+        FutureState::Finished => {}
+        FutureState::Cancelled => return future::make_cancelled_error(py, future).map(Some),
+        FutureState::Pending => {
+            let error = asyncio::invalid_state(py, "Result is not set.");
             return Ok(Some(Object::new(made(py, error).into_value(py).into_bound(py))));
         }
     }
-    fields.set_flag(Flag::LogTraceback, false);
-    let Some(exception) = fields.get(Slot::Exception) else { return Ok(None) };
-    let traceback = fields.get(Slot::ExceptionTraceback).unwrap_or_else(|| trampoline::none(py));
-    // SAFETY: an exception, and a traceback or None.
-    if unsafe { ffi::PyException_SetTraceback(exception.as_ptr(), traceback.as_ptr()) } != 0 {
-        return Err(PyErr::fetch(py));
-    }
-    Ok(Some(exception))
+    future.log_traceback().set(false);
+    future.exception(py)
 }
 
 /// `future`, for which `task` waits, is done.
-pub(super) fn wakeup(py: Python<'_>, task: &Object, future: &Object) -> PyResult<()> {
-    #[cfg(Py_3_14)]
-    if let Some(fields) = future::fields_of(future) {
-        remove_awaiting(py, fields, task)?;
-    }
+pub(super) fn wakeup(py: Python<'_>, task: &Task, future: &Object) -> PyResult<()> {
+    no_longer_awaited_by(py, future, task.object())?;
     let error = outcome_of(py, future)?;
     step(py, task, error)
 }
 
 /// Runs `task` up to its next wait, with `error` thrown in.
-pub(super) fn step(py: Python<'_>, task: &Object, error: Option<Object>) -> PyResult<()> {
-    // SAFETY: callers pass tasks.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    let Some(event_loop) = fields.get(Slot::Loop) else { return Err(scheduling::uninitialized()) };
-    let asyncio = asyncio::get(py);
-    asyncio.enter(py, &event_loop, task.as_ptr())?;
-    let running = RunningTask { py, asyncio, event_loop: &event_loop, task };
-    let outcome = advance(py, asyncio, task, error);
+pub(super) fn step(py: Python<'_>, task: &Task, error: Option<Object>) -> PyResult<()> {
+    let Some(event_loop) = task.event_loop.get() else { return Err(uninitialized()) };
+    asyncio::enter(py, &event_loop, task)?;
+    let running = RunningTask { py, event_loop: &event_loop, task };
+    let outcome = advance(py, task, error);
     match running.leave() {
         Ok(()) => outcome,
         Err(error) => outcome.and(Err(error)),
@@ -112,16 +92,15 @@ pub(super) fn step(py: Python<'_>, task: &Object, error: Option<Object>) -> PyRe
 /// The running task. It is left in any case: when a panic passes, by the drop.
 struct RunningTask<'a> {
     py: Python<'a>,
-    asyncio: &'a Asyncio,
     event_loop: &'a Object,
-    task: &'a Object,
+    task: &'a Task,
 }
 
 impl RunningTask<'_> {
     #[inline]
     fn leave(self) -> PyResult<()> {
-        let Self { py, asyncio, event_loop, task } = *ManuallyDrop::new(self);
-        asyncio.leave(py, event_loop, task.as_ptr())
+        let Self { py, event_loop, task } = *ManuallyDrop::new(self);
+        asyncio::leave(py, event_loop, task)
     }
 }
 
@@ -135,78 +114,55 @@ impl Drop for RunningTask<'_> {
 /// Not a part of the drop, for which the guard would have to lie in memory.
 #[cold]
 #[inline(never)]
-fn leave_in_panic(py: Python<'_>, event_loop: &Object, task: &Object) {
-    drop(asyncio::get(py).leave(py, event_loop, task.as_ptr()));
-}
-
-/// What a coroutine did.
-enum Sent {
-    Yielded(Object),
-    Returned(Object),
+fn leave_in_panic(py: Python<'_>, event_loop: &Object, task: &Task) {
+    drop(asyncio::leave(py, event_loop, task));
 }
 
 /// [`step`] for a task that is the running one already.
-pub(super) fn advance(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: Option<Object>) -> PyResult<()> {
-    // SAFETY: callers pass tasks.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    if !fields.is_pending() {
-        return Err(already_done(py, asyncio, task, error.as_ref()));
+pub(super) fn advance(py: Python<'_>, task: &Task, error: Option<Object>) -> PyResult<()> {
+    if !task.is_pending() {
+        return Err(already_done(py, task, error.as_ref()));
     }
     let mut error = error;
-    if fields.flag(Flag::MustCancel) {
-        if !error.as_ref().is_some_and(|error| asyncio.is_cancelled_error(error.as_ptr())) {
-            error = Some(future::make_cancelled_error(py, fields)?);
+    if task.must_cancel().get() {
+        let is_cancelled = error.as_ref().map_or(Ok(false), |error| asyncio::is_cancelled_error(py, error))?;
+        if !is_cancelled {
+            error = Some(future::make_cancelled_error(py, task)?);
         }
-        fields.set_flag(Flag::MustCancel, false);
+        task.must_cancel().set(false);
     }
-    if !fields.peek(Slot::FutureWaiter).is_null() {
-        drop(fields.replace(Slot::FutureWaiter, None));
-    }
-    let Some(coroutine) = fields.get(Slot::Coroutine) else {
+    drop(task.future_waiter().take());
+    let Some(coroutine) = task.coroutine().get() else {
         return Err(PyRuntimeError::new_err("uninitialized Task object"));
     };
     let sent = match error {
-        None => send(py, &coroutine),
-        Some(error) => throw(py, asyncio, &coroutine, &error),
+        None => send_none(py, &coroutine),
+        Some(error) => throw(py, &coroutine, &error),
     };
     drop(coroutine);
     match sent {
-        Ok(Sent::Yielded(result)) if result.bind(py).is_none() => {
-            // A bare yield: one turn of the loop.
-            scheduling::schedule_step(py, task.as_ptr(), None)
-        }
-        Ok(Sent::Yielded(result)) => wait_for(py, asyncio, task, fields, result),
-        Ok(Sent::Returned(result)) => {
-            if fields.flag(Flag::MustCancel) {
+        // A bare yield: one turn of the loop.
+        Ok(Step::Yield(result)) if result.is_none() => scheduling::schedule_step(py, task, None),
+        Ok(Step::Yield(result)) => wait_for(py, task, result),
+        Ok(Step::Return(result)) => {
+            if task.must_cancel().get() {
                 // It was cancelled right before it returned.
-                fields.set_flag(Flag::MustCancel, false);
-                future::cancel(py, task, fields.get(Slot::CancelMessage)).map(drop)
+                task.must_cancel().set(false);
+                future::complete_cancelled(py, task, task.cancel_message.get()).map(drop)
             } else {
-                future::set_result(py, task, result)
+                future::complete(py, task, result)
             }
         }
-        Err(error) => raised(py, asyncio, task, fields, error),
+        Err(error) => raised(py, task, error),
     }
 }
 
-#[inline]
-fn send(py: Python<'_>, coroutine: &Object) -> PyResult<Sent> {
-    let mut result = core::ptr::null_mut();
-    // SAFETY: a singleton of the interpreter.
-    let none = unsafe { ffi::Py_None() };
-    // SAFETY: live objects, and a place for the result.
-    let status = unsafe { ffi::PyIter_Send(coroutine.as_ptr(), none, &raw mut result) };
-    // SAFETY: a new reference, or null with an exception.
-    let Some(result) = (unsafe { Object::from_owned(result) }) else { return Err(trampoline::fetched(py)) };
-    Ok(if status == ffi::PySendResult::PYGEN_NEXT { Sent::Yielded(result) } else { Sent::Returned(result) })
-}
-
 #[cold]
-fn throw(py: Python<'_>, asyncio: &Asyncio, coroutine: &Object, error: &Object) -> PyResult<Sent> {
-    match asyncio::call_method(py, &asyncio.names.throw, &[coroutine.as_ptr(), error.as_ptr()], None) {
-        Ok(result) => Ok(Sent::Yielded(result)),
+fn throw(py: Python<'_>, coroutine: &Object, error: &Object) -> PyResult<Step> {
+    match call_method(py, &names(py).throw, [coroutine, error]) {
+        Ok(result) => Ok(Step::Yield(result)),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned(Object::new(error.value(py).getattr(intern!(py, "value"))?)))
+            Ok(Step::Return(Object::new(error.value(py).getattr(&names(py).value)?)))
         }
         Err(error) => Err(error),
     }
@@ -214,25 +170,25 @@ fn throw(py: Python<'_>, asyncio: &Asyncio, coroutine: &Object, error: &Object) 
 
 /// The coroutine has raised `error`: that is how the task ends.
 #[cold]
-fn raised(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, error: PyErr) -> PyResult<()> {
-    let exception = Object::new(made(py, error).into_value(py).into_bound(py));
-    if asyncio.is_cancelled_error(exception.as_ptr()) {
-        drop(fields.replace(Slot::CancelledError, Some(exception)));
-        return future::cancel(py, task, None).map(drop);
+fn raised(py: Python<'_>, task: &Task, error: PyErr) -> PyResult<()> {
+    let exception = made(py, error).into_value(py).into_bound(py);
+    if asyncio::is_cancelled_error(py, Object::of(&exception))? {
+        task.keep_cancelled_error(exception);
+        return future::complete_cancelled(py, task, None).map(drop);
     }
-    future::set_exception(py, task, exception.clone())?;
-    let error = PyErr::from_value(exception.into_bound(py));
+    future::fail(py, task, exception.clone())?;
+    let error = PyErr::from_value(exception.into_any());
     if leaves_loop(py, &error) { Err(error) } else { Ok(()) }
 }
 
 #[cold]
-fn already_done(py: Python<'_>, asyncio: &Asyncio, task: &Object, error: Option<&Object>) -> PyErr {
+fn already_done(py: Python<'_>, task: &Task, error: Option<&Object>) -> PyErr {
     let text = || -> PyResult<String> {
         let error = error.map_or_else(|| Ok("None".to_owned()), |error| repr(py, error))?;
-        Ok(format!("__step(): already done: {} {error}", repr(py, task)?))
+        Ok(format!("__step(): already done: {} {error}", repr(py, task.object())?))
     };
     match text() {
-        Ok(text) => asyncio.invalid_state(py, &text),
+        Ok(text) => asyncio::invalid_state(py, &text),
         Err(failure) => failure,
     }
 }
@@ -242,36 +198,31 @@ fn repr(py: Python<'_>, object: &Object) -> PyResult<String> {
 }
 
 /// Arranges for `task` to go on when `result`, which its coroutine has yielded, allows it.
-fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, result: Object) -> PyResult<()> {
-    if result.as_ptr() == task.as_ptr() {
-        let text = format!("Task cannot await on itself: {}", repr(py, task)?);
+fn wait_for(py: Python<'_>, task: &Task, result: Object) -> PyResult<()> {
+    if result.is(task.object()) {
+        let text = format!("Task cannot await on itself: {}", repr(py, task.object())?);
         return fail_soon(py, task, &text);
     }
-    if future::is_ours(result.as_ptr()) {
-        // SAFETY: a future or task of ours.
-        let awaited = unsafe { Fields::of(result.as_ptr()) };
-        if awaited.peek(Slot::Loop) != fields.peek(Slot::Loop) {
+    if let Some(awaited) = Future::ours(&result) {
+        if awaited.event_loop.as_ptr() != task.event_loop.as_ptr() {
             return fail_soon(py, task, &other_loop(py, task, &result)?);
         }
-        if !awaited.flag(Flag::Blocking) {
+        if !awaited.blocking().get() {
             return fail_soon(py, task, &yielded_future(py, task, &result)?);
         }
-        #[cfg(Py_3_14)]
-        add_awaiting(py, awaited, task)?;
-        awaited.set_flag(Flag::Blocking, false);
-        if !future::link(py, &result, task) {
-            add_wakeup(py, asyncio, task, fields, &result)?;
+        awaited.add_waiting(py, task.object())?;
+        awaited.blocking().set(false);
+        if !future::link(awaited, task) {
+            add_wakeup(py, task, &result)?;
         }
-        return waits(py, asyncio, fields, result);
+        return waits(py, task, result);
     }
-    let blocking = result.bind(py).getattr_opt(asyncio.names.blocking.bind(py).cast::<pyo3::types::PyString>()?)?;
+    let blocking = result.bind(py).getattr_opt(&names(py)._asyncio_future_blocking)?;
     let Some(blocking) = blocking.filter(|blocking| !blocking.is_none()) else {
-        // SAFETY: a live object.
-        let is_generator = unsafe { ffi::PyGen_Check(result.as_ptr()) } != 0;
-        let text = if is_generator {
+        let text = if is_generator(&result) {
             format!(
                 "yield was used instead of yield from for generator in task {} with {}",
-                repr(py, task)?,
+                repr(py, task.object())?,
                 repr(py, &result)?
             )
         } else {
@@ -280,127 +231,78 @@ fn wait_for(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>
         return fail_soon(py, task, &text);
     };
     let blocking = blocking.is_truthy()?;
-    if loop_of(py, asyncio, &result)?.as_ptr() != fields.peek(Slot::Loop) {
+    if loop_of(py, &result)?.as_ptr() != task.event_loop.as_ptr() {
         return fail_soon(py, task, &other_loop(py, task, &result)?);
     }
     if !blocking {
         return fail_soon(py, task, &yielded_future(py, task, &result)?);
     }
-    #[cfg(Py_3_14)]
-    if future::is_native(result.as_ptr()) {
-        awaited_by(py, &result, task)?;
-    }
-    result.bind(py).setattr(asyncio.names.blocking.bind(py).cast::<pyo3::types::PyString>()?, false)?;
-    add_wakeup(py, asyncio, task, fields, &result)?;
-    waits(py, asyncio, fields, result)
+    awaited_by(py, &result, task.object())?;
+    result.bind(py).setattr(&names(py)._asyncio_future_blocking, false)?;
+    add_wakeup(py, task, &result)?;
+    waits(py, task, result)
 }
 
 /// `future.add_done_callback(task_wakeup, context=...)`.
-fn add_wakeup(py: Python<'_>, asyncio: &Asyncio, task: &Object, fields: Fields<'_>, future: &Object) -> PyResult<()> {
-    let wakeup = callback::wakeup_callable(py, task.as_ptr())?;
-    let context = fields.get(Slot::Context);
-    let context = context.as_ref().map_or(core::ptr::null_mut(), Object::as_ptr);
-    let args = [future.as_ptr(), wakeup.as_ptr(), context];
-    asyncio::call_method(py, &asyncio.names.add_done_callback, &args, Some(&asyncio.context_keyword)).map(drop)
+fn add_wakeup(py: Python<'_>, task: &Task, future: &Object) -> PyResult<()> {
+    let wakeup = callback::wakeup_callable(py, task)?;
+    let context = task.context().get_or_none(py);
+    call_method_with_context(py, &names(py).add_done_callback, [future, &wakeup, &context]).map(drop)
 }
 
 /// The task waits for `future`, and hands on to it a request to cancel that came in the meantime.
 #[inline]
-fn waits(py: Python<'_>, asyncio: &Asyncio, fields: Fields<'_>, future: Object) -> PyResult<()> {
-    if !fields.flag(Flag::MustCancel) {
-        drop(fields.replace(Slot::FutureWaiter, Some(future)));
+fn waits(py: Python<'_>, task: &Task, future: Object) -> PyResult<()> {
+    if !task.must_cancel().get() {
+        task.future_waiter().set(future);
         return Ok(());
     }
-    drop(fields.replace(Slot::FutureWaiter, Some(future.clone())));
-    let message = fields.get(Slot::CancelMessage).unwrap_or_else(|| trampoline::none(py));
-    let args = [future.as_ptr(), message.as_ptr()];
-    if asyncio::call_method(py, &asyncio.names.cancel, &args, None)?.bind(py).is_truthy()? {
-        fields.set_flag(Flag::MustCancel, false);
+    task.future_waiter().set(future.clone());
+    let message = task.cancel_message.get_or_none(py);
+    if call_method(py, &names(py).cancel, [&future, &message])?.bind(py).is_truthy()? {
+        task.must_cancel().set(false);
     }
     Ok(())
 }
 
 /// `asyncio.futures._get_loop`.
-fn loop_of(py: Python<'_>, asyncio: &Asyncio, future: &Object) -> PyResult<Object> {
+fn loop_of(py: Python<'_>, future: &Object) -> PyResult<Object> {
     let future = future.bind(py);
-    if let Some(get_loop) = future.getattr_opt(asyncio.names.get_loop.bind(py).cast::<pyo3::types::PyString>()?)? {
+    if let Some(get_loop) = future.getattr_opt(&names(py).get_loop)? {
         return Ok(Object::new(get_loop.call0()?));
     }
-    let name = asyncio.names.event_loop.bind(py).cast::<pyo3::types::PyString>()?;
-    Ok(Object::new(future.getattr(name)?))
+    Ok(Object::new(future.getattr(&names(py)._loop)?))
 }
 
 /// Steps the task with a `RuntimeError` in the next turn.
 #[cold]
-fn fail_soon(py: Python<'_>, task: &Object, text: &str) -> PyResult<()> {
+fn fail_soon(py: Python<'_>, task: &Task, text: &str) -> PyResult<()> {
     let error = exception::<PyRuntimeError>(py, text)?;
-    scheduling::schedule_step(py, task.as_ptr(), Some(error))
+    scheduling::schedule_step(py, task, Some(error))
 }
 
-fn other_loop(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {
-    Ok(format!("Task {} got Future {} attached to a different loop", repr(py, task)?, repr(py, future)?))
+fn other_loop(py: Python<'_>, task: &Task, future: &Object) -> PyResult<String> {
+    Ok(format!("Task {} got Future {} attached to a different loop", repr(py, task.object())?, repr(py, future)?))
 }
 
-fn yielded_future(py: Python<'_>, task: &Object, future: &Object) -> PyResult<String> {
-    Ok(format!("yield was used instead of yield from in task {} with {}", repr(py, task)?, repr(py, future)?))
+fn yielded_future(py: Python<'_>, task: &Task, future: &Object) -> PyResult<String> {
+    Ok(format!("yield was used instead of yield from in task {} with {}", repr(py, task.object())?, repr(py, future)?))
 }
 
-/// Notes in the call graph that `task` waits for `future`.
-#[cfg(Py_3_14)]
-pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
-    future::fields_of(future).map_or(Ok(()), |fields| add_awaiting(py, fields, task))
-}
-
-/// [`awaited_by`], for the future with these fields.
-#[cfg(Py_3_14)]
+/// Notes in the call graph (3.14 on) that `task` waits for `future`.
 #[inline]
-fn add_awaiting(py: Python<'_>, fields: Fields<'_>, task: &Object) -> PyResult<()> {
-    use pyo3::types::PySet;
-
-    let Some(before) = fields.get(Slot::AwaitedBy) else {
-        drop(fields.replace(Slot::AwaitedBy, Some(task.clone())));
+pub(crate) fn awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+    if !asyncio::HAS_CALL_GRAPH {
         return Ok(());
-    };
-    if fields.awaited_by_is_set() {
-        return before.bind(py).cast::<PySet>()?.add(task.bind(py));
     }
-    let set = PySet::new(py, [task.bind(py), before.bind(py)])?;
-    drop(fields.replace(Slot::AwaitedBy, Some(Object::new(set))));
-    fields.set_awaited_by_is_set();
-    Ok(())
+    Future::of(future).map_or(Ok(()), |future| future.add_waiting(py, task))
 }
 
 /// Notes that it no longer does.
-#[cfg(Py_3_14)]
-pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
-    future::fields_of(future).map_or(Ok(()), |fields| remove_awaiting(py, fields, task))
-}
-
-/// [`no_longer_awaited_by`], for the future with these fields.
-#[cfg(Py_3_14)]
 #[inline]
-fn remove_awaiting(py: Python<'_>, fields: Fields<'_>, task: &Object) -> PyResult<()> {
-    use pyo3::types::PySet;
-
-    let shown = fields.peek(Slot::AwaitedBy);
-    if shown == task.as_ptr() {
-        drop(fields.replace(Slot::AwaitedBy, None));
-    } else if !shown.is_null() && fields.awaited_by_is_set() {
-        // SAFETY: the slot's own reference.
-        let set = unsafe { Object::from_borrowed(shown) };
-        set.bind(py).cast::<PySet>()?.discard(task.bind(py))?;
+pub(crate) fn no_longer_awaited_by(py: Python<'_>, future: &Object, task: &Object) -> PyResult<()> {
+    if !asyncio::HAS_CALL_GRAPH {
+        return Ok(());
     }
-    Ok(())
-}
-
-#[cfg(not(Py_3_14))]
-#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
-pub(crate) fn awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
-    Ok(())
-}
-
-#[cfg(not(Py_3_14))]
-#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
-pub(crate) fn no_longer_awaited_by(_py: Python<'_>, _future: &Object, _task: &Object) -> PyResult<()> {
-    Ok(())
+    Future::of(future).map_or(Ok(()), |future| future.remove_waiting(py, task))
 }

@@ -1,31 +1,24 @@
 //! `ferrio.Task`: the type, and making one.
+#![forbid(unsafe_code)]
 
-use core::ffi::c_int;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-#[cfg(Py_3_14)]
-use super::memory;
-#[cfg(Py_3_12)]
-use super::step;
-use super::{asyncio, future, scheduling};
+use super::{asyncio, future, scheduling, step};
 use crate::core::LoopCore;
+use crate::ffi::address::Shown;
 use crate::ffi::arguments::Arguments;
-use crate::ffi::future::{Fields, Flag, Habits, Slot};
-use crate::ffi::heap_type;
+use crate::ffi::class::{Builder, Instance};
+use crate::ffi::context::Context;
+use crate::ffi::future::check::{Approved, Habits};
+use crate::ffi::future::{Future, Task};
+use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::ffi::source_traceback;
-use crate::ffi::trampoline;
-use crate::handle::context;
-
-static TASK: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
-#[cfg(Py_3_14)]
-static BASE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(null_mut());
 
 /// Whether the interpreter's tasks keep the number of a generated name, and make the text when somebody asks for it.
 static NUMBERS_FOR_NAMES: AtomicBool = AtomicBool::new(false);
@@ -38,28 +31,15 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether `object` is a `ferrio.Task` and nothing derived.
 #[inline]
-pub(crate) fn is_exact(object: *mut ffi::PyObject) -> bool {
-    // SAFETY: callers pass live objects.
-    let class = unsafe { ffi::Py_TYPE(object) };
-    class == TASK.load(Ordering::Relaxed)
-}
-
-/// Whether `object` has the fields of asyncio's C task: it or anything derived from it.
-#[cfg(Py_3_14)]
-#[inline]
-pub(super) fn is_native(object: *mut ffi::PyObject) -> bool {
-    if future::is_exact(object) {
-        return false;
-    }
-    // SAFETY: a live object and a type.
-    is_exact(object) || unsafe { ffi::PyObject_TypeCheck(object, BASE.load(Ordering::Relaxed)) != 0 }
+pub(crate) fn is_exact(object: impl Shown) -> bool {
+    Task::exact(object.shown()).is_some()
 }
 
 /// What a task is made of; `None` stands for what the program did not give.
 #[derive(Clone, Copy, Default)]
-struct Given {
-    name: Option<*mut ffi::PyObject>,
-    context: Option<*mut ffi::PyObject>,
+struct Given<'a> {
+    name: Option<&'a Object>,
+    context: Option<&'a Object>,
     eager: bool,
 }
 
@@ -68,144 +48,101 @@ struct Given {
 #[inline]
 pub(crate) fn create_task(
     py: Python<'_>,
-    core: &LoopCore,
-    event_loop: *mut ffi::PyObject,
+    event_loop: &Instance<LoopCore>,
     arguments: Arguments<'_>,
 ) -> PyResult<Option<Object>> {
-    let &[coroutine] = arguments.positional_addresses() else { return Ok(None) };
+    let [coroutine] = arguments.positional() else { return Ok(None) };
     let mut given = Given::default();
-    for (name, value) in arguments.keywords(py) {
-        // SAFETY: an argument of the call, and a singleton.
-        let value = (value != unsafe { ffi::Py_None() }).then_some(value);
-        let name = name.cast::<PyString>()?.to_str()?;
-        match name {
+    for (name, value) in arguments.named(py) {
+        let value = (!value.is_none()).then_some(value);
+        match name.cast::<PyString>()?.to_str()? {
             "name" => given.name = value,
             "context" => given.context = value,
-            "eager_start" if core.starts_eagerly() => {
-                // SAFETY: an argument of the call.
-                given.eager =
-                    value.map_or(Ok(false), |value| unsafe { Bound::from_borrowed_ptr(py, value) }.is_truthy())?;
+            "eager_start" if event_loop.starts_eagerly() => {
+                given.eager = value.map_or(Ok(false), |value| value.bind(py).is_truthy())?;
             }
             _ => return Ok(None),
         }
     }
-    let task = allocate(py)?;
-    // SAFETY: a new instance of the type: pending, with empty slots.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    // SAFETY: the loop whose method is running.
-    drop(fields.replace(Slot::Loop, Some(unsafe { Object::from_borrowed(event_loop) })));
-    if core.is_debug() {
-        drop(fields.replace(Slot::SourceTraceback, Some(source_traceback::of_future(py)?)));
-    }
-    fill(py, &task, fields, coroutine, given)?;
-    Ok(Some(task))
+    make(py, event_loop, event_loop.object(), coroutine, given).map(Some)
 }
 
 /// A task of the coroutine `coroutine`, as `loop.create_task` makes it.
 #[inline]
 pub(crate) fn spawn(py: Python<'_>, core: &LoopCore, event_loop: &Object, coroutine: &Object) -> PyResult<Object> {
-    let coroutine = [coroutine.as_ptr()];
-    // SAFETY: one positional argument, which the caller keeps.
-    let arguments = unsafe { Arguments::new(coroutine.as_ptr(), 1, null_mut()) };
-    create_task(py, core, event_loop.as_ptr(), arguments)?
-        .ok_or_else(|| PyTypeError::new_err("a coroutine was expected"))
+    make(py, core, event_loop, coroutine, Given::default())
+}
+
+#[inline]
+fn make(
+    py: Python<'_>,
+    core: &LoopCore,
+    event_loop: &Object,
+    coroutine: &Object,
+    given: Given<'_>,
+) -> PyResult<Object> {
+    let task = Task::create(py)?;
+    task.event_loop.set(event_loop.clone());
+    if core.is_debug() {
+        task.source_traceback.set(source_traceback::of_future(py)?);
+    }
+    fill(py, &task, coroutine, given)?;
+    Ok(task.into_object())
 }
 
 /// `task._log_destroy_pending = False`
 pub(crate) fn forget_when_pending(task: &Object) {
-    if is_exact(task.as_ptr()) {
-        // SAFETY: a task of ours.
-        unsafe { Fields::of(task.as_ptr()) }.set_flag(Flag::LogDestroyPending, false);
+    if let Some(task) = Task::exact(task) {
+        task.log_destroy_pending().set(false);
     }
 }
 
-/// Whether `object` is a future or task of ours, of the loop at `event_loop`.
+/// Whether `object` is a future or task of ours, of the loop `event_loop`.
 #[inline]
-pub(crate) fn is_of_loop(object: *mut ffi::PyObject, event_loop: *mut ffi::PyObject) -> bool {
-    // SAFETY: a future or task of ours.
-    future::is_ours(object) && unsafe { Fields::of(object) }.peek(Slot::Loop) == event_loop
+pub(crate) fn is_of_loop(object: impl Shown, event_loop: impl Shown) -> bool {
+    let future = Future::ours(object.shown());
+    future.is_some_and(|future| future.event_loop.as_ptr() == event_loop.shown().as_ptr())
 }
 
-/// Whether the task has the fields of asyncio's C task.
-#[cfg(Py_3_14)]
-pub(crate) fn is_task(object: *mut ffi::PyObject) -> bool {
-    is_native(object)
-}
-
-#[cfg(not(Py_3_14))]
-pub(crate) fn is_task(_object: *mut ffi::PyObject) -> bool {
-    true
+/// Whether a task that runs can stand in the call graph: asyncio's C type and what is derived from it can.
+pub(crate) fn is_task(object: impl Shown) -> bool {
+    !asyncio::HAS_CALL_GRAPH || Task::of(object.shown()).is_some()
 }
 
 /// The task of `event_loop` that runs now, from 3.14 on, for the call graph.
-#[cfg(Py_3_14)]
 pub(crate) fn current_task(py: Python<'_>, event_loop: &Object) -> PyResult<Option<Object>> {
-    asyncio::get(py).running(py, event_loop)
-}
-
-#[cfg(not(Py_3_14))]
-#[expect(clippy::unnecessary_wraps, reason = "the call graph came with 3.14")]
-pub(crate) fn current_task(_py: Python<'_>, _event_loop: &Object) -> PyResult<Option<Object>> {
-    Ok(None)
-}
-
-#[cfg(Py_3_14)]
-#[inline]
-fn allocate(py: Python<'_>) -> PyResult<Object> {
-    memory::allocate(py, memory::Kind::Task)
-}
-
-#[cfg(not(Py_3_14))]
-fn allocate(py: Python<'_>) -> PyResult<Object> {
-    // SAFETY: a ready type without variable-sized part.
-    let object = unsafe { ffi::PyType_GenericAlloc(TASK.load(Ordering::Relaxed), 0) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(object) }.ok_or_else(|| PyErr::fetch(py))
+    if asyncio::HAS_CALL_GRAPH { asyncio::running_task(py, event_loop) } else { Ok(None) }
 }
 
 /// Completes a task whose future part has been made, and starts it.
 #[inline]
-fn fill(
-    py: Python<'_>,
-    task: &Object,
-    fields: Fields<'_>,
-    coroutine: *mut ffi::PyObject,
-    given: Given,
-) -> PyResult<()> {
-    let asyncio = asyncio::get(py);
-    fields.mark_as_task();
-    if !asyncio.is_coroutine(py, coroutine)? {
-        fields.set_flag(Flag::LogDestroyPending, false);
-        // SAFETY: an argument of the call under way.
-        let coroutine = unsafe { Bound::from_borrowed_ptr(py, coroutine) };
-        return Err(PyTypeError::new_err(format!("a coroutine was expected, got {}", coroutine.repr()?)));
+fn fill(py: Python<'_>, task: &Task, coroutine: &Object, given: Given<'_>) -> PyResult<()> {
+    task.mark_as_task();
+    if !asyncio::is_coroutine(py, coroutine)? {
+        task.log_destroy_pending().set(false);
+        return Err(PyTypeError::new_err(format!("a coroutine was expected, got {}", coroutine.bind(py).repr()?)));
     }
     let context = match given.context {
-        None => context::copy_current(py)?,
-        Some(context) if REFUSES_OTHER_CONTEXTS.load(Ordering::Relaxed) && !context::is_context(context) => {
-            fields.set_flag(Flag::LogDestroyPending, false);
-            // SAFETY: an argument of the call under way.
-            let context = unsafe { Bound::from_borrowed_ptr(py, context) };
-            let kind = context.get_type().name()?;
+        None => Context::copy_current(py)?.into_object(),
+        Some(context) if REFUSES_OTHER_CONTEXTS.load(Ordering::Relaxed) && Context::of(context).is_none() => {
+            task.log_destroy_pending().set(false);
+            let kind = context.bind(py).get_type().name()?;
             return Err(PyTypeError::new_err(format!("a contextvars.Context was expected, got {kind}")));
         }
-        // SAFETY: an argument of the call under way.
-        Some(context) => unsafe { Object::from_borrowed(context) },
+        Some(context) => context.clone(),
     };
-    drop(fields.replace(Slot::Context, Some(context)));
-    // SAFETY: an argument of the call under way.
-    drop(fields.replace(Slot::Coroutine, Some(unsafe { Object::from_borrowed(coroutine) })));
-    drop(fields.replace(Slot::Name, Some(name_of(py, given.name)?)));
-    fields.set_flag(Flag::LogDestroyPending, true);
-    #[cfg(Py_3_12)]
-    if given.eager && is_running(py, fields)? {
-        return start_eagerly(py, asyncio, task, fields);
+    task.context().set(context);
+    task.coroutine().set(coroutine.clone());
+    task.name().set(name_of(py, given.name)?);
+    task.log_destroy_pending().set(true);
+    if given.eager && is_running(py, task)? {
+        return start_eagerly(py, task);
     }
     scheduling::first_step(py, task)?;
-    asyncio.register(py, task.as_ptr())
+    asyncio::register(py, task)
 }
 
-fn name_of(py: Python<'_>, given: Option<*mut ffi::PyObject>) -> PyResult<Object> {
+fn name_of(py: Python<'_>, given: Option<&Object>) -> PyResult<Object> {
     let Some(given) = given else {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
         return if NUMBERS_FOR_NAMES.load(Ordering::Relaxed) {
@@ -214,37 +151,30 @@ fn name_of(py: Python<'_>, given: Option<*mut ffi::PyObject>) -> PyResult<Object
             Ok(Object::new(PyString::new(py, &format!("Task-{number}"))))
         };
     };
-    // SAFETY: an argument of the call under way.
-    let given = unsafe { Bound::from_borrowed_ptr(py, given) };
-    if given.is_exact_instance_of::<PyString>() {
-        return Ok(Object::new(given));
+    if given.bind(py).is_exact_instance_of::<PyString>() {
+        return Ok(given.clone());
     }
-    Ok(Object::new(given.str()?))
+    Ok(Object::new(given.bind(py).str()?))
 }
 
-#[cfg(Py_3_12)]
-fn is_running(py: Python<'_>, fields: Fields<'_>) -> PyResult<bool> {
-    let Some(event_loop) = fields.get(Slot::Loop) else { return Ok(false) };
-    match LoopCore::find(py, event_loop.as_ptr()) {
+fn is_running(py: Python<'_>, task: &Task) -> PyResult<bool> {
+    let Some(event_loop) = task.event_loop.get() else { return Ok(false) };
+    match Instance::<LoopCore>::of(&event_loop) {
         Some(core) => Ok(core.is_running()),
         None => event_loop.bind(py).call_method0("is_running")?.is_truthy(),
     }
 }
 
 /// A task in its first, eager step, which is the running one. It is left in any case: when a panic passes, by the drop.
-#[cfg(Py_3_12)]
-struct Eager<'a> {
+struct EagerStep<'a> {
     py: Python<'a>,
-    asyncio: &'a asyncio::Asyncio,
     event_loop: &'a Object,
-    #[cfg_attr(Py_3_14, expect(dead_code, reason = "left by its name before 3.14 only"))]
-    task: &'a Object,
+    task: &'a Task,
     /// The task that ran before, or Python's `None`; taken when it runs again.
     around: Option<Object>,
 }
 
-#[cfg(Py_3_12)]
-impl Eager<'_> {
+impl EagerStep<'_> {
     fn leave(mut self) -> PyResult<()> {
         self.swap_back()
     }
@@ -252,67 +182,41 @@ impl Eager<'_> {
     /// Nothing the second time.
     fn swap_back(&mut self) -> PyResult<()> {
         let Some(around) = self.around.take() else { return Ok(()) };
-        let swapped = self.asyncio.swap(self.py, self.event_loop, around.as_ptr()).map(drop);
-        #[cfg(not(Py_3_14))]
-        let swapped = swapped.and(self.asyncio.unregister_eager(self.py, self.task.as_ptr()));
-        swapped
+        let swapped = asyncio::swap(self.py, self.event_loop, &around).map(drop);
+        swapped.and(asyncio::unregister_eager(self.py, self.task))
     }
 }
 
-#[cfg(Py_3_12)]
-impl Drop for Eager<'_> {
+impl Drop for EagerStep<'_> {
     fn drop(&mut self) {
         drop(self.swap_back());
     }
 }
 
 /// Runs the first step of a new task at once, as a part of the task that runs now.
-#[cfg(Py_3_12)]
-fn start_eagerly(py: Python<'_>, asyncio: &asyncio::Asyncio, task: &Object, fields: Fields<'_>) -> PyResult<()> {
-    let (Some(event_loop), Some(context)) = (fields.get(Slot::Loop), fields.get(Slot::Context)) else { return Ok(()) };
-    if !context::is_context(context.as_ptr()) {
+fn start_eagerly(py: Python<'_>, task: &Task) -> PyResult<()> {
+    let (Some(event_loop), Some(context)) = (task.event_loop.get(), task.context().get()) else { return Ok(()) };
+    let Some(context) = Context::of(&context) else {
         return Err(PyTypeError::new_err("an instance of Context was expected"));
-    }
-    let around = asyncio.swap(py, &event_loop, task.as_ptr())?;
-    let eager = Eager { py, asyncio, event_loop: &event_loop, task, around: Some(around) };
-    let started = asyncio
-        .register_eager(py, task.as_ptr())
-        .and_then(|()| context::run_in(py, &context, || step::advance(py, asyncio, task, None)));
+    };
+    let around = asyncio::swap(py, &event_loop, task.object())?;
+    let eager = EagerStep { py, event_loop: &event_loop, task, around: Some(around) };
+    let started = asyncio::register_eager(py, task).and_then(|()| context.run(py, || step::advance(py, task, None)));
     started.and(eager.leave())?;
-    if fields.is_pending() {
-        #[cfg(not(Py_3_14))]
-        asyncio.register(py, task.as_ptr())?;
-    } else {
-        drop(fields.replace(Slot::Coroutine, None));
+    if task.is_pending() {
+        return asyncio::register_after_eager_step(py, task);
     }
+    drop(task.coroutine().take());
     Ok(())
 }
 
-/// Parameters of `Task()` behind the coroutine; `eager_start` came with 3.12.
-#[cfg(Py_3_12)]
+/// Parameters of `Task()` behind the coroutine.
 const PARAMETERS: [&str; 4] = ["loop", "name", "context", "eager_start"];
-#[cfg(not(Py_3_12))]
-const PARAMETERS: [&str; 3] = ["loop", "name", "context"];
 
 /// `Task.__init__(self, coro, *, loop=None, name=None, context=None, eager_start=False)`.
-unsafe extern "C" fn init(object: *mut ffi::PyObject, args: *mut ffi::PyObject, keywords: *mut ffi::PyObject) -> c_int {
-    let body = |py: Python<'_>| -> PyResult<c_int> {
-        // SAFETY: the object of the call.
-        let task = unsafe { Object::from_borrowed(object) };
-        // SAFETY: CPython passes a tuple.
-        let args = unsafe { Bound::from_borrowed_ptr(py, args) }.cast_into::<PyTuple>()?;
-        // SAFETY: CPython passes a dictionary, or null for none.
-        let keywords = unsafe { Bound::from_borrowed_ptr_or_opt(py, keywords) };
-        let keywords = keywords.map(Bound::cast_into::<PyDict>).transpose()?;
-        initialize(py, &task, &args, keywords.as_ref()).map(|()| 0)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run(-1, body) }
-}
-
 fn initialize(
     py: Python<'_>,
-    task: &Object,
+    task: &Task,
     args: &Bound<'_, PyTuple>,
     keywords: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<()> {
@@ -321,12 +225,13 @@ fn initialize(
         return Err(PyTypeError::new_err(format!("Task() takes at most 1 positional argument ({given} given)")));
     }
     let mut coroutine = args.iter().next();
+    let known = if asyncio::HAS_EAGER_START { &PARAMETERS[..] } else { &PARAMETERS[..3] };
     let mut values: [Option<Bound<'_, PyAny>>; PARAMETERS.len()] = Default::default();
     for (name, value) in keywords.into_iter().flat_map(PyDictMethods::iter) {
         let name = name.extract::<String>()?;
         if name == "coro" && coroutine.is_none() {
             coroutine = Some(value);
-        } else if let Some(index) = PARAMETERS.iter().position(|&known| known == name) {
+        } else if let Some(index) = known.iter().position(|&known| known == name) {
             values[index] = Some(value).filter(|value| !value.is_none());
         } else if name == "coro" {
             let text = "argument for Task() given by name ('coro') and position (1)";
@@ -338,59 +243,41 @@ fn initialize(
     let Some(coroutine) = coroutine else {
         return Err(PyTypeError::new_err("Task() missing required argument 'coro' (pos 1)"));
     };
-    let asyncio = asyncio::get(py);
-    if let Some(fields) = future::fields_of(task) {
-        // Called again, it may fail when it has let go of the loop, which the finalizer of such a task would ask.
-        fields.set_flag(Flag::LogDestroyPending, false);
-    }
+    // Called again, it may fail when the loop has been taken out, which the finalizer of such a task would ask.
+    task.log_destroy_pending().set(false);
     let of_future = PyDict::new(py);
     of_future.set_item("loop", values[0].as_ref())?;
-    asyncio.future_init.bind(py).call((task.bind(py),), Some(&of_future))?;
-    // SAFETY: an instance of the type or of one derived from it.
-    let fields = unsafe { Fields::of(task.as_ptr()) };
-    fields.set_flag(Flag::MustCancel, false);
-    fields.reset_cancels();
-    drop(fields.replace(Slot::FutureWaiter, None));
+    OBJECTS.asyncio_c_future_init.bind(py)?.call((task.bind(py),), Some(&of_future))?;
+    task.must_cancel().set(false);
+    task.cancels_requested().set(0);
+    drop(task.future_waiter().take());
     let given = Given {
-        name: values[1].as_ref().map(Bound::as_ptr),
-        context: values[2].as_ref().map(Bound::as_ptr),
-        eager: values.get(3).and_then(Option::as_ref).map_or(Ok(false), PyAnyMethods::is_truthy)?,
+        name: values[1].as_ref().map(Object::of),
+        context: values[2].as_ref().map(Object::of),
+        eager: values[3].as_ref().map_or(Ok(false), PyAnyMethods::is_truthy)?,
     };
-    fill(py, task, fields, coroutine.as_ptr(), given)
+    fill(py, task, Object::of(&coroutine), given)
 }
 
 /// Makes the type over asyncio's; its tasks are instances of `ferrio.Future` too.
 pub(super) fn make_type<'py>(
     py: Python<'py>,
-    base: &Bound<'py, PyType>,
+    approved: &Approved<'py>,
     future: &Bound<'py, PyType>,
 ) -> PyResult<Bound<'py, PyType>> {
-    #[cfg(Py_3_14)]
-    BASE.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
-    let builder = heap_type::Builder::new(
+    adopt(&approved.habits);
+    Builder::<Task>::over_asyncio(
         c"ferrio.Task",
         c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n\
           A coroutine that a Ferrio loop runs; see asyncio.Task.",
     )
-    .attribute(c"_callbacks", future::CALLBACKS_GETTER, None)
-    .slots([(ffi::Py_tp_init, init as *mut core::ffi::c_void)])
-    .collected_as_base()
-    .subclassable();
-    #[cfg(Py_3_14)]
-    let builder = if memory::is_used() {
-        builder.slots([trampoline::slot!(tp_dealloc, memory::deallocate_task)])
-    } else {
-        builder
-    };
-    let class = builder.build_over(py, base, core::slice::from_ref(future), 0)?;
-    #[cfg(Py_3_14)]
-    memory::keep(memory::Kind::Task, &class);
-    TASK.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
-    Ok(class)
+    .attribute(Attribute::read_only(c"_callbacks", |py, task: &Task| future::callbacks(py, task)))
+    .initializer(initialize)
+    .build_over_asyncio(py, approved, &[future])
 }
 
 /// Does as the interpreter's own tasks do.
-pub(super) fn adopt(habits: &Habits) {
+fn adopt(habits: &Habits) {
     NUMBERS_FOR_NAMES.store(habits.keeps_numbers_for_names, Ordering::Relaxed);
     REFUSES_OTHER_CONTEXTS.store(habits.refuses_other_contexts, Ordering::Relaxed);
 }

@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 
 use super::state::State;
 use crate::core::LoopCore;
-use crate::event_loop::schedule;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
+use crate::handle::schedule;
 
 /// `close()`: receives no more, sends what is waiting, then ends.
 pub(super) fn close(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<()> {

@@ -26,7 +26,7 @@ use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::{self, none};
 use crate::handle::context;
-use crate::net::stream::Limits;
+use crate::net::transport::Limits;
 
 /// All slots of the base classes. Flow control is native, so those of the mixin stay empty, unless a program fills them.
 static INHERITED: InheritedSlots = InheritedSlots::new();

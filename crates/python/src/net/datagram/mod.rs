@@ -25,7 +25,7 @@ use crate::core::{Entry, Exit, LoopCore, leaves_loop, settle};
 use crate::ffi::errors::while_handling;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::stream::{Callback, report_failed_callback};
+use crate::net::transport::{Callback, report_failed_callback};
 use state::State;
 
 /// Runs a transport whose descriptor can make progress. In asyncio's order and contexts: reading, then writing, each as a
@@ -40,7 +40,8 @@ fn run_ready(
     key: Key,
     ready: Interest,
 ) -> Result<(), Exit> {
-    let Some(transport) = &transport else { return Ok(()) };
+    let Some(transport) = transport else { return Ok(()) };
+    let transport = &transport;
     // SAFETY: sources of this kind hold datagram transports only.
     let state = unsafe { State::of(transport.as_ptr()) };
     // It lets go of the loop when it ends.

@@ -19,7 +19,7 @@ use crate::core::{LoopCore, settle};
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::net::stream::{Callback, received_bytes};
+use crate::net::transport::Callback;
 
 /// Datagrams that a report brings at the most, so that a flood leaves room for everything else.
 const FAIR_SHARE: u32 = 32;
@@ -95,7 +95,8 @@ fn receive(py: Python<'_>, core: &LoopCore, state: &State) -> Result<Option<Inco
             let filled: &[MaybeUninit<u8>] = &scratch[..count];
             // SAFETY: the call has initialised the first `count` bytes.
             let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            (received_bytes(py, core, filled), sender_object(py, state, &sender))
+            core.counters.received.add(count);
+            (core.received_bytes(py, filled), sender_object(py, state, &sender))
         })
     });
     core.return_scratch(py, scratch);

@@ -22,10 +22,10 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use super::state::{Known, State};
 use super::{address, error_received, fatal};
 use crate::core::LoopCore;
+use crate::ffi::bytes::chunk_of;
 use crate::ffi::errors::{made, os_error};
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::stream::{chunk_of, is_exact_bytes};
 
 const WRITE_FAILED: &str = "Fatal write error on datagram transport";
 
@@ -156,12 +156,17 @@ pub(super) fn sendto(
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyBufferError>(py) => {}
         Err(error) => return Err(error),
     }
-    let data = chunk_of(py, &given)?;
+    let data = chunk_of(py, Object::of(&given))?;
     let to = queued_destination(py, state, destination);
     match state.with(py, |inner| inner.outgoing.push(Datagram { data, to })) {
         GateSignal::Pause => transport.call_method0(intern!(py, "_pause_writing")).map(drop),
         GateSignal::Keep | GateSignal::Resume => Ok(()),
     }
+}
+
+fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
+    // SAFETY: the caller shows a live object.
+    unsafe { ffi::PyBytes_CheckExact(data) != 0 }
 }
 
 fn is_bytes_like(data: &Bound<'_, PyAny>) -> bool {

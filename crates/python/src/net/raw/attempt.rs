@@ -70,11 +70,11 @@ impl Field for Call {
             Self::Receive { size: only } | Self::ReceiveInto { buffer: only } => only.visit_field(visitor),
             Self::Send { data, view, .. } => {
                 data.visit_field(visitor)?;
-                view.visit_field(visitor)
+                view.as_ref().map_or(Ok(()), |view| view.visit_field(visitor))
             }
             Self::Method { first, second, .. } => {
                 first.visit_field(visitor)?;
-                second.visit_field(visitor)
+                second.as_ref().map_or(Ok(()), |second| second.visit_field(visitor))
             }
         }
     }

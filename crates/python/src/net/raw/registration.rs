@@ -54,7 +54,6 @@ use rustix::io::Errno;
 use super::waiter;
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Source, SourceState, settle};
-use crate::event_loop::{forget_waiter, is_number_watched, wait_behind_handle};
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::{borrow, of_user};
 use crate::ffi::errors::os_error;
@@ -62,6 +61,7 @@ use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::net::stream::{StreamPart, report_failed_waiter};
+use crate::net::watch::{forget_waiter, is_number_watched, wait_behind_handle};
 
 /// A socket's registration.
 pub(crate) struct Registration {
@@ -566,7 +566,7 @@ fn ensure_no_transport(py: Python<'_>, core: &Instance<LoopCore>, fd: RawFd) -> 
         entered
     };
     let entered = entered.bind(py).cast::<PyDict>()?;
-    let holder = core.part::<StreamPart>().holders.with(py, |holders| holders.holder(fd));
+    let holder = core.part::<StreamPart>().transports.with(py, |transports| transports.get(fd));
     if holder.is_some() || (!entered.is_empty() && entered.contains(fd)?) {
         core.bind(py).call_method1("_ensure_fd_no_transport", (fd,))?;
     }

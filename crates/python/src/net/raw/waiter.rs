@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use rustix::io::Errno;
 
 use crate::core::LoopCore;
-use crate::event_loop::new_future;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::task::future;
+use crate::task::new_future;
 
 /// Makes a pending future, ready to be yielded by an awaitable.
 pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {

@@ -6,30 +6,28 @@
 //! # Numbers
 //! A descriptor may be closed behind the transport's back, and its number given to another connection, which the loop
 //! learns when it makes a transport of that. The older transport then closes nothing: the number is no longer its own.
-//!
-//! # Invariants
-//! 1. The table of holders has a transport only from its opening to its release, which its deallocation includes. So what
-//!    it shows is alive, or is being deallocated at this moment and counts no references.
 
-use core::ptr::NonNull;
+#![forbid(unsafe_code)]
+
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use ferrio_engine::backend::ByNumber;
 use ferrio_engine::sys::{Error, stream_socket};
-use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::StreamTransport;
+use crate::ffi::class::Instance;
+use crate::ffi::fields::{Owner, Visitor};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::uncounted::Uncounted;
 
 /// See the module.
 #[derive(Default)]
 pub(super) enum Descriptor {
-    /// Not opened yet.
+    /// Not opened yet, or released.
     #[default]
     None,
-    /// Released.
-    Gone,
     /// Closed with the transport.
     Native {
         descriptor: OwnedFd,
@@ -41,17 +39,29 @@ pub(super) enum Descriptor {
     Python(Object),
 }
 
+impl Owner for Descriptor {
+    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.socket().map_or(Ok(()), |socket| visitor.object(socket))
+    }
+
+    fn take_objects(&mut self, taken: &mut Vec<Object>) {
+        match core::mem::take(self) {
+            Self::Python(socket) => taken.push(socket),
+            other => *self = other,
+        }
+    }
+}
+
 impl Descriptor {
-    /// Whether there is none.
-    pub(super) const fn is_gone(&self) -> bool {
-        matches!(self, Self::None | Self::Gone)
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
     }
 
     /// The Python socket, if there is one.
     pub(super) const fn socket(&self) -> Option<&Object> {
         match self {
             Self::Python(socket) => Some(socket),
-            Self::None | Self::Gone | Self::Native { .. } => None,
+            Self::None | Self::Native { .. } => None,
         }
     }
 
@@ -59,7 +69,7 @@ impl Descriptor {
     /// belongs to another file by now, and nothing is closed.
     pub(super) fn release(self, py: Python<'_>, is_own: bool) -> Option<Object> {
         match self {
-            Self::None | Self::Gone => None,
+            Self::None => None,
             Self::Native { descriptor, may_linger } => {
                 if !is_own {
                     let _: RawFd = descriptor.into_raw_fd();
@@ -73,7 +83,7 @@ impl Descriptor {
             Self::Python(socket) => {
                 if !is_own {
                     // A socket whose `detach` fails is none of ours.
-                    let _ = socket.bind(py).call_method0(intern!(py, "detach"));
+                    let _ = socket.bind(py).call_method0(&names(py).detach);
                 }
                 Some(socket)
             }
@@ -81,44 +91,38 @@ impl Descriptor {
     }
 }
 
-/// Which transport holds a number.
+/// Which transport has a number, from its opening to its release. Transports are not kept alive by it.
 ///
 /// # Cost
 /// Eight bytes for each place of the table; all O(1).
 #[derive(Default)]
-pub(crate) struct Holders {
-    /// Not counted: invariant 1.
-    table: ByNumber<NonNull<ffi::PyObject>>,
-}
+pub(crate) struct TransportsByNumber(ByNumber<Uncounted<StreamTransport>>);
 
-impl Holders {
-    /// Gives the number of `descriptor` to `transport`, whoever held it.
+impl TransportsByNumber {
+    /// Gives the number of `descriptor` to `transport`, whoever had it.
     ///
     /// # Errors
     /// `ENOMEM`: nothing has changed.
-    pub(super) fn give(&mut self, descriptor: BorrowedFd<'_>, transport: &Object) -> Result<(), Error> {
-        // SAFETY: a reference is never null.
-        let transport = unsafe { NonNull::new_unchecked(transport.as_ptr()) };
-        self.table.put(descriptor, transport).map(drop)
+    pub(super) fn give(
+        &mut self,
+        descriptor: BorrowedFd<'_>,
+        transport: &Instance<StreamTransport>,
+    ) -> Result<(), Error> {
+        self.0.put(descriptor, Uncounted::of(transport)).map(drop)
     }
 
-    /// `transport` lets go of `number`; false if it belongs to another by now.
-    pub(super) fn release(&mut self, number: RawFd, transport: *mut ffi::PyObject) -> bool {
-        let is_holder = |holder: &NonNull<ffi::PyObject>| holder.as_ptr() == transport;
-        self.table.take_if(number, is_holder).is_some() || self.table.get(number).is_none()
+    /// `transport` gives up `number`; false if it belongs to another by now.
+    pub(super) fn release(&mut self, number: RawFd, transport: &Instance<StreamTransport>) -> bool {
+        self.0.take_if(number, |owner| owner.is_of(transport)).is_some() || self.0.get(number).is_none()
     }
 
-    /// The transport that holds `number`.
-    pub(crate) fn holder(&self, number: RawFd) -> Option<Object> {
-        let holder = self.table.get(number)?.as_ptr();
-        // SAFETY: invariant 1: the memory of an object that has not been freed.
-        let references = unsafe { ffi::Py_REFCNT(holder) };
-        // SAFETY: it has references, so it is alive.
-        (references > 0).then(|| unsafe { Object::from_borrowed(holder) })
+    /// The transport that has `number`.
+    pub(crate) fn get(&self, number: RawFd) -> Option<Object> {
+        self.0.get(number)?.get().map(Instance::into_object)
     }
 
-    /// The numbers that are held.
+    /// The numbers that transports have.
     pub(crate) fn numbers(&self) -> Vec<RawFd> {
-        self.table.iter().map(|(number, _)| number).collect()
+        self.0.iter().map(|(number, _)| number).collect()
     }
 }

@@ -1,12 +1,13 @@
 //! What stream transports keep for each loop.
 
+#![forbid(unsafe_code)]
+
 use std::collections::VecDeque;
 
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::descriptor::Holders;
-use super::recycled::Recycled;
+use super::descriptor::TransportsByNumber;
 use super::write;
 use crate::core::parts::{Part, part};
 use crate::core::{Exit, LoopCore};
@@ -17,11 +18,9 @@ use crate::ffi::object::Object;
 #[derive(Default)]
 pub(crate) struct StreamPart {
     /// Transports by the number of their descriptor.
-    pub(crate) holders: Guarded<Holders>,
+    pub(crate) transports: Guarded<TransportsByNumber>,
     /// Transports with queued bytes, to be flushed when the entry under way has run.
     corked: Guarded<VecDeque<Object>>,
-    /// The last received `bytes`, to be used again.
-    pub(crate) recycled: Guarded<Option<Recycled>>,
 }
 
 part!(StreamPart);
@@ -32,9 +31,7 @@ impl Part for StreamPart {
     }
 
     fn clear(&self, py: Python<'_>) {
-        let corked = self.corked.with(py, core::mem::take);
-        let recycled = self.recycled.with(py, Option::take);
-        drop((corked, recycled));
+        drop(self.corked.with(py, core::mem::take));
     }
 }
 

@@ -1,27 +1,29 @@
-//! Receiving: from the socket to the protocol.
+//! Receiving: from the kernel's report to the protocol.
+//!
+//! One receive for each report, in the connection's context. Small receives go through the loop's buffer and are copied into
+//! a `bytes` of the exact size; after a large one, the next goes straight into a new `bytes`, which is then shortened. A
+//! `BufferedProtocol` is received into directly.
 
-use core::mem::MaybeUninit;
+#![forbid(unsafe_code)]
 
-use ferrio_engine::backend::{Backend, Key, Received};
-use ferrio_engine::sys::Error;
+use ferrio_engine::backend::{Backend, Interest, Key, Received};
+use ferrio_engine::sys::{Error, clock};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
-use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyInt, PyString};
 
-use super::part::StreamPart;
-use super::recycled;
-use super::state::{Delivery, State};
-use crate::core::{LoopCore, RECEIVE_BYTES, leaves_loop};
-use crate::ffi::errors::{os_error, while_handling};
+use super::class::Stream;
+use super::state::{Delivery, Inner};
+use super::write;
+use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
+use crate::ffi::buffer::with_writable;
+use crate::ffi::bytes::Blank;
+use crate::ffi::call::call_method;
+use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-
-unsafe extern "C" {
-    // Public in `bytesobject.h`; pyo3-ffi keeps it to itself.
-    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> core::ffi::c_int;
-}
+use crate::handle::context;
+use crate::net::transport::{Callback, apply_change, fatal, report_failed_callback, report_if_slow, with, with_common};
 
 const READ_FAILED: &str = "Fatal read error on socket transport";
 
@@ -29,44 +31,157 @@ const READ_FAILED: &str = "Fatal read error on socket transport";
 /// a large allocation that is then shortened.
 const LARGE_RECEIVE_BYTES: usize = 64 * 1024;
 
-/// Something can be read.
-pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: &State, key: Key) -> PyResult<()> {
-    let (protocol, delivery, large) =
-        state.with(py, |inner| (inner.protocol.clone(), inner.delivery, inner.receives_large));
-    let Some(protocol) = protocol else { return Ok(()) };
-    match delivery {
-        Delivery::Buffer => into_protocol_buffer(py, core, transport, &protocol, key),
-        Delivery::Bytes => {
-            let received = if large { receive_large(py, core, key) } else { receive_small(py, core, key) };
-            match received {
-                Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
-                Ok(Incoming::Nothing) => Ok(()),
-                Ok(Incoming::End) => end_of_stream(py, core, transport, &protocol),
-                Ok(Incoming::Bytes(data, count)) => {
-                    core.counters.received.add(count);
-                    let is_large = count >= LARGE_RECEIVE_BYTES;
-                    if is_large != large {
-                        state.with(py, |inner| inner.receives_large = is_large);
-                    }
-                    let call = [protocol.as_ptr(), data.as_ptr()];
-                    call_protocol(py, transport, &names(py).data_received, &call, "data_received")?;
-                    Ok(())
-                }
-            }
-        }
+impl Inner {
+    fn is_reading_under(&self, key: Key) -> bool {
+        self.common.key == Some(key) && self.common.reading.is_wanted()
+    }
+
+    fn is_sending_under(&self, key: Key) -> bool {
+        self.common.key == Some(key) && self.stream.is_sending()
     }
 }
 
-/// A `bytes` with a copy of what was received, counted.
-pub(crate) fn received_bytes(py: Python<'_>, core: &LoopCore, data: &[u8]) -> Object {
-    core.counters.received.add(data.len());
-    recycled::bytes(py, &core.part::<StreamPart>().recycled, data)
+/// Who takes what is received, and how.
+struct Receiver {
+    protocol: Object,
+    delivery: Delivery,
+    receives_large: bool,
 }
 
+/// Runs a transport whose descriptor can make progress, in the connection's context. In asyncio's order: read, write, each
+/// as a callback of its own, whose exception is reported and ends nothing.
+///
+/// # Errors
+/// What leaves the loop.
+pub(super) fn on_ready(
+    py: Python<'_>,
+    core: &LoopCore,
+    object: Option<Object>,
+    key: Key,
+    ready: Interest,
+) -> Result<(), Exit> {
+    let Some(Ok(transport)) = object.map(Stream::from_object) else { return Ok(()) };
+    let (transport, object) = (&transport, transport.object());
+    let (ctx, event_loop, receiver) = with(py, transport, |inner| {
+        let protocol = if ready.reads() && inner.is_reading_under(key) { &inner.common.protocol } else { &None };
+        let receiver = protocol.clone().map(|protocol| Receiver {
+            protocol,
+            delivery: inner.delivery,
+            receives_large: inner.receives_large,
+        });
+        (inner.io_context.clone(), inner.common.event_loop.clone(), receiver)
+    });
+    // A transport that has ended has no loop any more.
+    let (Some(ctx), Some(event_loop)) = (ctx, event_loop) else { return Ok(()) };
+    let report = |callback: Callback, exception: &Bound<'_, PyAny>| {
+        let is_watched = with(py, transport, |inner| match callback {
+            Callback::Read => inner.is_reading_under(key),
+            Callback::Write => inner.is_sending_under(key),
+        });
+        report_failed_callback(py, event_loop.object(), object, callback, !is_watched, exception)
+    };
+    let started = core.is_debug().then(clock::now);
+    let outcome = context::run_in(py, &ctx, || {
+        if let Some(receiver) = receiver {
+            let read = receiver.receive(py, core, transport, key);
+            let read = settle(py, read, |exception| report(Callback::Read, exception));
+            if read.is_err() && ready.writes() {
+                // asyncio's handle of this direction would be left over in the queue.
+                core.push_ready(py, Entry::ready(key, Interest::WRITE));
+            }
+            read?;
+        }
+        if ready.writes() && with(py, transport, |inner| inner.is_sending_under(key)) {
+            let written = write::ready(py, core, transport, key);
+            settle(py, written, |exception| report(Callback::Write, exception))?;
+        }
+        Ok(())
+    });
+    let slow = report_if_slow(py, object, started);
+    settle(py, outcome.and(slow), |exception| report(Callback::Read, exception))
+}
+
+/// What a receive has brought.
 enum Incoming {
     Nothing,
     End,
     Bytes(Object, usize),
+}
+
+impl Receiver {
+    /// Receives once, and hands what has come to the protocol.
+    fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
+        let received = match self.delivery {
+            Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
+            Delivery::Bytes if self.receives_large => receive_large(py, core, key),
+            Delivery::Bytes => receive_small(py, core, key),
+        };
+        match received {
+            Err(error) => fatal(py, transport.object(), os_error(py, error), READ_FAILED),
+            Ok(Incoming::Nothing) => Ok(()),
+            Ok(Incoming::End) => self.end_of_stream(py, core, transport),
+            Ok(Incoming::Bytes(data, count)) => {
+                core.counters.received.add(count);
+                let is_large = count >= LARGE_RECEIVE_BYTES;
+                if is_large != self.receives_large {
+                    with(py, transport, |inner| inner.receives_large = is_large);
+                }
+                let call = [&self.protocol, &data];
+                call_protocol(py, transport, &names(py).data_received, call, "data_received").map(drop)
+            }
+        }
+    }
+
+    /// Receives into the buffer that `get_buffer` lends.
+    fn receive_into_buffer(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
+        let object = transport.object();
+        let hint = PyInt::new(py, -1);
+        let call = [&self.protocol, Object::of(&hint)];
+        let buffer = call_protocol(py, transport, &names(py).get_buffer, call, "get_buffer")?;
+        let Some(buffer) = buffer else { return Ok(()) };
+        let length = match buffer.bind(py).len() {
+            Ok(0) => Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer")),
+            outcome => outcome,
+        };
+        if let Err(error) = length {
+            return fatal(py, object, error, &failed_call("get_buffer"));
+        }
+        let received =
+            with_writable(py, &buffer, |room| core.with_reactor(py, |reactor| reactor.backend.receive(key, room)));
+        let received = received.map_err(|_| not_writable(py, &buffer));
+        drop(buffer);
+        match received {
+            Err(error) => fatal(py, object, error, READ_FAILED),
+            Ok(Err(error)) => fatal(py, object, os_error(py, error), READ_FAILED),
+            Ok(Ok(Received::Nothing)) => Ok(()),
+            Ok(Ok(Received::End)) => self.end_of_stream(py, core, transport),
+            Ok(Ok(Received::Bytes(count))) => {
+                core.counters.received.add(count);
+                let count = PyInt::new(py, count);
+                let call = [&self.protocol, Object::of(&count)];
+                call_protocol(py, transport, &names(py).buffer_updated, call, "buffer_updated").map(drop)
+            }
+        }
+    }
+
+    /// The peer has ended its side: the protocol says whether ours stays open.
+    fn end_of_stream(self, py: Python<'_>, core: &LoopCore, transport: &Stream) -> PyResult<()> {
+        let object = transport.object();
+        if core.is_debug() {
+            object.bind(py).call_method1(&names(py)._log_debug, ("%r received EOF",))?;
+        }
+        let keeps_open = call_method(py, &names(py).eof_received, [&self.protocol]);
+        match keeps_open.and_then(|answer| answer.bind(py).is_truthy()) {
+            Err(error) => fatal(py, object, error, &failed_call("eof_received")),
+            // The protocol may still write; nothing more can be received.
+            Ok(true) => {
+                let change = with_common(py, transport, |common| common.reading.end_of_file());
+                apply_change(py, transport, change)
+            }
+            // By name, as in asyncio: a program may have its own.
+            Ok(false) => call_method(py, &names(py).close, [object]).map(drop),
+        }
+    }
 }
 
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
@@ -76,12 +191,7 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
     let incoming = received.map(|received| match received {
         Received::Nothing => Incoming::Nothing,
         Received::End => Incoming::End,
-        Received::Bytes(count) => {
-            let filled = &scratch[..count];
-            // SAFETY: the backend has initialised the first `count` bytes.
-            let filled = unsafe { &*(&raw const *filled as *const [u8]) };
-            Incoming::Bytes(recycled::bytes(py, &core.part::<StreamPart>().recycled, filled), count)
-        }
+        Received::Bytes(count) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
     });
     core.return_scratch(py, scratch);
     incoming
@@ -89,111 +199,28 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
 
 /// Receives straight into a `bytes`, which is then shortened.
 fn receive_large(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, Error> {
-    #[expect(clippy::cast_possible_wrap, reason = "a quarter of a mebibyte")]
-    // SAFETY: a positive size; null is looked at below.
-    let object = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), RECEIVE_BYTES as ffi::Py_ssize_t) };
-    if object.is_null() {
-        drop(PyErr::take(py));
-        return receive_small(py, core, key);
-    }
-    // SAFETY: a new `bytes`.
-    let data: *mut MaybeUninit<u8> = unsafe { ffi::PyBytes_AsString(object) }.cast();
-    // SAFETY: `RECEIVE_BYTES` bytes that nobody else has seen.
-    let buffer = unsafe { core::slice::from_raw_parts_mut(data, RECEIVE_BYTES) };
-    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, buffer));
-    let count = match received {
-        Ok(Received::Bytes(count)) => count,
-        Ok(Received::Nothing | Received::End) | Err(_) => {
-            // SAFETY: the only reference.
-            unsafe { ffi::Py_DECREF(object) };
-            return received.map(|received| match received {
-                Received::End => Incoming::End,
-                _ => Incoming::Nothing,
-            });
-        }
-    };
-    let mut object = object;
-    #[expect(clippy::cast_possible_wrap, reason = "at most RECEIVE_BYTES")]
-    // SAFETY: the only reference to a `bytes` that nobody has hashed; on failure it is gone and null is left.
-    let resized = unsafe { _PyBytes_Resize(&raw mut object, count as ffi::Py_ssize_t) };
-    debug_assert_eq!(resized, 0, "shortening in place");
-    // SAFETY: the resized object's reference.
-    Ok(unsafe { Object::from_owned(object) }.map_or(Incoming::Nothing, |data| Incoming::Bytes(data, count)))
+    let Ok(blank) = Blank::new(py, RECEIVE_BYTES) else { return receive_small(py, core, key) };
+    let mut received = Ok(Received::Nothing);
+    let data = blank.fill(py, |room| {
+        received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
+        if let Ok(Received::Bytes(count)) = received { count } else { 0 }
+    });
+    received.map(|received| match (received, data) {
+        (Received::Bytes(count), Ok(Some(data))) => Incoming::Bytes(data, count),
+        (Received::End, _) => Incoming::End,
+        // Shortening is done in place, so there is memory for it.
+        (Received::Nothing | Received::Bytes(_), _) => Incoming::Nothing,
+    })
 }
 
-/// A writable buffer that the protocol lent.
-struct Lent(ffi::Py_buffer);
-
-impl Lent {
-    fn of(py: Python<'_>, object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut view = ffi::Py_buffer::new();
-        // SAFETY: a live object; the view is filled or an exception set.
-        let failed = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, ffi::PyBUF_WRITABLE) } != 0;
-        if failed {
-            drop(PyErr::take(py));
-            // What `socket.recv_into` says.
-            let text = format!(
-                "recv_into() argument 1 must be read-write bytes-like object, not {}",
-                object.get_type().name()?
-            );
-            return Err(PyTypeError::new_err(text));
+/// What `socket.recv_into` says of an object that lends no writable buffer.
+#[cold]
+fn not_writable(py: Python<'_>, buffer: &Object) -> PyErr {
+    match buffer.bind(py).get_type().name() {
+        Ok(name) => {
+            PyTypeError::new_err(format!("recv_into() argument 1 must be read-write bytes-like object, not {name}"))
         }
-        Ok(Self(view))
-    }
-
-    fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
-        let length = self.0.len.unsigned_abs();
-        if length == 0 {
-            return &mut [];
-        }
-        // SAFETY: a contiguous writable buffer of that length, exported until the view is released.
-        unsafe { core::slice::from_raw_parts_mut(self.0.buf.cast(), length) }
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // SAFETY: filled by `PyObject_GetBuffer`, released once.
-        unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
-    }
-}
-
-/// Receives into the buffer that `get_buffer` lends.
-fn into_protocol_buffer(
-    py: Python<'_>,
-    core: &LoopCore,
-    transport: &Object,
-    protocol: &Object,
-    key: Key,
-) -> PyResult<()> {
-    let hint = PyInt::new(py, -1);
-    let call = [protocol.as_ptr(), hint.as_ptr()];
-    let Some(buffer) = call_protocol(py, transport, &names(py).get_buffer, &call, "get_buffer")? else { return Ok(()) };
-    let buffer = buffer.into_bound(py);
-    let lent = match buffer.len() {
-        Ok(0) => Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer")),
-        Ok(_) => Ok(Lent::of(py, &buffer)),
-        Err(error) => Err(error),
-    };
-    let mut lent = match lent {
-        Ok(Ok(lent)) => lent,
-        Ok(Err(error)) => return fatal(py, transport, error, READ_FAILED),
-        Err(error) => return fatal(py, transport, error, &failed_call("get_buffer")),
-    };
-    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, lent.bytes()));
-    drop(lent);
-    drop(buffer);
-    match received {
-        Err(error) => fatal(py, transport, os_error(py, error), READ_FAILED),
-        Ok(Received::Nothing) => Ok(()),
-        Ok(Received::End) => end_of_stream(py, core, transport, protocol),
-        Ok(Received::Bytes(count)) => {
-            core.counters.received.add(count);
-            let count = PyInt::new(py, count);
-            let call = [protocol.as_ptr(), count.as_ptr()];
-            call_protocol(py, transport, &names(py).buffer_updated, &call, "buffer_updated")?;
-            Ok(())
-        }
+        Err(error) => error,
     }
 }
 
@@ -201,55 +228,17 @@ fn failed_call(method: &str) -> String {
     format!("Fatal error: protocol.{method}() call failed.")
 }
 
-/// Calls a method of the protocol, `call[0]`; `None` when it failed and the transport has been told.
-fn call_protocol(
+/// Calls a method of the protocol, `call[0]`; `None` when it failed and the transport has ended for it.
+#[inline]
+fn call_protocol<const N: usize>(
     py: Python<'_>,
-    transport: &Object,
-    name: &Py<pyo3::types::PyString>,
-    call: &[*mut ffi::PyObject; 2],
+    transport: &Stream,
+    name: &Py<PyString>,
+    call: [&Object; N],
     method: &str,
 ) -> PyResult<Option<Object>> {
-    // SAFETY: two live objects, the receiver first; no keywords.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), call.as_ptr(), 2, core::ptr::null_mut()) };
-    // SAFETY: a new reference, or null with an exception.
-    if let Some(result) = unsafe { Object::from_owned(result) } {
-        return Ok(Some(result));
+    match call_method(py, name, call) {
+        Ok(result) => Ok(Some(result)),
+        Err(error) => fatal(py, transport.object(), error, &failed_call(method)).map(|()| None),
     }
-    fatal(py, transport, PyErr::fetch(py), &failed_call(method))?;
-    Ok(None)
-}
-
-/// The peer has ended its side: the protocol says whether ours stays open.
-fn end_of_stream(py: Python<'_>, core: &LoopCore, transport: &Object, protocol: &Object) -> PyResult<()> {
-    if core.is_debug() {
-        transport.bind(py).call_method1("_log_debug", ("%r received EOF",))?;
-    }
-    let call = [protocol.as_ptr()];
-    let name = names(py).eof_received.as_ptr();
-    // SAFETY: a live object, the receiver; no keywords.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name, call.as_ptr(), 1, core::ptr::null_mut()) };
-    // SAFETY: a new reference, or null with an exception.
-    let keeps_open = match unsafe { Object::from_owned(result) } {
-        Some(result) => result.bind(py).is_truthy(),
-        None => Err(PyErr::fetch(py)),
-    };
-    match keeps_open {
-        Err(error) => fatal(py, transport, error, &failed_call("eof_received")),
-        // The protocol may still write; nothing more can be received.
-        Ok(true) => transport.bind(py).call_method0(intern!(py, "_end_reading")).map(drop),
-        Ok(false) => transport.bind(py).call_method0(intern!(py, "close")).map(drop),
-    }
-}
-
-/// Ends the transport for an error; what must leave the loop leaves it.
-#[cold]
-pub(super) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &str) -> PyResult<()> {
-    if leaves_loop(py, &error) {
-        return Err(error);
-    }
-    let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || {
-        transport.bind(py).call_method1(intern!(py, "_fatal_error"), (&exception, message))
-    })?;
-    Ok(())
 }

@@ -1,10 +1,13 @@
 //! The arguments of `set_write_buffer_limits`.
 
+#![forbid(unsafe_code)]
+
 use ferrio_engine::flow::WriteGate;
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
-use crate::ffi::arguments::{Arguments, unexpected_keyword};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::object::Object;
 
 /// The marks that a program asks for, in bytes; `None` follows from the other one.
 pub(crate) struct Limits {
@@ -12,10 +15,11 @@ pub(crate) struct Limits {
     low: Option<i64>,
 }
 
-/// A mark; what is beyond all memory stands for the most that there can be.
-fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+/// A mark; a number beyond all memory stands for the largest one that there can be.
+fn bytes(py: Python<'_>, value: &Object) -> PyResult<Option<i64>> {
+    let value = value.bind(py);
     match value.extract::<Option<i64>>() {
-        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+        Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
             Ok(Some(if value.lt(0)? { i64::MIN } else { i64::MAX }))
         }
         outcome => outcome,
@@ -25,26 +29,8 @@ fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
 impl Limits {
     /// `(high=None, low=None)`.
     pub(crate) fn from_arguments(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Self> {
-        let mut limits = [None, None];
-        if arguments.positional_addresses().len() > limits.len() {
-            return Err(PyTypeError::new_err("set_write_buffer_limits() takes at most high and low"));
-        }
-        for (place, &value) in limits.iter_mut().zip(arguments.positional_addresses()) {
-            *place = Some(value);
-        }
-        for (name, value) in arguments.keywords(py) {
-            let index = match name.to_string().as_str() {
-                "high" => 0,
-                "low" => 1,
-                _ => return Err(unexpected_keyword("set_write_buffer_limits", &name)),
-            };
-            limits[index] = Some(value);
-        }
-        let [high, low] = limits.map(|value| {
-            // SAFETY: arguments of the call.
-            let value = value.map(|value| unsafe { Bound::from_borrowed_ptr(py, value) });
-            value.map_or(Ok(None), |value| bytes(&value))
-        });
+        let given = arguments.parameters(py, "set_write_buffer_limits", ["high", "low"])?;
+        let [high, low] = given.map(|value| value.map_or(Ok(None), |value| bytes(py, value)));
         Ok(Self { high: high?, low: low? })
     }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
+use super::future;
 use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call;
@@ -18,7 +19,6 @@ use crate::ffi::dictionary::Entry;
 use crate::ffi::method::Method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::task;
 
 /// asyncio's own methods, and the classes that they make.
 struct Inherited {
@@ -70,14 +70,14 @@ fn create_task(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argum
     let flags = &event_loop.flags;
     if flags.native_tasks.get() && !flags.has_task_factory.get() && inherited.task.is_unchanged(py) {
         event_loop.check_closed()?;
-        if let Some(task) = task::create_task(py, event_loop, event_loop.object().as_ptr(), arguments)? {
+        if let Some(task) = super::create_task(py, event_loop, arguments)? {
             return Ok(task);
         }
     }
     call_inherited(py, &inherited.create_task, event_loop.object(), arguments)
 }
 
-/// The loop, if it is Ferrio's, its `create_task` would do no more than [`task::spawn`], and it takes entries of tasks.
+/// The loop, if it is Ferrio's, its `create_task` would do no more than [`super::spawn`], and it takes entries of tasks.
 pub(crate) fn spawning_core<'a>(py: Python<'_>, event_loop: &'a Object) -> PyResult<Option<&'a Instance<LoopCore>>> {
     let Some(core) = Instance::<LoopCore>::of(event_loop) else { return Ok(None) };
     let plain = core.flags.native_tasks.get() && !core.flags.has_task_factory.get() && core.takes_task_entries();
@@ -97,8 +97,7 @@ pub(crate) fn new_future(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyR
     if !event_loop.flags.native_tasks.get() || !inherited.future.is_unchanged(py) {
         return call(py, &inherited.create_future, [object]);
     }
-    let object = object.as_ptr();
-    if event_loop.is_debug() { task::future::create_traced(py, object) } else { task::future::create(py, object) }
+    if event_loop.is_debug() { future::create_traced(py, object) } else { future::create(py, object) }
 }
 
 #[cold]
@@ -107,7 +106,7 @@ fn call_inherited(py: Python<'_>, method: &Object, event_loop: &Object, argument
 }
 
 /// Adds the methods to the core's type.
-pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
+pub(crate) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
     let create_task = add_method(
         class,
         Method::<Instance<LoopCore>>::any_arguments(

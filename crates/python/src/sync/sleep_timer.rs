@@ -1,4 +1,4 @@
-//! What waits in a loop's timers: a timer handle, or the future of a `sleep`.
+//! The timer of a `sleep`: its future.
 //!
 //! A `sleep` needs no handle, nor the arguments and the context that one holds: its future is enough. When somebody looks at
 //! the loop's timers, a handle is made that stands for the `sleep` from then on, as asyncio's would.
@@ -15,16 +15,9 @@ use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::handle::scheduling::{now_s, seconds};
 use crate::handle::{self, Recipe, is_cancelled_timer};
-use crate::sync;
 use crate::task::future;
-
-/// A timer handle.
-static HANDLE: TimerOperations = TimerOperations {
-    is_cancelled: |timer| is_cancelled_timer(&timer.object),
-    due: |timer, marks| handle::entry(unschedule(timer.object, marks)),
-    handle: |timer| Some(&timer.object),
-};
 
 /// The future of a `sleep`, which is to be given `None`.
 static SLEEP: TimerOperations = TimerOperations {
@@ -32,7 +25,7 @@ static SLEEP: TimerOperations = TimerOperations {
     due: |timer, marks| Entry::Call {
         operations: &SLEEP_OVER,
         object: timer.object,
-        argument: timer.shown.into_inner().map(|shown| unschedule(shown, marks)),
+        argument: timer.shown.into_inner().map(|shown| handle::take_out(shown, marks)),
     },
     handle: |timer| timer.shown.get().filter(|_| !is_over(&timer.object)),
 };
@@ -50,23 +43,10 @@ static SLEEP_OVER: Operations = Operations {
     on_stop: None,
 };
 
-/// The timer of a timer handle.
-#[inline]
-pub(super) fn of_handle(handle: Object) -> Timer {
-    Timer::new(&HANDLE, handle)
-}
-
 /// The timer of a `sleep`.
 #[inline]
-pub(super) fn of_sleep(future: Object) -> Timer {
+fn of_sleep(future: Object) -> Timer {
     Timer::new(&SLEEP, future)
-}
-
-/// Takes a handle out of the timers. What a program has put into its `_scheduled` lands in `marks`: it may run Python when
-/// dropped.
-fn unschedule(handle: Object, marks: &mut Vec<Object>) -> Object {
-    marks.extend(handle::unschedule(&handle));
-    handle
 }
 
 /// The future of a `sleep` for which no handle was shown.
@@ -83,7 +63,7 @@ fn is_over(future: &Object) -> bool {
 
 impl Instance<LoopCore> {
     /// Makes a handle for each `sleep` among the timers that has none.
-    pub(super) fn show_sleeps(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn show_sleeps(&self, py: Python<'_>) -> PyResult<()> {
         self.show_sleeps_of(py, |_| true).map(drop)
     }
 
@@ -134,7 +114,7 @@ impl Instance<LoopCore> {
 fn timer_of_sleep(py: Python<'_>, event_loop: &Object, future: &Object, deadline: Nanos) -> PyResult<Object> {
     let recipe = Recipe {
         event_loop,
-        callback: sync::sleep_callback(py)?,
+        callback: super::sleep::callback(py)?,
         args: &[future.clone(), Object::none(py)],
         context: None,
         trace: false,
@@ -154,7 +134,7 @@ fn handle_of_sleep(py: Python<'_>, event_loop: &Object, future: &Object) -> PyRe
 /// # Errors
 /// What leaves the loop.
 #[inline]
-pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
+fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
     if !future::is_pending(future) {
         return Ok(());
     }
@@ -163,4 +143,13 @@ pub(super) fn end_sleep(py: Python<'_>, future: &Object) -> Result<(), Exit> {
         let handle = handle_of_sleep(py, &event_loop, future)?;
         handle::report(py, &handle, exception)
     })
+}
+
+/// Gives the pending `ferrio.Future` its result, `None`, after `delay`: a timer that needs no handle.
+pub(super) fn wake_later(py: Python<'_>, core: &LoopCore, delay: &Object, future: Object) -> PyResult<()> {
+    let delay = seconds(py, Some(delay), "delay must not be None")?;
+    core.check_closed()?;
+    let when = Nanos::from_secs_f64_ceil(now_s() + delay);
+    core.with_reactor(py, |reactor| reactor.timers.push(when, of_sleep(future)));
+    Ok(())
 }

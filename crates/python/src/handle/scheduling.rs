@@ -1,0 +1,133 @@
+//! Scheduling handles: into the ready queue, behind the next poll, into the timers.
+//!
+//! The loop's methods of these names are in `event_loop/scheduling.rs`; native code schedules from here.
+
+#![forbid(unsafe_code)]
+
+use ferrio_engine::sys::clock;
+use ferrio_engine::time::Nanos;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use super::{Recipe, entry, timer};
+use crate::core::LoopCore;
+use crate::ffi::class::Instance;
+use crate::ffi::number;
+use crate::ffi::object::Object;
+
+/// `([delay or when,] callback, *args, context=None)`.
+pub(crate) struct ScheduledCall<'a> {
+    pub(crate) time: Option<&'a Object>,
+    pub(crate) callback: &'a Object,
+    pub(crate) args: &'a [Object],
+    pub(crate) context: Option<&'a Object>,
+}
+
+impl ScheduledCall<'_> {
+    /// The recipe of its handle.
+    #[inline]
+    pub(crate) fn recipe<'a>(&'a self, event_loop: &'a Object, callback: &'a Object, trace: bool) -> Recipe<'a> {
+        Recipe { event_loop, callback, args: self.args, context: self.context, trace }
+    }
+}
+
+/// Debug mode's checks: the calling thread, and that the callback is a plain callable.
+#[cold]
+pub(crate) fn check_in_debug(
+    py: Python<'_>,
+    event_loop: &Instance<LoopCore>,
+    callback: &Object,
+    function: &str,
+    any_thread: bool,
+) -> PyResult<()> {
+    let event_loop = event_loop.bind(py);
+    if !any_thread {
+        event_loop.call_method0("_check_thread")?;
+    }
+    event_loop.call_method1("_check_callback", (callback.bind(py), function))?;
+    Ok(())
+}
+
+/// Enters a timer for `when` seconds on the loop's clock.
+pub(crate) fn schedule_at(
+    py: Python<'_>,
+    event_loop: &Instance<LoopCore>,
+    when: f64,
+    when_object: Option<Object>,
+    call: &ScheduledCall<'_>,
+) -> PyResult<Object> {
+    event_loop.check_closed()?;
+    let debug = event_loop.is_debug();
+    if debug {
+        // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
+        check_in_debug(py, event_loop, call.callback, "call_at", false)?;
+    }
+    let handle = call.recipe(event_loop.object(), call.callback, debug).make_timer(py, when, when_object)?;
+    let timer = timer::of_handle(handle.clone());
+    event_loop.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
+    Ok(handle)
+}
+
+pub(crate) fn seconds(py: Python<'_>, value: Option<&Object>, none: &'static str) -> PyResult<f64> {
+    let Some(value) = value else { return Err(PyTypeError::new_err(none)) };
+    match number::exact(py, value)? {
+        Some(seconds) => Ok(seconds),
+        None if value.is_none() => Err(PyTypeError::new_err(none)),
+        None => value.bind(py).extract(),
+    }
+}
+
+/// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
+pub(crate) fn now_s() -> f64 {
+    clock::now().as_secs_f64()
+}
+
+/// Schedules from Rust: `loop.call_soon(callback, *args, context=context)`.
+pub(crate) fn schedule(
+    py: Python<'_>,
+    event_loop: &Object,
+    callback: &Bound<'_, PyAny>,
+    args: &[Object],
+    context: Option<&Object>,
+) -> PyResult<()> {
+    let Some(event_loop) = Instance::<LoopCore>::of(event_loop) else {
+        return Err(PyTypeError::new_err("a loop of Ferrio's is required here"));
+    };
+    event_loop.schedule(py, Object::of(callback), args, context)
+}
+
+impl Instance<LoopCore> {
+    /// `loop.call_soon(callback, *args, context=context)`.
+    pub(crate) fn schedule(
+        &self,
+        py: Python<'_>,
+        callback: &Object,
+        args: &[Object],
+        context: Option<&Object>,
+    ) -> PyResult<()> {
+        self.check_closed()?;
+        let recipe = Recipe { event_loop: self.object(), callback, args, context, trace: self.is_debug() };
+        self.push_ready(py, entry(recipe.make(py)?));
+        Ok(())
+    }
+
+    /// `loop.call_later(delay, callback, *args)`.
+    pub(crate) fn call_later(
+        &self,
+        py: Python<'_>,
+        delay: &Object,
+        callback: &Object,
+        args: &[Object],
+    ) -> PyResult<Object> {
+        let delay = seconds(py, Some(delay), "delay must not be None")?;
+        let call = ScheduledCall { time: None, callback, args, context: None };
+        schedule_at(py, self, now_s() + delay, None, &call)
+    }
+
+    /// Schedules `callback(*args)` to run behind what the next poll finds: for a descriptor known to be ready.
+    pub(crate) fn schedule_behind_poll(&self, py: Python<'_>, callback: &Object, args: &[Object]) -> PyResult<()> {
+        let recipe = Recipe { event_loop: self.object(), callback, args, context: None, trace: self.is_debug() };
+        self.push_behind_poll(py, entry(recipe.make(py)?));
+        Ok(())
+    }
+}
