@@ -89,6 +89,7 @@ names! {
     detach
     done
     eof_received
+    error_received
     fileno
     get
     get_buffer
