@@ -128,10 +128,10 @@ def test_signals(scenario_in_both_modes: Play) -> None:
             loop.add_signal_handler(number, diary, "signal", number.name)
         os.kill(os.getpid(), signal.SIGUSR2)
         os.kill(os.getpid(), signal.SIGUSR1)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         loop.add_signal_handler(signal.SIGUSR1, lambda: 1 // 0)
         os.kill(os.getpid(), signal.SIGUSR1)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         diary("removed", loop.remove_signal_handler(signal.SIGUSR1), loop.remove_signal_handler(signal.SIGUSR1))
         for number in (0, -1, 10**6, "text", None, signal.SIGKILL):
             with diary.raises("add", str(number)):
@@ -192,7 +192,7 @@ def test_pipes(scenario_in_both_modes: Play) -> None:
         await diary.loop.connect_read_pipe(lambda: reader, os.fdopen(reading, "rb", 0))
         transport, _ = await diary.loop.connect_write_pipe(lambda: writer, os.fdopen(writing, "wb", 0))
         transport.write(b"hello")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         transport.write_eof()
         await reader.over
         await writer.over
@@ -231,7 +231,7 @@ def test_datagrams(scenario_in_both_modes: Play) -> None:
         connected, _ = await loop.create_datagram_endpoint(lambda: client, remote_addr=address)
         connected.sendto(b"hello")
         connected.sendto(b"")
-        await asyncio.sleep(0.003)
+        await asyncio.sleep(0.03)
         with diary.raises("text"):
             connected.sendto("text")  # type: ignore[arg-type]
         with diary.raises("another address"):
@@ -239,9 +239,9 @@ def test_datagrams(scenario_in_both_modes: Play) -> None:
         transport.close()
         await served.over
         connected.sendto(b"nobody")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         connected.sendto(b"nobody")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         connected.abort()
         await client.over
 

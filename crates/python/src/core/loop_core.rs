@@ -11,7 +11,7 @@ use ferrio_engine::sys::wake::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, ffi};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
@@ -119,20 +119,6 @@ pub(crate) struct Flags {
 }
 
 impl LoopCore {
-    /// The core behind a loop object.
-    ///
-    /// # Safety
-    /// `object` is an instance of [`LoopCore`] and outlives the result.
-    pub(crate) unsafe fn of<'a>(py: Python<'a>, object: *mut ffi::PyObject) -> &'a Self {
-        // SAFETY: passed on to the caller.
-        let bound: &Bound<'a, PyAny> = unsafe { &*(&raw const object).cast::<Bound<'a, PyAny>>() };
-        // SAFETY: passed on to the caller.
-        let core: *const Self = unsafe { bound.cast_unchecked::<Self>() }.get();
-        let _ = py;
-        // SAFETY: the object keeps its contents alive.
-        unsafe { &*core }
-    }
-
     /// Whether tasks are scheduled as entries of the ready queue; otherwise through `call_soon`.
     #[inline]
     pub(crate) fn takes_task_entries(&self) -> bool {

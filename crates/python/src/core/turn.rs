@@ -158,7 +158,7 @@ impl LoopCore {
         if may_sleep {
             self.poll(py)?;
         }
-        if (may_sleep && is_idle()) || self.counters.turns.get() % TURNS_WITHOUT_HOOK == 0 {
+        if (may_sleep && is_idle()) || self.counters.turns.get().is_multiple_of(TURNS_WITHOUT_HOOK) {
             self.flags.asked_before_sleep.set(false);
             (parts::hooks().before_sleep)(py, self)?;
         }

@@ -109,18 +109,9 @@ impl<'a> Arguments<'a> {
         self.keywords(py).map(|(name, _)| name).zip(values)
     }
 
-    /// The addresses of the positional values.
-    pub(crate) fn positional_addresses(&self) -> &'a [*mut ffi::PyObject] {
-        &self.values[..self.positional]
-    }
-
-    /// The addresses of the positional values, and behind them those of the keywords.
-    pub(crate) fn addresses(&self) -> &'a [*mut ffi::PyObject] {
-        self.values
-    }
-
     /// The names of the keywords: a tuple, or null.
-    pub(crate) fn names(&self) -> *mut ffi::PyObject {
+    #[cfg(Py_3_14)]
+    pub(in crate::ffi) fn names(&self) -> *mut ffi::PyObject {
         self.keywords
     }
 
@@ -168,8 +159,9 @@ impl<'a> Arguments<'a> {
 static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
 
 /// A tuple of the objects at these addresses.
+#[cfg(Py_3_12)]
 #[inline]
-pub(crate) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
+pub(in crate::ffi) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
     // SAFETY: the caller of the function whose arguments these are keeps them alive.
     tuple_of(py, unsafe { Object::view_all(values) })
 }

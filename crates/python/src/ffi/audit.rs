@@ -2,7 +2,6 @@
 
 use core::ffi::{CStr, c_char, c_int};
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::object::Object;

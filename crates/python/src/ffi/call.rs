@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
-use super::arguments::Arguments;
 use super::names::names;
 use super::object::Object;
 
@@ -87,6 +86,7 @@ pub(crate) fn call_method_with_context<const N: usize>(
 }
 
 /// [`call_method`], with further arguments by their names.
+#[cfg(not(Py_3_14))]
 pub(crate) fn call_method_with_keywords<const N: usize>(
     py: Python<'_>,
     name: &Py<PyString>,
@@ -104,12 +104,13 @@ pub(crate) fn call_method_with_keywords<const N: usize>(
 }
 
 /// `receiver.name(...)` with the arguments of the call under way, but for the first one.
+#[cfg(Py_3_14)]
 #[inline]
 pub(crate) fn call_method_with_rest(
     py: Python<'_>,
     name: &Py<PyString>,
     receiver: &Object,
-    arguments: Arguments<'_>,
+    arguments: super::arguments::Arguments<'_>,
 ) -> PyResult<Object> {
     if let Some([_, argument]) = arguments.only() {
         return call_method(py, name, [receiver, argument]);

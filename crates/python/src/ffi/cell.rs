@@ -4,7 +4,6 @@ use core::cell::Cell;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
@@ -141,14 +140,6 @@ impl Slot {
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
         unsafe { self.peek() }.map_or(core::ptr::null_mut(), Object::as_ptr)
-    }
-
-    /// Shows what is in it to the collector.
-    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let object = self.0.take();
-        let outcome = object.as_ref().map_or(Ok(()), |object| object.visit(visit));
-        self.0.set(object);
-        outcome
     }
 }
 

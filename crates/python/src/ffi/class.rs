@@ -359,7 +359,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
         Ok(())
     }
 
-    /// When an instance has been finalized and ends; its fields are cleared afterwards.
+    /// When an instance has been finalized and ends; its fields are cleared afterwards. Nobody refers to it any more: a new
+    /// reference to it, made here and given back, would free it twice.
     fn end(_py: Python<'_>, _instance: &Instance<Self>) {}
 
     /// Whether an instance that ends has anything to finalize.
@@ -907,15 +908,26 @@ impl AddedMethod {
 pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
     assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
-    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(method.def));
-    let function = def.ml_meth.as_ptr() as usize;
-    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
+    let def = add(class, method.def)?;
+    Ok(AddedMethod(def.ml_meth.as_ptr() as usize))
+}
+
+/// [`add_method`], for any class: the method sees an object.
+#[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
+pub(crate) fn add_method_to(class: &Bound<'_, PyType>, method: Method<super::method::AnyObject>) -> PyResult<()> {
+    add(class, method.def).map(drop)
+}
+
+fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<&'static ffi::PyMethodDef> {
+    let py = class.py();
+    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));
+    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
-    Ok(AddedMethod(function))
+    Ok(def)
 }
 
 /// States begin at a multiple of so many bytes.

@@ -32,11 +32,6 @@ impl Context {
     }
 
     #[inline]
-    pub(crate) const fn object(&self) -> &Object {
-        &self.0
-    }
-
-    #[inline]
     pub(crate) fn into_object(self) -> Object {
         self.0
     }

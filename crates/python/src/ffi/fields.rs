@@ -186,22 +186,6 @@ impl<T: Fields> Field for Takeable<T> {
     }
 }
 
-impl<T: Field> Field for Option<T> {
-    const IS_EMPTY_WHEN_CLEARED: bool = T::IS_EMPTY_WHEN_CLEARED;
-
-    #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.as_ref().map_or(Ok(()), |value| value.visit_field(visitor))
-    }
-
-    #[inline]
-    fn clear_field(&self) {
-        if let Some(value) = self {
-            value.clear_field();
-        }
-    }
-}
-
 /// As [`Held`](nesting::Held).
 impl Field for Object {
     #[inline]

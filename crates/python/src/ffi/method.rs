@@ -53,6 +53,20 @@ unsafe impl<T: PyClass> Receiver for Pyo3<T> {
     }
 }
 
+/// Methods that are added to a class of the package's Python half see the instance as an object.
+pub(crate) struct AnyObject;
+
+// SAFETY: nothing is assumed of the object but that it lives.
+unsafe impl Receiver for AnyObject {
+    type View<'a> = &'a Object;
+
+    #[inline]
+    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Object {
+        // SAFETY: a live object.
+        unsafe { Object::view(address) }
+    }
+}
+
 /// What a function may return in place of an object.
 pub(crate) trait IntoObject {
     fn into_object(self, py: Python<'_>) -> Object;
@@ -250,11 +264,6 @@ impl<R: Receiver> Attribute<R> {
         self.def.set = Some(set_attribute::<R, F>);
         self
     }
-}
-
-/// The error for an attribute that cannot be deleted.
-pub(crate) fn cannot_delete(name: &str) -> PyErr {
-    PyAttributeError::new_err(format!("{name} cannot be deleted"))
 }
 
 /// # Safety

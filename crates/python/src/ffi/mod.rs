@@ -1,8 +1,5 @@
 //! The safe floor: the only place that talks to CPython's C API in raw form.
 
-// While the rooms above move onto the floor, not all of it is used.
-#![allow(dead_code, unused_macros, unused_imports)]
-
 pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod audit;
@@ -24,7 +21,6 @@ pub(crate) mod free_list;
 pub(crate) mod future;
 pub(crate) mod guarded;
 pub(crate) mod handle;
-pub(crate) mod heap_type;
 pub(crate) mod idle_list;
 pub(crate) mod inherited;
 pub(crate) mod init;

@@ -55,8 +55,10 @@ names! {
     _fileno
     _forget_socket
     _get_loop
+    _keep_rest
     _log_debug
     _loop
+    _lose_closed_file
     _make_cancelled_error
     _on_task_done
     _on_timeout
@@ -64,6 +66,7 @@ names! {
     _pending_removals
     _pipe
     _protocol
+    _read_as_asyncio
     _reads_large
     _refuse
     _remove
@@ -75,13 +78,13 @@ names! {
     _transports
     _wakeup
     _warn_unclosed
+    _write_as_asyncio
     acquire
     add_done_callback
     all_completed = "ALL_COMPLETED"
     append
     buffer_updated
     call_at
-    call_exception_handler
     call_later
     call_soon
     cancel
@@ -103,6 +106,7 @@ names! {
     detach
     done
     eof_received
+    error_received
     exception
     fileno
     get
@@ -131,7 +135,6 @@ names! {
     set_exception
     set_result
     setblocking
-    settimeout
     throw
     time
     timeout

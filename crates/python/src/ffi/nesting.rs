@@ -42,7 +42,8 @@ pub(crate) fn enter(py: Python<'_>) -> PyResult<Call> {
     let calls = CALLS.get();
     // SAFETY: the thread is attached.
     let limit = usize::try_from(unsafe { ffi::Py_GetRecursionLimit() }).unwrap_or(0);
-    if calls >= limit.min(MOST_CALLS) {
+    let is_too_deep = calls >= limit || (!cfg!(Py_3_14) && calls >= MOST_CALLS);
+    if is_too_deep {
         return Err(PyRecursionError::new_err("maximum recursion depth exceeded"));
     }
     // SAFETY: the thread is attached; a failure has set the exception.

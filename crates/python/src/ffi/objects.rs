@@ -126,6 +126,5 @@ objects! {
     transport_socket: "ferrio._transport"."TransportSocket";
     types_method_type: "types"."MethodType";
     wait_for: "asyncio.tasks"."wait_for";
-    warnings: "warnings";
     weak_set: "weakref"."WeakSet";
 }

@@ -232,10 +232,11 @@ pub(crate) fn find(py: Python<'_>) {
         return;
     }
     // Whatever goes wrong, `_asyncio`'s functions remain.
-    if let Ok(Some(found)) = published(py) {
-        if found.task_size() == Some(TASK_BYTES) && found.task_node() == NODE_OFFSET {
-            let _ = try_out(py, &found);
-        }
+    if let Ok(Some(found)) = published(py)
+        && found.task_size() == Some(TASK_BYTES)
+        && found.task_node() == NODE_OFFSET
+    {
+        let _ = try_out(py, &found);
     }
 }
 

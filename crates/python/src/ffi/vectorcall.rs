@@ -7,7 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::arguments::Arguments;
-use super::class::{Builder, Class, Heap, Instance, NativeClass};
+use super::class::{Builder, Instance, NativeClass};
 use super::fields::holds_no_object;
 use super::guarded::assert_outside;
 use super::method::{Receiver, the};

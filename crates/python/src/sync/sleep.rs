@@ -65,10 +65,10 @@ pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option
 
 /// `delay <= 0`.
 pub(super) fn is_over(delay: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if delay.is_exact_instance_of::<PyInt>() {
-        if let Ok(value) = delay.extract::<i64>() {
-            return Ok(value <= 0);
-        }
+    if delay.is_exact_instance_of::<PyInt>()
+        && let Ok(value) = delay.extract::<i64>()
+    {
+        return Ok(value <= 0);
     }
     if delay.is_exact_instance_of::<PyFloat>() {
         return Ok(delay.extract::<f64>()? <= 0.0);

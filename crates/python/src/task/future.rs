@@ -220,10 +220,10 @@ pub(super) fn make_cancelled_error(py: Python<'_>, future: &Future) -> PyResult<
 
 /// Makes everything that waits for a future ready.
 fn schedule_callbacks(py: Python<'_>, future: &Future) -> PyResult<()> {
-    if asyncio::HAS_CALL_GRAPH {
-        if let Some(task) = future.as_task() {
-            asyncio::unregister(py, task)?;
-        }
+    if asyncio::HAS_CALL_GRAPH
+        && let Some(task) = future.as_task()
+    {
+        asyncio::unregister(py, task)?;
     }
     // They are taken out first: scheduling one may come back here.
     let context = future.context0.take();

@@ -5,22 +5,22 @@
 //! `bytes` for Unix. Everything else (host names, an IPv6 zone, a list, a number out of range) is left to the `socket`
 //! module itself, with its answers and its errors.
 
+#![forbid(unsafe_code)]
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use ferrio_engine::sys::address::{Family, INET, INET6, Parts, SocketAddress, UNIX, v6_text};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
 
 /// The object that `socket.recvfrom` would give.
 pub(super) fn to_python(py: Python<'_>, address: &SocketAddress) -> PyResult<Object> {
     let object = match address.parts() {
-        Parts::Unnamed => return Ok(none(py)),
+        Parts::Unnamed => return Ok(Object::none(py)),
         Parts::V4(host, port) => (host.to_string(), port).into_pyobject(py)?.into_any(),
         Parts::V6(host, port, flow, scope) => (v6_text(host), port, flow, scope).into_pyobject(py)?.into_any(),
         // Decoded as paths are: with the file system's encoding, undecodable bytes escaped.
@@ -67,8 +67,5 @@ fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
 /// An exact `int` of a tuple that fits into 32 bits.
 fn number(address: &Bound<'_, PyTuple>, index: usize) -> Option<u32> {
     let item = address.get_borrowed_item(index).ok()?;
-    let item = item.cast_exact::<PyInt>().ok()?;
-    // SAFETY: an exact `int`, whose value is read without running anything.
-    let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(item.as_ptr(), &mut 0) };
-    u32::try_from(value).ok()
+    item.cast_exact::<PyInt>().ok()?.extract().ok()
 }

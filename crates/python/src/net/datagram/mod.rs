@@ -5,53 +5,48 @@
 //!
 //! The descriptor is watched level-triggered: nothing pauses the reading of most endpoints, so its registration never
 //! changes, and one receive for each report is enough. The system calls are the transport's own. Before each it makes sure
-//! that its key still holds the number (`Inner::ensure_number`), so that no datagram goes out on, or is taken from, a socket
+//! that its key still holds the number (`Inner::descriptor`), so that no datagram goes out on, or is taken from, a socket
 //! that has got the number of one that was closed from outside.
 
+#![forbid(unsafe_code)]
+
 mod address;
+mod class;
 mod close;
-mod ctype;
 mod read;
 mod state;
 mod write;
 
-pub(crate) use ctype::register;
+pub(crate) use class::register;
 
 use ferrio_engine::backend::{Interest, Key};
-use pyo3::intern;
+use ferrio_engine::sys::clock;
 use pyo3::prelude::*;
 
-use crate::core::{Entry, Exit, LoopCore, leaves_loop, settle};
+use crate::core::{Entry, Exit, LoopCore, settle};
+use crate::ffi::class::Instance;
 use crate::ffi::errors::while_handling;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::transport::{Callback, report_failed_callback};
-use state::State;
+use crate::net::transport::{Callback, event_loop, report_failed_callback, report_if_slow, with, with_common};
+use class::Endpoint;
 
 /// Runs a transport whose descriptor can make progress. In asyncio's order and contexts: reading, then writing, each as a
 /// callback of its own, whose exception is reported and ends nothing.
 ///
 /// # Errors
 /// What leaves the loop.
-fn run_ready(
-    py: Python<'_>,
-    core: &LoopCore,
-    transport: Option<Object>,
-    key: Key,
-    ready: Interest,
-) -> Result<(), Exit> {
-    let Some(transport) = transport else { return Ok(()) };
+fn on_ready(py: Python<'_>, core: &LoopCore, object: Option<Object>, key: Key, ready: Interest) -> Result<(), Exit> {
+    let Some(Ok(transport)) = object.map(Endpoint::from_object) else { return Ok(()) };
     let transport = &transport;
-    // SAFETY: sources of this kind hold datagram transports only.
-    let state = unsafe { State::of(transport.as_ptr()) };
-    // It lets go of the loop when it ends.
-    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
+    // A transport that has ended has no loop any more.
+    let Some(event_loop) = event_loop(py, transport) else { return Ok(()) };
     if ready.reads() {
-        let ctx = state.with(py, |inner| inner.read_context.clone().filter(|_| inner.reads_under(key)));
+        let ctx = with(py, transport, |inner| inner.read_context.clone().filter(|_| inner.reads_under(key)));
         if let Some(ctx) = ctx {
-            let read = run(py, (core, &event_loop), transport, &ctx, Callback::Read, || {
-                read::ready(py, core, transport, state, key)
-            });
+            let read =
+                run(py, &event_loop, transport, &ctx, Callback::Read, || read::ready(py, &event_loop, transport, key));
             if read.is_err() && ready.writes() {
                 // asyncio's handle of this direction would be left over in the queue.
                 core.push_ready(py, Entry::ready(key, Interest::WRITE));
@@ -60,11 +55,9 @@ fn run_ready(
         }
     }
     if ready.writes() {
-        let ctx = state.with(py, |inner| inner.write_context.clone().filter(|_| inner.key == Some(key)));
+        let ctx = with(py, transport, |inner| inner.write_context.clone().filter(|_| inner.common.key == Some(key)));
         if let Some(ctx) = ctx {
-            run(py, (core, &event_loop), transport, &ctx, Callback::Write, || {
-                write::ready(py, core, transport, state)
-            })?;
+            run(py, &event_loop, transport, &ctx, Callback::Write, || write::ready(py, &event_loop, transport))?;
         }
     }
     Ok(())
@@ -73,19 +66,16 @@ fn run_ready(
 /// Runs one direction in its context; an exception goes where that of a callback goes.
 fn run(
     py: Python<'_>,
-    (core, event_loop): (&LoopCore, &Object),
-    transport: &Object,
+    event_loop: &Instance<LoopCore>,
+    transport: &Endpoint,
     ctx: &Object,
     callback: Callback,
     body: impl FnOnce() -> PyResult<()>,
 ) -> Result<(), Exit> {
     let report = |exception: &Bound<'_, PyAny>| report(py, event_loop, transport, callback, exception);
-    let started = core.is_debug().then(ferrio_engine::sys::clock::now);
+    let started = event_loop.is_debug().then(clock::now);
     let outcome = context::run_in(py, ctx, || Ok(settle(py, body(), report)?));
-    let slow = started.map_or(Ok(()), |started| {
-        let took = ferrio_engine::sys::clock::now().saturating_sub(started).as_secs_f64();
-        transport.bind(py).call_method1(intern!(py, "_report_if_slow"), (took,)).map(drop)
-    });
+    let slow = report_if_slow(py, transport.object(), started);
     settle(py, outcome.and(slow), report)
 }
 
@@ -93,37 +83,27 @@ fn run(
 #[cold]
 fn report(
     py: Python<'_>,
-    event_loop: &Object,
-    transport: &Object,
+    event_loop: &Instance<LoopCore>,
+    transport: &Endpoint,
     callback: Callback,
     exception: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    // SAFETY: a datagram transport.
-    let state = unsafe { State::of(transport.as_ptr()) };
-    let is_watched = state.with(py, |inner| {
-        inner.key.is_some()
-            && if callback == Callback::Read { inner.reading.is_wanted() } else { inner.write_context.is_some() }
+    let is_watched = with(py, transport, |inner| {
+        inner.common.key.is_some()
+            && match callback {
+                Callback::Read => inner.common.reading.is_wanted(),
+                Callback::Write => inner.write_context.is_some(),
+            }
     });
-    report_failed_callback(py, event_loop, transport, callback, !is_watched, exception)
-}
-
-/// Ends the transport for an error that no socket reports; what must leave the loop leaves it.
-#[cold]
-fn fatal(py: Python<'_>, transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
-    if leaves_loop(py, &error) {
-        return Err(error);
-    }
-    let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || transport.call_method1(intern!(py, "_fatal_error"), (&exception, message)))?;
-    Ok(())
+    report_failed_callback(py, event_loop.object(), transport.object(), callback, !is_watched, exception)
 }
 
 /// Calls the protocol's `error_received`; its exception is the caller's.
 #[cold]
-fn error_received(py: Python<'_>, state: &State, error: PyErr) -> PyResult<()> {
-    let protocol = state.with(py, |inner| inner.protocol.clone());
-    let protocol = protocol.unwrap_or_else(|| crate::ffi::trampoline::none(py));
+fn error_received(py: Python<'_>, transport: &Endpoint, error: PyErr) -> PyResult<()> {
+    let protocol = with_common(py, transport, |common| common.protocol.clone());
+    let protocol = protocol.unwrap_or_else(|| Object::none(py));
     let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || protocol.bind(py).call_method1(intern!(py, "error_received"), (&exception,)))?;
+    while_handling(py, &exception, || protocol.bind(py).call_method1(&names(py).error_received, (&exception,)))?;
     Ok(())
 }

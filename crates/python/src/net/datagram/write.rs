@@ -6,80 +6,62 @@
 //! A destination that only the `socket` module understands is sent to by the Python socket itself; so is everything while
 //! the descriptor is not attached, which is between the end of sending and `connection_lost`.
 
-use core::ffi::{CStr, c_char, c_int};
+#![forbid(unsafe_code)]
 
 use ferrio_engine::flow::{DrainedStep, GateSignal, WriteVerdict};
 use ferrio_engine::reactor::{Datagram, Destination, Progress};
 use ferrio_engine::sys::Error;
 use ferrio_engine::sys::address::SocketAddress;
 use ferrio_engine::sys::message;
-use pyo3::exceptions::{PyAttributeError, PyBlockingIOError, PyInterruptedError, PyOSError, PyValueError};
-use pyo3::ffi;
-use pyo3::intern;
+use pyo3::exceptions::{
+    PyAttributeError, PyBlockingIOError, PyBufferError, PyInterruptedError, PyOSError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
-use super::state::{Known, State};
-use super::{address, error_received, fatal};
+use super::class::Endpoint;
+use super::state::{Known, detach};
+use super::{address, error_received};
 use crate::core::LoopCore;
-use crate::ffi::bytes::chunk_of;
+use crate::ffi::audit;
+use crate::ffi::buffer::Exported;
+use crate::ffi::bytes::{Bytes, chunk_of};
+use crate::ffi::call::call_method;
 use crate::ffi::errors::{made, os_error};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
+use crate::net::transport::{apply_interest, event_loop, fatal, opened, tell, warn_lost, with, with_common};
 
 const WRITE_FAILED: &str = "Fatal write error on datagram transport";
 
-unsafe extern "C" {
-    // Public since 3.8; pyo3-ffi has no variadic functions.
-    fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
-}
-
 /// The bytes of one `sendto`, for as long as it lasts.
-enum Data {
-    /// Exact `bytes`.
-    Shared(*mut ffi::PyObject),
-    Buffer(Lent),
+enum Data<'a> {
+    Bytes(&'a Bytes),
+    Buffer(Exported),
 }
 
-/// A readable buffer that an object lends.
-struct Lent(ffi::Py_buffer);
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        // SAFETY: filled by `PyObject_GetBuffer`, released once.
-        unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
-    }
-}
-
-impl Data {
+impl<'a> Data<'a> {
     /// The bytes of a bytes-like object, with the `socket` module's error for one that is not contiguous.
-    fn of(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Self> {
-        if is_exact_bytes(object) {
-            return Ok(Self::Shared(object));
+    fn of(py: Python<'_>, object: &'a Object) -> PyResult<Self> {
+        match Bytes::of(object) {
+            Some(bytes) => Ok(Self::Bytes(bytes)),
+            None => Exported::of(py, object).map(Self::Buffer),
         }
-        let mut view = ffi::Py_buffer::new();
-        // SAFETY: a live object; the view is filled or an exception set.
-        if unsafe { ffi::PyObject_GetBuffer(object, &raw mut view, ffi::PyBUF_SIMPLE) } != 0 {
-            return Err(PyErr::fetch(py));
-        }
-        Ok(Self::Buffer(Lent(view)))
     }
 
-    fn as_slice(&self) -> &[u8] {
-        let (start, length) = match self {
-            Self::Shared(bytes) => {
-                // SAFETY: exact `bytes`, alive during the call of `sendto`.
-                let start = unsafe { ffi::PyBytes_AsString(*bytes) };
-                // SAFETY: as above.
-                (start.cast::<u8>(), unsafe { ffi::Py_SIZE(*bytes) })
-            }
-            Self::Buffer(Lent(view)) => (view.buf.cast(), view.len),
-        };
-        if length == 0 {
-            return &[];
+    fn with<R>(&self, section: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Bytes(bytes) => section(bytes.as_slice()),
+            Self::Buffer(buffer) => buffer.with(section),
         }
-        // SAFETY: so many bytes, which the `bytes` or the exported buffer keep in place.
-        unsafe { core::slice::from_raw_parts(start, length.unsigned_abs()) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Buffer(buffer) => buffer.len(),
+        }
     }
 }
 
@@ -101,72 +83,53 @@ impl Attempt {
 }
 
 /// `sendto(data, addr)`.
-pub(super) fn sendto(
-    py: Python<'_>,
-    object: *mut ffi::PyObject,
-    data: *mut ffi::PyObject,
-    addr: *mut ffi::PyObject,
-) -> PyResult<()> {
-    // SAFETY: a method of the transport's type.
-    let state = unsafe { State::of(object) };
-    // SAFETY: the object of the method call.
-    let transport = unsafe { Bound::from_borrowed_ptr(py, object) };
-    // SAFETY: an argument of the call.
-    let given = unsafe { Bound::from_borrowed_ptr(py, data) };
-    if !is_bytes_like(&given) {
+pub(super) fn sendto(py: Python<'_>, transport: &Endpoint, given: &Object, addr: &Object) -> PyResult<()> {
+    if !is_bytes_like(given.bind(py)) {
         // asyncio checks the type before anything else, in the words of its version.
-        transport.call_method1(intern!(py, "_refuse"), (given,))?;
-        return Ok(());
+        return call_method(py, &names(py)._refuse, [transport.object(), given]).map(drop);
     }
-    if !state.with(py, |inner| inner.sends_empty) && !given.is_truthy()? {
+    if !with(py, transport, |inner| inner.sends_empty) && !given.bind(py).is_truthy()? {
         return Ok(());
     }
     let mut destination = addr;
     // Held until the end: what runs meanwhile may open the transport anew.
-    let remote = state.opened(py, |inner| inner.remote.as_ref().map(|remote| remote.object.clone()))?;
+    let remote = opened(py, transport, |inner| inner.remote.as_ref().map(|remote| remote.object.clone()))?;
     if let Some(remote) = &remote {
-        // SAFETY: an argument of the call.
-        let addr = unsafe { Bound::from_borrowed_ptr(py, addr) };
-        if !addr.is_none() && !addr.is(remote.bind(py)) && !addr.eq(remote.bind(py))? {
+        if !addr.is_none() && !addr.is(remote) && !addr.bind(py).eq(remote.bind(py))? {
             return Err(PyValueError::new_err(format!("Invalid address: must be None or {}", remote.bind(py).str()?)));
         }
-        destination = remote.as_ptr();
-        match state.with(py, |inner| inner.life.on_write()) {
+        destination = remote;
+        match with_common(py, transport, |common| common.life.on_write()) {
             WriteVerdict::Accept => {}
             WriteVerdict::Discard => return Ok(()),
             WriteVerdict::DiscardAndWarn => return warn_lost(py),
         }
     }
-    let outcome = if state.with(py, |inner| inner.outgoing.is_empty()) {
-        let data = match Data::of(py, data) {
+    let outcome = if with(py, transport, |inner| inner.outgoing.is_empty()) {
+        let data = match Data::of(py, given) {
             Ok(data) => data,
-            Err(error) => return fatal(py, &transport, error, WRITE_FAILED),
+            Err(error) => return fatal(py, transport.object(), error, WRITE_FAILED),
         };
-        match attempt(py, state, &data, &given, destination)? {
+        match attempt(py, transport, &data, given, destination)? {
             Attempt::Sent => return Ok(()),
-            Attempt::Failed(error) => return failed(py, &transport, state, error),
-            Attempt::NoRoom => wait_for_room(py, &transport, state).map(|()| data),
+            Attempt::Failed(error) => return failed(py, transport, error),
+            Attempt::NoRoom => wait_for_room(py, transport).map(|()| data),
         }
     } else {
-        Data::of(py, data)
+        Data::of(py, given)
     };
     match outcome {
         Ok(data) => drop(data),
         // A view that is not contiguous can wait, as its copy, though it cannot be sent at once.
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyBufferError>(py) => {}
+        Err(error) if error.is_instance_of::<PyBufferError>(py) => {}
         Err(error) => return Err(error),
     }
-    let data = chunk_of(py, Object::of(&given))?;
-    let to = queued_destination(py, state, destination);
-    match state.with(py, |inner| inner.outgoing.push(Datagram { data, to })) {
-        GateSignal::Pause => transport.call_method0(intern!(py, "_pause_writing")).map(drop),
+    let data = chunk_of(py, given)?;
+    let to = queued_destination(py, transport, destination);
+    match with(py, transport, |inner| inner.outgoing.push(Datagram { data, to })) {
+        GateSignal::Pause => tell(py, transport.object(), &names(py)._pause_writing),
         GateSignal::Keep | GateSignal::Resume => Ok(()),
     }
-}
-
-fn is_exact_bytes(data: *mut ffi::PyObject) -> bool {
-    // SAFETY: the caller shows a live object.
-    unsafe { ffi::PyBytes_CheckExact(data) != 0 }
 }
 
 fn is_bytes_like(data: &Bound<'_, PyAny>) -> bool {
@@ -174,9 +137,9 @@ fn is_bytes_like(data: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The kernel's form of a destination, for now or for the queue; `None` when it is the `socket` module's to understand.
-fn translate(py: Python<'_>, state: &State, destination: *mut ffi::PyObject) -> Option<SocketAddress> {
-    let (known, family) = state.with(py, |inner| {
-        let remote = inner.remote.as_ref().filter(|remote| remote.object.as_ptr() == destination);
+fn translate(py: Python<'_>, transport: &Endpoint, destination: &Object) -> Option<SocketAddress> {
+    let (known, family) = with(py, transport, |inner| {
+        let remote = inner.remote.as_ref().filter(|remote| remote.object.is(destination));
         match remote {
             Some(remote) => (Some(remote.address), inner.family),
             None => (inner.known(destination).copied().map(Some), inner.family),
@@ -185,24 +148,21 @@ fn translate(py: Python<'_>, state: &State, destination: *mut ffi::PyObject) -> 
     if let Some(known) = known {
         return known;
     }
-    // SAFETY: a live object: an argument of the call.
-    let object = unsafe { Bound::from_borrowed_ptr(py, destination) };
-    let address = address::from_python(&object, family)?;
-    let known = Known { object: Object::new(object), address };
-    let before = state.with(py, |inner| inner.destination.replace(known));
+    let address = address::from_python(destination.bind(py), family)?;
+    let known = Known { object: destination.clone(), address };
+    let before = with(py, transport, |inner| inner.destination.replace(known));
     drop(before);
     Some(address)
 }
 
 /// Where a datagram goes that has to wait.
-fn queued_destination(py: Python<'_>, state: &State, destination: *mut ffi::PyObject) -> Destination<Object> {
-    if state.with(py, |inner| inner.is_connected) {
+fn queued_destination(py: Python<'_>, transport: &Endpoint, destination: &Object) -> Destination<Object> {
+    if with(py, transport, |inner| inner.is_connected) {
         return Destination::Peer;
     }
-    match translate(py, state, destination) {
+    match translate(py, transport, destination) {
         Some(address) => Destination::To(address),
-        // SAFETY: a live object: an argument of the call.
-        None => Destination::Foreign(unsafe { Object::from_borrowed(destination) }),
+        None => Destination::Foreign(destination.clone()),
     }
 }
 
@@ -212,62 +172,46 @@ fn queued_destination(py: Python<'_>, state: &State, destination: *mut ffi::PyOb
 /// asyncio's, when the transport has ended.
 fn attempt(
     py: Python<'_>,
-    state: &State,
-    data: &Data,
-    given: &Bound<'_, PyAny>,
-    destination: *mut ffi::PyObject,
+    transport: &Endpoint,
+    data: &Data<'_>,
+    given: &Object,
+    destination: &Object,
 ) -> PyResult<Attempt> {
-    let (socket, event_loop, is_attached, is_connected) = state
-        .with(py, |inner| (inner.socket.clone(), inner.event_loop.clone(), inner.key.is_some(), inner.is_connected));
+    let (socket, event_loop, is_attached, is_connected) = with(py, transport, |inner| {
+        let common = &inner.common;
+        (inner.socket.clone(), common.event_loop.clone(), common.key.is_some(), inner.is_connected)
+    });
     let (Some(socket), Some(event_loop)) = (socket, event_loop) else {
         // What asyncio's transport comes to when it has ended.
         return Err(PyAttributeError::new_err("'NoneType' object has no attribute 'call_exception_handler'"));
     };
-    // SAFETY: whoever stores a loop has checked its type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
-    let address = if is_connected { None } else { translate(py, state, destination) };
+    let core: &LoopCore = &event_loop;
+    let address = if is_connected { None } else { translate(py, transport, destination) };
     if !is_attached || core.check_closed().is_err() || (address.is_none() && !is_connected) {
         return Ok(through_socket(py, &socket, given, (!is_connected).then_some(destination)));
     }
-    if !is_connected {
-        if let Err(error) = audit(py, &socket, destination) {
-            return Ok(Attempt::Failed(error));
-        }
+    if !is_connected && let Err(error) = audit::send_to(py, &socket, destination) {
+        return Ok(Attempt::Failed(error));
     }
-    let sent = state.with(py, |inner| {
-        core.with_reactor(py, |reactor| inner.ensure_number(&mut reactor.backend))?;
-        match &address {
-            None => message::send(inner.borrow_fd(), data.as_slice()),
-            Some(address) => message::send_to(inner.borrow_fd(), data.as_slice(), address),
-        }
+    let sent = with(py, transport, |inner| {
+        let fd = core.with_reactor(py, |reactor| inner.descriptor(&mut reactor.backend))?;
+        data.with(|bytes| match &address {
+            None => message::send(fd, bytes),
+            Some(address) => message::send_to(fd, bytes, address),
+        })
     });
     if let Ok(Some(())) = sent {
-        core.counters.sent.add(data.as_slice().len());
+        core.counters.sent.add(data.len());
     }
     Ok(Attempt::from_kernel(py, sent))
 }
 
-/// Raises the `socket` module's audit event.
-fn audit(py: Python<'_>, socket: &Object, destination: *mut ffi::PyObject) -> PyResult<()> {
-    const EVENT: &CStr = c"socket.sendto";
-    // SAFETY: two live objects, as the format says.
-    let failed = unsafe { PySys_Audit(EVENT.as_ptr(), c"OO".as_ptr(), socket.as_ptr(), destination) } != 0;
-    if failed { Err(PyErr::fetch(py)) } else { Ok(()) }
-}
-
 /// Sends by means of the Python socket.
 #[cold]
-fn through_socket(
-    py: Python<'_>,
-    socket: &Object,
-    data: &Bound<'_, PyAny>,
-    destination: Option<*mut ffi::PyObject>,
-) -> Attempt {
-    let socket = socket.bind(py);
+fn through_socket(py: Python<'_>, socket: &Object, data: &Object, destination: Option<&Object>) -> Attempt {
     let sent = match destination {
-        None => socket.call_method1("send", (data,)),
-        // SAFETY: a live object: an argument of the call, or what the queue held.
-        Some(to) => socket.call_method1("sendto", (data, unsafe { Bound::from_borrowed_ptr(py, to) })),
+        None => call_method(py, &names(py).send, [socket, data]),
+        Some(to) => call_method(py, &names(py).sendto, [socket, data, to]),
     };
     match sent {
         Ok(_) => Attempt::Sent,
@@ -279,99 +223,89 @@ fn through_socket(
 
 /// An attempt has failed: the socket's errors are the protocol's, anything else ends the transport.
 #[cold]
-fn failed(py: Python<'_>, transport: &Bound<'_, PyAny>, state: &State, error: PyErr) -> PyResult<()> {
+fn failed(py: Python<'_>, transport: &Endpoint, error: PyErr) -> PyResult<()> {
     let error = made(py, error);
     if error.is_instance_of::<PyOSError>(py) {
-        error_received(py, state, error)
+        error_received(py, transport, error)
     } else {
-        fatal(py, transport, error, WRITE_FAILED)
+        fatal(py, transport.object(), error, WRITE_FAILED)
     }
 }
 
 /// Has the kernel tell when there is room; the rest of this happens in the present context.
 #[cold]
-fn wait_for_room(py: Python<'_>, transport: &Bound<'_, PyAny>, state: &State) -> PyResult<()> {
-    let Some(event_loop) = state.event_loop(py) else { return Ok(()) };
-    // SAFETY: whoever stores a loop has checked its type.
-    let core = unsafe { LoopCore::of(py, event_loop.as_ptr()) };
+fn wait_for_room(py: Python<'_>, transport: &Endpoint) -> PyResult<()> {
+    let Some(core) = event_loop(py, transport) else { return Ok(()) };
     core.check_closed()?;
     let ctx = context::copy_current(py)?;
-    let before = state.with(py, |inner| inner.write_context.replace(ctx));
+    let before = with(py, transport, |inner| inner.write_context.replace(ctx));
     drop(before);
-    let watching = state.apply_interest(py, core, transport.as_ptr());
+    let watching = apply_interest(py, &core, transport);
     if watching.is_err() {
-        let before = state.with(py, |inner| inner.write_context.take());
+        let before = with(py, transport, |inner| inner.write_context.take());
         drop(before);
     }
     watching.map_err(|error| os_error(py, error))
-}
-
-#[cold]
-fn warn_lost(py: Python<'_>) -> PyResult<()> {
-    py.import("asyncio.log")?.getattr("logger")?.call_method1("warning", ("socket.send() raised exception.",))?;
-    Ok(())
 }
 
 /// There is room to send more.
 ///
 /// # Errors
 /// The exception of `error_received`, or what must leave the loop.
-pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Object, state: &State) -> PyResult<()> {
+pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Endpoint) -> PyResult<()> {
     loop {
-        let (progress, lost) =
-            state.with(py, |inner| match core.with_reactor(py, |reactor| inner.ensure_number(&mut reactor.backend)) {
-                Ok(()) => {
-                    let fd = inner.borrow_fd();
-                    (inner.outgoing.flush(fd), None)
-                }
+        let (progress, lost) = with(py, transport, |inner| {
+            match core.with_reactor(py, |reactor| inner.descriptor(&mut reactor.backend)) {
+                Ok(fd) => (inner.outgoing.flush(fd), None),
                 Err(error) => (Progress::Failed(error), inner.outgoing.take()),
-            });
+            }
+        });
         drop(lost);
-        core.counters.sent.add(state.with(py, |inner| inner.outgoing.take_sent()));
+        core.counters.sent.add(with(py, transport, |inner| inner.outgoing.take_sent()));
         match progress {
             Progress::Empty | Progress::Blocked => break,
             // The rest goes on when the kernel says again that there is room, as in asyncio.
-            Progress::Failed(error) => return error_received(py, state, os_error(py, error)),
-            Progress::Foreign => match send_foreign(py, state) {
+            Progress::Failed(error) => return error_received(py, transport, os_error(py, error)),
+            Progress::Foreign => match send_foreign(py, transport) {
                 Attempt::Sent => {}
                 Attempt::NoRoom => break,
-                Attempt::Failed(error) => return failed(py, transport.bind(py), state, error),
+                Attempt::Failed(error) => return failed(py, transport, error),
             },
         }
     }
-    if state.with(py, |inner| inner.outgoing.after_progress()) == GateSignal::Resume {
+    if with(py, transport, |inner| inner.outgoing.after_progress()) == GateSignal::Resume {
         // The protocol may send more, or close.
-        transport.bind(py).call_method0(intern!(py, "_resume_writing"))?;
+        tell(py, transport.object(), &names(py)._resume_writing)?;
     }
-    let (is_drained, before) = state.with(py, |inner| {
+    let (is_drained, before) = with(py, transport, |inner| {
         let is_drained = inner.outgoing.is_empty();
         (is_drained, if is_drained { inner.write_context.take() } else { None })
     });
     drop(before);
-    if !is_drained || state.with(py, |inner| inner.key.is_none()) {
+    if !is_drained || with_common(py, transport, |common| common.key.is_none()) {
         return Ok(());
     }
-    state.apply_interest(py, core, transport.as_ptr()).map_err(|error| os_error(py, error))?;
-    if state.with(py, |inner| inner.life.drained()) == DrainedStep::LoseNow {
-        state.detach(py, core);
-        transport.bind(py).call_method1(intern!(py, "_call_connection_lost"), (py.None(),))?;
+    apply_interest(py, core, transport).map_err(|error| os_error(py, error))?;
+    if with_common(py, transport, |common| common.life.drained()) == DrainedStep::LoseNow {
+        detach(py, transport);
+        call_method(py, &names(py)._call_connection_lost, [transport.object(), &Object::none(py)])?;
     }
     Ok(())
 }
 
 /// Sends the foreign datagram that is next.
 #[cold]
-fn send_foreign(py: Python<'_>, state: &State) -> Attempt {
-    let (next, socket) = state.with(py, |inner| (inner.outgoing.take(), inner.socket.clone()));
+fn send_foreign(py: Python<'_>, transport: &Endpoint) -> Attempt {
+    let (next, socket) = with(py, transport, |inner| (inner.outgoing.take(), inner.socket.clone()));
     let (Some(next), Some(socket)) = (next, socket) else { return Attempt::NoRoom };
     let Destination::Foreign(to) = &next.to else {
-        state.with(py, |inner| inner.outgoing.put_back(next));
+        with(py, transport, |inner| inner.outgoing.put_back(next));
         return Attempt::Sent;
     };
-    let data = PyBytes::new(py, next.data.as_slice()).into_any();
-    let attempt = through_socket(py, &socket, &data, Some(to.as_ptr()));
+    let data = Object::new(PyBytes::new(py, next.data.as_slice()));
+    let attempt = through_socket(py, &socket, &data, Some(to));
     if matches!(attempt, Attempt::NoRoom) {
-        state.with(py, |inner| inner.outgoing.put_back(next));
+        with(py, transport, |inner| inner.outgoing.put_back(next));
     }
     attempt
 }

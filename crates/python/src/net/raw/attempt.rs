@@ -70,11 +70,11 @@ impl Field for Call {
             Self::Receive { size: only } | Self::ReceiveInto { buffer: only } => only.visit_field(visitor),
             Self::Send { data, view, .. } => {
                 data.visit_field(visitor)?;
-                view.visit_field(visitor)
+                view.as_ref().map_or(Ok(()), |view| view.visit_field(visitor))
             }
             Self::Method { first, second, .. } => {
                 first.visit_field(visitor)?;
-                second.visit_field(visitor)
+                second.as_ref().map_or(Ok(()), |second| second.visit_field(visitor))
             }
         }
     }
@@ -184,10 +184,10 @@ fn receive(py: Python<'_>, core: &LoopCore, fd: RawFd, size: &Object, is_emptied
     let is_large = size > RECEIVE_BYTES || (size > SMALL_RECEIVE_BYTES && core.receives_large());
     let received = if is_large { receive_large(py, fd, size)? } else { receive_small(py, core, fd, size) };
     let received = received.map_err(|error| os_error(py, error))?;
-    if size > SMALL_RECEIVE_BYTES {
-        if let Some((_, count)) = &received {
-            core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
-        }
+    if size > SMALL_RECEIVE_BYTES
+        && let Some((_, count)) = &received
+    {
+        core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
     }
     Ok(received.map(|(data, count)| Received::of(data, count, size)))
 }

@@ -29,7 +29,7 @@ use crate::ffi::socket::{is_blocking, number};
 /// Freed operations that keep their memory.
 const MOST_FREE: usize = 256;
 
-holds_no_object!(Direction, Key);
+holds_no_object!(Direction);
 
 native_state! {
     /// See the module.
