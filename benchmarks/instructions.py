@@ -58,7 +58,7 @@ LEAST = 1.0
 NAMED = 12
 
 #: What a compiler adds to the name of a function of which it makes several.
-VARIANT = re.compile(r"(\.(isra|part|constprop|llvm|cold|lto_priv))+(\.\d+)*$|::h[0-9a-f]{16}$")
+VARIANT = re.compile(r"(\.(isra|part|constprop|llvm|cold|lto_priv)(\.\d+)*)+$|::h[0-9a-f]{16}$")
 
 #: Instructions of one operation, by function.
 Counts = dict[str, float]

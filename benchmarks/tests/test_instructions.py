@@ -24,7 +24,7 @@ def test_every_case_is_one_of_the_suite() -> None:
 
 
 def test_the_parts_of_a_function_are_added_up() -> None:
-    written = ["events: Ir\n", "fl=a.rs\n", "fn=turn\n", "1 20\n", "2 5\n", "fl=b.rs\n", "fn=turn.part.0\n", "7 1\n"]
+    written = ["fl=a.rs\n", "fn=turn\n", "1 20\n", "2 5\n", "fl=b.rs\n", "fn=turn.part.0.lto_priv.0\n", "7 1\n"]
     assert instructions.functions([*written, "fn=step\n", "0 4\n", "summary: 30\n"]) == {"turn": 26, "step": 4}
 
 

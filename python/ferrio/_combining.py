@@ -94,8 +94,8 @@ else:
         from asyncio import as_completed
 
 # A future's repr shows these callbacks as the asyncio functions that they replace.
-_ferrio.Gathering.__wrapped__ = _inner(asyncio.gather, "_done_callback")
-_ferrio.Waiting.__wrapped__ = _inner(tasks._wait, "_on_completion")
-_ferrio.HandingOn.__wrapped__ = _inner(asyncio.shield, "_inner_done_callback")
-_ferrio.Outer.__wrapped__ = _inner(asyncio.shield, "_outer_done_callback")
-_ferrio.Awaited.__wrapped__ = _inner(asyncio.shield, "_clear_awaited_by_callback")
+_ferrio.GatherCallback.__wrapped__ = _inner(asyncio.gather, "_done_callback")
+_ferrio.WaitCallback.__wrapped__ = _inner(tasks._wait, "_on_completion")
+_ferrio.InnerCallback.__wrapped__ = _inner(asyncio.shield, "_inner_done_callback")
+_ferrio.OuterCallback.__wrapped__ = _inner(asyncio.shield, "_outer_done_callback")
+_ferrio.AwaiterCallback.__wrapped__ = _inner(asyncio.shield, "_clear_awaited_by_callback")

@@ -17,24 +17,23 @@ _Ts = TypeVarTuple("_Ts")
 __all__ = [
     "HAS_NATIVE_TASKS",
     "SOCKET",
-    "Awaited",
+    "AwaiterCallback",
     "BarrierCore",
-    "Completing",
+    "CompletionCallback",
     "ConditionCore",
     "Connection",
     "Coroutine",
     "CoroutineFunction",
     "DatagramTransport",
     "EventCore",
-    "Expiring",
     "Function",
     "Future",
-    "Gathering",
-    "HandingOn",
+    "GatherCallback",
     "Handle",
+    "InnerCallback",
     "LockCore",
     "LoopCore",
-    "Outer",
+    "OuterCallback",
     "QueueCore",
     "SemaphoreCore",
     "SocketOperation",
@@ -42,9 +41,10 @@ __all__ = [
     "Task",
     "TaskGroupCore",
     "ThreadSafeHandle",
+    "TimeoutCallback",
     "TimeoutCore",
     "TimerHandle",
-    "Waiting",
+    "WaitCallback",
     "__version__",
     "add_pipe_methods",
     "is_plain_socket",
@@ -352,7 +352,7 @@ class CoroutineFunction:
     def __wrapped__(self) -> Callable[..., Any]: ...
 
 @final
-class Gathering:
+class GatherCallback:
     __wrapped__: Any
     @property
     def __name__(self) -> str: ...
@@ -361,7 +361,7 @@ class Gathering:
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @final
-class Waiting:
+class WaitCallback:
     __wrapped__: Any
     @property
     def __name__(self) -> str: ...
@@ -370,7 +370,7 @@ class Waiting:
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @final
-class HandingOn:
+class InnerCallback:
     __wrapped__: Any
     @property
     def __name__(self) -> str: ...
@@ -379,7 +379,7 @@ class HandingOn:
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @final
-class Outer:
+class OuterCallback:
     __wrapped__: Any
     @property
     def __name__(self) -> str: ...
@@ -388,7 +388,7 @@ class Outer:
     def __call__(self, /, _future: asyncio.Future[Any]) -> None: ...
 
 @final
-class Awaited:
+class AwaiterCallback:
     __wrapped__: Any
     @property
     def __name__(self) -> str: ...
@@ -397,7 +397,7 @@ class Awaited:
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @final
-class Completing:
+class CompletionCallback:
     @property
     def __name__(self) -> str: ...
     @property
@@ -405,7 +405,7 @@ class Completing:
     def __call__(self, /, future: asyncio.Future[Any]) -> None: ...
 
 @final
-class Expiring:
+class TimeoutCallback:
     @property
     def __name__(self) -> str: ...
     @property

@@ -277,7 +277,7 @@ def test_the_callbacks_refuse_what_is_no_future_of_ferrios(loop: asyncio.Abstrac
         waiting = loop.create_task(ours.wait([task]))
         await stdlib.sleep(0)
         found = [callback for callback, _ in task._callbacks]  # type: ignore[attr-defined]
-        assert {type(callback) for callback in found} == {_ferrio.Gathering, _ferrio.Waiting}
+        assert {type(callback) for callback in found} == {_ferrio.GatherCallback, _ferrio.WaitCallback}
         for callback in found:
             for nonsense in (None, 1, stdlib.Future(loop=loop)):
                 with pytest.raises(TypeError):

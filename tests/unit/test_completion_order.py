@@ -502,7 +502,7 @@ def test_the_callback_refuses_what_is_no_future_of_ferrios(loop: asyncio.Abstrac
         future = loop.create_future()
         iterator = ours.as_completed([future])
         [(callback, _)] = future._callbacks
-        assert type(callback) is _ferrio.Completing
+        assert type(callback) is _ferrio.CompletionCallback
         for nonsense in (None, 1, stdlib.Future(loop=loop)):
             with pytest.raises(TypeError):
                 callback(nonsense)

@@ -396,14 +396,14 @@ def test_the_callbacks_refuse_what_is_no_future_of_ferrios(loop: asyncio.Abstrac
         inner = loop.create_future()
         outer = ours.shield(inner)
         found = [callback for callback, _ in inner._callbacks]
-        assert {type(callback) for callback in found} <= {_ferrio.HandingOn, _ferrio.Awaited}
+        assert {type(callback) for callback in found} <= {_ferrio.InnerCallback, _ferrio.AwaiterCallback}
         for callback in found:
             for nonsense in (None, 1, stdlib.Future(loop=loop)):
                 with pytest.raises(TypeError):
                     callback(nonsense)
         with pytest.raises(stdlib.InvalidStateError):
             found[-1](inner)
-        assert [type(callback) for callback, _ in outer._callbacks] == [_ferrio.Outer]
+        assert [type(callback) for callback, _ in outer._callbacks] == [_ferrio.OuterCallback]
         inner.set_result(1)
         await outer
 

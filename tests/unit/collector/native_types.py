@@ -661,13 +661,13 @@ def callback_kind(
         return lambda world, token: way(world, token, holder)
 
     holders = {
-        "Gathering": ("child", "outer", "caller") if HAS_CALL_GRAPH else ("child", "outer"),
-        "Waiting": ("outer",),
-        "HandingOn": ("outer",),
-        "Outer": ("child",),
-        "Awaited": ("caller",),
-        "Completing": ("child",),
-        "Expiring": ("child",),
+        "GatherCallback": ("child", "outer", "caller") if HAS_CALL_GRAPH else ("child", "outer"),
+        "WaitCallback": ("outer",),
+        "InnerCallback": ("outer",),
+        "OuterCallback": ("child",),
+        "AwaiterCallback": ("caller",),
+        "CompletionCallback": ("child",),
+        "TimeoutCallback": ("child",),
     }[name]
     return Kind(
         make=lambda world: way(world, None, holders[0]),
@@ -681,27 +681,29 @@ def callbacks_of(future: Any) -> Iterator[Any]:
     return (callback for callback, _ in future._callbacks or ())
 
 
-KINDS["Gathering"] = callback_kind(
-    "Gathering", lambda child: aio.gather(child), lambda _, child, __: callbacks_of(child)
+KINDS["GatherCallback"] = callback_kind(
+    "GatherCallback", lambda child: aio.gather(child), lambda _, child, __: callbacks_of(child)
 )
-KINDS["Waiting"] = callback_kind(
-    "Waiting", lambda child: aio.wait([child], timeout=10), lambda _, child, __: callbacks_of(child)
+KINDS["WaitCallback"] = callback_kind(
+    "WaitCallback", lambda child: aio.wait([child], timeout=10), lambda _, child, __: callbacks_of(child)
 )
-KINDS["HandingOn"] = callback_kind(
-    "HandingOn", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child)
+KINDS["InnerCallback"] = callback_kind(
+    "InnerCallback", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child)
 )
-KINDS["Outer"] = callback_kind("Outer", lambda child: aio.shield(child), lambda _, __, outer: callbacks_of(outer))
-KINDS["Awaited"] = callback_kind(
-    "Awaited", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child), HAS_CALL_GRAPH
+KINDS["OuterCallback"] = callback_kind(
+    "OuterCallback", lambda child: aio.shield(child), lambda _, __, outer: callbacks_of(outer)
 )
-KINDS["Completing"] = callback_kind(
-    "Completing",
+KINDS["AwaiterCallback"] = callback_kind(
+    "AwaiterCallback", lambda child: aio.shield(child), lambda _, child, __: callbacks_of(child), HAS_CALL_GRAPH
+)
+KINDS["CompletionCallback"] = callback_kind(
+    "CompletionCallback",
     lambda child: aio.as_completed([child]),
     lambda _, child, __: callbacks_of(child),
     HAS_NATIVE_AS_COMPLETED,
 )
-KINDS["Expiring"] = callback_kind(
-    "Expiring",
+KINDS["TimeoutCallback"] = callback_kind(
+    "TimeoutCallback",
     lambda child: aio.as_completed([child], timeout=10),
     lambda loop, _, __: (timer._callback for timer in loop._scheduled),
     HAS_NATIVE_AS_COMPLETED,

@@ -1,122 +1,126 @@
 //! `as_completed`, as it is since 3.13: an object that is both a plain and an asynchronous iterator.
 //!
-//! What has ended goes through a queue, as in asyncio, and whoever asks for the next one waits for an item of it. So all
-//! children have the same callback, a [`Completing`], which runs in the turn after their end: it is never spared, since
-//! who comes to the queue in between waits there.
+//! Finished children go through a queue, as in asyncio, and whoever asks for the next one waits for an item of it. So all
+//! children have the same callback, a [`CompletionCallback`], which runs in the turn after they are done. It is never skipped:
+//! others may wait at the queue in between.
 //!
-//! Up to 3.12 asyncio's is a generator function: nothing happens before its first step, it has a frame, `send` and
-//! `throw`. What is there is asyncio's own.
+//! Up to 3.12 asyncio's is a generator function: nothing happens before its first step, it has a frame, `send` and `throw`.
+//! There the package uses asyncio's own.
+#![forbid(unsafe_code)]
 
 use pyo3::exceptions::{PyKeyError, PyStopAsyncIteration, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::types::{PyDict, PySet, PyString};
+use pyo3::{PyTraverseError, PyVisit};
 
-use super::stand_in::stands_for;
-use super::{is_coroutine, ours};
-use crate::coroutine::{self, CoroutineState as State, Plan, Step};
+use super::callback_class::callback_class;
+use super::caller::{self, Awaiter, Caller};
+use super::is_plain_collection;
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::awaitable;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::{Instance, pyo3_class};
+use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::{caught, none};
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::queue::{self, Getting};
-use crate::sync::waiting;
-use crate::task::spawning_core;
-use crate::task::{self, future};
+use crate::task::future;
 
-/// The callback of what one call waits for.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct Completing {
-    /// The set of those that have not ended.
-    todo: Slot,
-    /// The queue of those that have; `None` stands for one whose time is up.
-    done: Slot,
-    timer: Slot,
-    /// The task that called, for the call graph.
-    task: Slot,
+native_state! {
+    /// The callback of all children of one call.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct CompletionCallback {
+        /// The set of children that are not done.
+        pending: Slot,
+        /// The queue of those that are; `None` stands for one that was not done in time.
+        done: Slot,
+        timer: Slot,
+        awaiter: Awaiter,
+    }
 }
 
+callback_class!(CompletionCallback, "_AsCompletedIterator._handle_completion");
+
 #[pymethods]
-impl Completing {
+impl CompletionCallback {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
         caught(|| {
-            let child = ours(future)?;
-            let (Some(todo), Some(done)) = (self.todo.get(), self.done.get()) else { return Ok(()) };
-            let todo = todo.bind(py).cast::<PySet>()?;
-            if todo.is_empty() {
-                // Its time is up.
+            let child = caller::child(future)?;
+            let (Some(pending), Some(done)) = (self.pending.get(), self.done.get()) else { return Ok(()) };
+            let pending = pending.bind(py).cast::<PySet>()?;
+            if pending.is_empty() {
+                // The time is up.
                 return Ok(());
             }
-            if !todo.discard(child.bind(py))? {
+            if !pending.discard(child.bind(py))? {
                 return Err(PyKeyError::new_err((child.into_bound(py).unbind(),)));
             }
-            self.no_longer_awaits(py, &child)?;
+            self.awaiter.end(py, &child)?;
             queue::put_first_in(py, &done, &child)?;
-            if todo.is_empty() {
-                if let Some(timer) = self.timer.get() {
-                    timer.bind(py).call_method0(intern!(py, "cancel"))?;
-                }
+            if pending.is_empty()
+                && let Some(timer) = self.timer.get()
+            {
+                call_method(py, &names(py).cancel, [&timer])?;
             }
             Ok(())
         })
     }
 }
 
-stands_for!(Completing, "_AsCompletedIterator._handle_completion", { todo, done, timer, task });
-
-impl Completing {
-    /// Takes the caller out of the call graph, where it waits for `child`.
-    fn no_longer_awaits(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
-        self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, child, &task))
+native_state! {
+    /// What the timer calls.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct TimeoutCallback {
+        /// The callback of the children.
+        completion: Slot,
     }
 }
 
-/// What the timer calls.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct Expiring {
-    completing: Slot,
-}
+callback_class!(TimeoutCallback, "_AsCompletedIterator._handle_timeout");
 
 #[pymethods]
-impl Expiring {
+impl TimeoutCallback {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         caught(|| {
-            let Some(callback) = self.completing.get() else { return Ok(()) };
-            let completing = callback.bind(py).cast_exact::<Completing>()?.get();
-            let (Some(todo), Some(done)) = (completing.todo.get(), completing.done.get()) else { return Ok(()) };
-            let todo = todo.bind(py).cast::<PySet>()?;
-            // Somebody's `__eq__` may run in here and change the set: an error, as for asyncio's own loop over it.
-            for child in todo.try_iter()? {
+            let Some(callback) = self.completion.get() else { return Ok(()) };
+            let Some(completion) = Instance::<CompletionCallback>::of(&callback) else { return Ok(()) };
+            let (Some(pending), Some(done)) = (completion.pending.get(), completion.done.get()) else { return Ok(()) };
+            let pending = pending.bind(py).cast::<PySet>()?;
+            // A program's `__eq__` may run in here and change the set: an error, as in asyncio's own loop over it.
+            for child in pending.try_iter()? {
                 let child = Object::new(child?);
                 future::remove_callback(py, &child, &callback)?;
-                completing.no_longer_awaits(py, &child)?;
-                queue::put_first_in(py, &done, &none(py))?;
+                completion.awaiter.end(py, &child)?;
+                queue::put_first_in(py, &done, &Object::none(py))?;
             }
-            todo.clear();
+            pending.clear();
             Ok(())
         })
     }
 }
 
-stands_for!(Expiring, "_AsCompletedIterator._handle_timeout", { completing });
-
-/// Iterator over awaitables as they end: a plain one over coroutines for their results, an asynchronous one over the
-/// futures themselves.
-#[pyclass(frozen, weakref, name = "_AsCompletedIterator", module = "ferrio.asyncio")]
-pub(crate) struct Completed {
-    done: Slot,
-    /// How many have not been asked for.
-    left: Plain<usize>,
-    /// Whether it gets back what was asked for and not waited for.
-    gets_back: bool,
+native_state! {
+    /// Iterator over awaitables as they end: a plain one over coroutines for their results, an asynchronous one over the
+    /// futures themselves.
+    #[pyclass(frozen, weakref, name = "_AsCompletedIterator", module = "ferrio.asyncio")]
+    pub(crate) struct CompletedIterator {
+        done: Slot,
+        /// How many were not asked for.
+        left: Plain<usize>,
+        /// Whether what was asked for and not waited for is left to another.
+        gives_back: bool,
+    }
 }
 
+pyo3_class!(CompletedIterator);
+
 #[pymethods]
-impl Completed {
+impl CompletedIterator {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
@@ -130,8 +134,7 @@ impl Completed {
         if !slf.get().takes_one() {
             return Ok(None);
         }
-        let coroutine = coroutine::make(py, &RESULT, Object::new(slf), None)?;
-        Ok(Some(coroutine.into_bound(py)))
+        coroutine::make(py, &RESULT, Object::new(slf), None).map(|coroutine| Some(coroutine.into_bound(py)))
     }
 
     fn __anext__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
@@ -140,15 +143,15 @@ impl Completed {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.done.visit(&visit)
+        Fields::visit(self, &visit)
     }
 
     fn __clear__(&self) {
-        drop(self.done.take());
+        Fields::clear(self);
     }
 }
 
-impl Completed {
+impl CompletedIterator {
     /// Whether there was one left.
     fn takes_one(&self) -> bool {
         let left = self.left.get().checked_sub(1);
@@ -162,33 +165,32 @@ impl Completed {
 /// The coroutine of a plain iteration: the result of the next one.
 static RESULT: Plan = Plan {
     qualified_name: "_AsCompletedIterator._wait_for_one",
-    start: |py, state| begin(py, state, Shown::Outcome),
-    resume: |py, state, outcome| resume(py, state, outcome, Shown::Outcome),
+    start: |py, state| begin(py, state, Returned::Outcome),
+    resume: |py, state, outcome| resume(py, state, outcome, Returned::Outcome),
 };
 
 /// That of an asynchronous one: the next one.
 static NEXT: Plan = Plan {
     qualified_name: "_AsCompletedIterator.__anext__",
     start: |py, state| {
-        let left = state.owner.get().is_some_and(|iterator| {
-            iterator.bind(py).cast_exact::<Completed>().is_ok_and(|iterator| iterator.get().takes_one())
-        });
-        if !left {
+        let owner = state.owner.get();
+        let iterator = owner.as_ref().and_then(Instance::<CompletedIterator>::of);
+        if !iterator.is_some_and(|iterator| iterator.takes_one()) {
             return Err(PyStopAsyncIteration::new_err(()));
         }
-        begin(py, state, Shown::Itself)
+        begin(py, state, Returned::Itself)
     },
-    resume: |py, state, outcome| resume(py, state, outcome, Shown::Itself),
+    resume: |py, state, outcome| resume(py, state, outcome, Returned::Itself),
 };
 
-/// What a coroutine shows of a child that has ended.
+/// What a coroutine returns for a finished child.
 #[derive(Clone, Copy)]
-enum Shown {
+enum Returned {
     Outcome,
     Itself,
 }
 
-impl Shown {
+impl Returned {
     fn of(self, py: Python<'_>, child: Object) -> PyResult<Object> {
         match self {
             Self::Outcome => future::take_value(&child).map_or_else(|| future::result(py, &child), Ok),
@@ -200,28 +202,28 @@ impl Shown {
 /// The stage of a coroutine that has given back what it took.
 const GIVEN_BACK: u8 = 1;
 
-/// The first step: the iterator goes over into `item`, and the queue comes in its place.
-fn begin(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
-    let iterator = state.owner.get().unwrap_or_else(|| none(py));
-    let done = iterator.bind(py).cast_exact::<Completed>()?.get().done.get();
+/// The first step: the iterator moves to `item`, and the queue takes its place.
+fn begin(py: Python<'_>, state: &CoroutineState, returned: Returned) -> PyResult<Step> {
+    let iterator = state.owner.get_or_none(py);
+    let done = Instance::<CompletedIterator>::expect(py, &iterator)?.done.get();
     state.item.set(iterator);
-    state.owner.set(done.unwrap_or_else(|| none(py)));
-    get(py, state, shown)
+    state.owner.set(done.unwrap_or_else(|| Object::none(py)));
+    get(py, state, returned)
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>, shown: Shown) -> PyResult<Step> {
-    let Err(error) = outcome else { return get(py, state, shown) };
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>, returned: Returned) -> PyResult<Step> {
+    let Err(error) = outcome else { return get(py, state, returned) };
     let outcome = queue::give_up_first_in(py, state);
     give_back(py, state)?;
     outcome?;
     Err(error)
 }
 
-fn get(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
+fn get(py: Python<'_>, state: &CoroutineState, returned: Returned) -> PyResult<Step> {
     match queue::get_first_in(py, state) {
         Ok(Getting::Waiting(step)) => Ok(step),
-        Ok(Getting::Item(item)) if item.bind(py).is_none() => Err(PyTimeoutError::new_err(())),
-        Ok(Getting::Item(child)) => shown.of(py, child).map(Step::Return),
+        Ok(Getting::Item(item)) if item.is_none() => Err(PyTimeoutError::new_err(())),
+        Ok(Getting::Item(child)) => returned.of(py, child).map(Step::Return),
         Err(error) => {
             give_back(py, state)?;
             Err(error)
@@ -229,110 +231,87 @@ fn get(py: Python<'_>, state: &State, shown: Shown) -> PyResult<Step> {
     }
 }
 
-/// Who has not waited to the end leaves what it took to another, in releases that know that.
-fn give_back(py: Python<'_>, state: &State) -> PyResult<()> {
+/// After a wait that failed, what it would have got is left to another, in releases of asyncio that do so.
+fn give_back(py: Python<'_>, state: &CoroutineState) -> PyResult<()> {
     let Some(iterator) = state.item.get() else { return Ok(()) };
-    let iterator = iterator.bind(py).cast_exact::<Completed>()?.get();
-    if iterator.gets_back && state.stage.replace(GIVEN_BACK) != GIVEN_BACK {
+    let iterator = Instance::<CompletedIterator>::expect(py, &iterator)?;
+    if iterator.gives_back && state.stage.replace(GIVEN_BACK) != GIVEN_BACK {
         iterator.left.set(iterator.left.get() + 1);
     }
     Ok(())
 }
 
-/// Whether the running interpreter's is such a release.
-fn gets_back(py: Python<'_>) -> PyResult<bool> {
-    static ANSWER: PyOnceLock<bool> = PyOnceLock::new();
-    ANSWER.get_or_try_init(py, || py.import("ferrio._combining")?.getattr("GIVES_BACK")?.is_truthy()).copied()
-}
-
 /// `as_completed(fs, *, timeout=None)`.
 pub(crate) fn as_completed(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    static ORIGINAL: PyOnceLock<Object> = PyOnceLock::new();
-    let &[given] = arguments.positional_addresses() else { return Ok(None) };
-    let mut timeout = none(py).into_bound(py);
-    for (name, value) in arguments.keywords(py) {
+    let [given] = arguments.positional() else { return Ok(None) };
+    let mut timeout = Object::none(py);
+    for (name, value) in arguments.named(py) {
         if name.cast::<PyString>()?.to_str()? != "timeout" {
             return Ok(None);
         }
-        // SAFETY: an argument of the call under way.
-        timeout = unsafe { Bound::from_borrowed_ptr(py, value) };
+        timeout = value.clone();
     }
-    // SAFETY: an argument of the call under way.
-    let given = unsafe { Bound::from_borrowed_ptr(py, given) };
-    if !is_plain(&given)? || spawning_core(py, &waiting::running_loop(py)?)?.is_none() {
+    if !is_usual(py, given)? || Caller::find(py)?.is_none() {
         return Ok(None);
     }
     // Going through a generator runs the program's code.
-    let given = py.get_type::<PySet>().call1((given,))?.cast_into::<PySet>()?;
+    let given = py.get_type::<PySet>().call1((given.bind(py),))?.cast_into::<PySet>()?;
     if let Some(iterator) = iterate(py, &given, &timeout)? {
         return Ok(Some(iterator));
     }
-    let original = waiting::imported(py, &ORIGINAL, "ferrio._combining", "asyncios_as_completed")?;
     let keywords = PyDict::new(py);
-    keywords.set_item(intern!(py, "timeout"), timeout)?;
+    keywords.set_item(&names(py).timeout, timeout.bind(py))?;
+    let original = OBJECTS.asyncio_as_completed.bind(py)?;
     original.call((given,), Some(&keywords)).map(|iterator| Some(Object::new(iterator)))
 }
 
 /// Whether `given` is of a kind that programs usually pass, and nothing that can be awaited.
-fn is_plain(given: &Bound<'_, PyAny>) -> PyResult<bool> {
-    // SAFETY: a live object.
-    if unsafe { ffi::PyGen_CheckExact(given.as_ptr()) } != 0 {
-        let flags = given.getattr(intern!(given.py(), "gi_code"))?.getattr(intern!(given.py(), "co_flags"))?;
-        return Ok(flags.extract::<i32>()? & ffi::CO_ITERABLE_COROUTINE == 0);
+fn is_usual(py: Python<'_>, given: &Object) -> PyResult<bool> {
+    if awaitable::is_generator(given) {
+        let flags = given.bind(py).getattr(&names(py).gi_code)?.getattr(&names(py).co_flags)?;
+        return Ok(flags.extract::<i32>()? & awaitable::ITERABLE_COROUTINE == 0);
     }
-    Ok(given.is_exact_instance_of::<PyList>()
-        || given.is_exact_instance_of::<PySet>()
-        || given.is_exact_instance_of::<PyTuple>()
-        || given.is_exact_instance_of::<PyFrozenSet>())
+    Ok(is_plain_collection(given.bind(py)))
 }
 
-/// The iterator over `given`; `None` where that is asyncio's to do.
-fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Bound<'py, PyAny>) -> PyResult<Option<Object>> {
-    let event_loop = waiting::running_loop(py)?;
-    let Some(core) = spawning_core(py, &event_loop)? else { return Ok(None) };
-    let usual =
-        |child: Bound<'_, PyAny>| is_coroutine(child.as_ptr()) || task::is_of_loop(child.as_ptr(), event_loop.as_ptr());
-    let caller = task::current_task(py, &event_loop)?;
+/// The iterator over `given`; `None` if the call is left to asyncio's own function.
+fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Object) -> PyResult<Option<Object>> {
+    let Some(caller) = Caller::find(py)? else { return Ok(None) };
     for child in given.try_iter()? {
-        if !usual(child?) {
+        if !caller.accepts(Object::of(&child?)) {
             return Ok(None);
         }
     }
-    if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
-        return Ok(None);
-    }
-    let todo = PySet::empty(py)?;
+    let pending = PySet::empty(py)?;
     for child in given.try_iter()? {
         let mut child = Object::new(child?);
-        if is_coroutine(child.as_ptr()) {
-            child = task::spawn(py, core, &event_loop, &child)?;
+        if coroutine::is_coroutine(&child) {
+            child = caller.spawn(py, &child)?;
         }
-        todo.add(child.into_bound(py))?;
+        pending.add(child.into_bound(py))?;
     }
-    let left = Plain::new(todo.len());
+    let left = Plain::new(pending.len());
     let done = queue::without_limit(py)?;
-    let completing = Bound::new(py, Completing::default())?;
-    let callback = Object::new(completing.clone());
-    completing.get().done.set(done.clone());
-    completing.get().todo.set(Object::new(todo.clone()));
+    let completion = CompletionCallback {
+        pending: Object::new(pending.clone()).into(),
+        done: done.clone().into(),
+        timer: Slot::default(),
+        awaiter: caller.awaiter(),
+    };
+    let completion = Bound::new(py, completion)?;
+    let (callback, completion) = (Object::of(&completion), completion.get());
     let context = context::copy_current(py)?;
-    for child in todo.try_iter()? {
+    for child in pending.try_iter()? {
         let child = Object::new(child?);
-        future::add_callback(py, &child, &callback, &context)?;
-        if let Some(task) = &caller {
-            task::awaited_by(py, &child, task)?;
-        }
+        future::add_callback(py, &child, callback, &context)?;
+        completion.awaiter.begin(py, &child)?;
     }
-    if let Some(task) = caller {
-        completing.get().task.set(task);
+    if !pending.is_empty() && !timeout.is_none() {
+        let on_timeout = Object::new(Bound::new(py, TimeoutCallback { completion: callback.clone().into() })?);
+        let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, &on_timeout])?;
+        completion.timer.set(timer);
     }
-    if !todo.is_empty() && !timeout.is_none() {
-        let expiring = Bound::new(py, Expiring::default())?;
-        expiring.get().completing.set(callback);
-        let timer = event_loop.bind(py).call_method1(intern!(py, "call_later"), (timeout, expiring))?;
-        completing.get().timer.set(Object::new(timer));
-    }
-    let completed = Completed { done: Slot::default(), left, gets_back: gets_back(py)? };
-    completed.done.set(done);
-    Ok(Some(Object::new(Bound::new(py, completed)?)))
+    let gives_back = OBJECTS.as_completed_gives_back.get(py)?.is_true();
+    let iterator = CompletedIterator { done: done.into(), left, gives_back };
+    Ok(Some(Object::new(Bound::new(py, iterator)?)))
 }

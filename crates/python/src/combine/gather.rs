@@ -1,70 +1,88 @@
 //! `gather`: one future for the results of many.
 //!
-//! All children have the same callback, a [`Gathering`], as in asyncio, and the future that the program gets is
-//! asyncio's own `_GatheringFuture`. If all of them are tasks, the callbacks of those that end with a value are
-//! spared: see [`ends`](super::ends).
+//! All children have the same callback, a [`GatherCallback`], as in asyncio, and the future that the program gets is asyncio's
+//! own `_GatheringFuture`. If all children are tasks, the callbacks of those that end with a value are skipped: see
+//! [`counter`](super::counter).
+#![forbid(unsafe_code)]
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyType};
-use pyo3::{ffi, intern};
 
-use super::ends::Ends;
-use super::stand_in::stands_for;
-use super::{is_coroutine, ours};
+use super::callback_class::callback_class;
+use super::caller::{self, Awaiter, Caller};
+use super::counter::Counter;
+use crate::coroutine;
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
+use crate::ffi::fields::native_state;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
-use crate::task::spawning_core;
+use crate::task::native_callback::NativeCallback;
 use crate::task::{self, future};
 
-/// What the children of one call have in common: their callback.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-pub(crate) struct Gathering {
-    children: Slot,
-    outer: Slot,
-    /// The task that called `gather`, for the call graph.
-    task: Slot,
-    returns_exceptions: bool,
-    ends: Ends,
-}
-
-#[pymethods]
-impl Gathering {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| self.ended(py, &ours(future)?))
+native_state! {
+    /// The callback of all children of one call.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct GatherCallback {
+        /// The list of children, in the order of the results.
+        children: Slot,
+        outer: Slot,
+        awaiter: Awaiter,
+        returns_exceptions: bool,
+        counter: Counter,
     }
 }
 
-stands_for!(Gathering, "gather.<locals>._done_callback", { children, outer, task });
+callback_class!(GatherCallback, "gather.<locals>._done_callback");
 
-impl Gathering {
+#[pymethods]
+impl GatherCallback {
+    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
+        caught(|| self.run(py, &caller::child(future)?))
+    }
+}
+
+impl NativeCallback for GatherCallback {
+    #[inline]
+    fn skip_callback(py: Python<'_>, callback: &Instance<Self>, child: &Object) -> PyResult<bool> {
+        let skipped = callback.counter.child_is_done(future::has_value(child));
+        if skipped {
+            callback.awaiter.end(py, child)?;
+        }
+        Ok(skipped)
+    }
+}
+
+impl GatherCallback {
     /// Follows `_done_callback` of asyncio's `gather`.
-    fn ended(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
-        let all = self.ends.hears();
-        self.no_longer_awaits(py, child)?;
+    fn run(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
+        let all = self.counter.callback_runs();
+        self.awaiter.end(py, child)?;
         let Some(outer) = self.outer.get().filter(future::is_pending) else {
             if !waiting::is_cancelled(py, child.bind(py))? {
                 // Marks the exception as retrieved.
-                child.bind(py).call_method0(intern!(py, "exception"))?;
+                call_method(py, &names(py).exception, [child])?;
             }
             return Ok(());
         };
         if !self.returns_exceptions && !future::has_value(child) {
             let error = if waiting::is_cancelled(py, child.bind(py))? {
-                child.bind(py).call_method0(intern!(py, "_make_cancelled_error"))?
+                call_method(py, &names(py)._make_cancelled_error, [child])?
             } else {
-                child.bind(py).call_method0(intern!(py, "exception"))?
+                call_method(py, &names(py).exception, [child])?
             };
             if !error.is_none() {
-                if abandons_children(py)? {
-                    self.abandon_children(py)?;
+                if forgets_children(py)? {
+                    self.forget_children(py)?;
                 }
-                return outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop);
+                return call_method(py, &names(py).set_exception, [&outer, &error]).map(drop);
             }
         }
         if all {
@@ -73,7 +91,7 @@ impl Gathering {
         Ok(())
     }
 
-    /// All children have ended.
+    /// Completes the outer future: all children are done.
     fn complete(&self, py: Python<'_>, outer: &Object) -> PyResult<()> {
         let Some(children) = self.children.get() else { return Ok(()) };
         let children = children.bind(py).cast::<PyList>()?;
@@ -86,140 +104,109 @@ impl Gathering {
             });
         }
         let results = PyList::new(py, results.into_iter().map(|result| result.into_bound(py)))?;
-        if outer.bind(py).getattr(intern!(py, "_cancel_requested"))?.is_truthy()? {
-            let last = children.get_item(children.len().saturating_sub(1))?;
-            let error = last.call_method0(intern!(py, "_make_cancelled_error"))?;
-            return outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop);
+        if outer.bind(py).getattr(&names(py)._cancel_requested)?.is_truthy()? {
+            let last = Object::new(children.get_item(children.len().saturating_sub(1))?);
+            let error = call_method(py, &names(py)._make_cancelled_error, [&last])?;
+            return call_method(py, &names(py).set_exception, [outer, &error]).map(drop);
         }
         future::set_result(py, outer, Object::new(results))
     }
 
-    /// Takes the caller out of the call graph, where it waits for `child`.
-    fn no_longer_awaits(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
-        self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, child, &task))
-    }
-
+    /// Removes from the call graph that the caller waits for the children.
     #[cold]
-    fn abandon_children(&self, py: Python<'_>) -> PyResult<()> {
+    fn forget_children(&self, py: Python<'_>) -> PyResult<()> {
         let Some(children) = self.children.get() else { return Ok(()) };
         for child in children.bind(py).cast::<PyList>()?.iter() {
-            if task::is_ours(child.as_ptr()) {
-                self.no_longer_awaits(py, &Object::new(child))?;
+            let child = Object::new(child);
+            if task::is_ours(&child) {
+                self.awaiter.end(py, &child)?;
             }
         }
         Ok(())
     }
 }
 
-/// What stands for a child that has no value, or that is no future of Ferrio's, in the list of results.
+/// What stands in the list of results for a child that has no value, or that is no future of Ferrio's.
 #[cold]
 fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
-    static CANCELLED: PyOnceLock<Object> = PyOnceLock::new();
-    let child = child.bind(py);
-    if waiting::is_cancelled(py, child)? {
-        let mut message = child.getattr(intern!(py, "_cancel_message"))?;
+    if waiting::is_cancelled(py, child.bind(py))? {
+        let mut message = child.bind(py).getattr(&names(py)._cancel_message)?;
         if message.is_none() {
             message = PyString::new(py, "").into_any();
         }
-        let class = waiting::imported(py, &CANCELLED, "asyncio.exceptions", "CancelledError")?;
-        return Ok(Object::new(class.call1((message,))?));
+        return OBJECTS.asyncio_cancelled_error.bind(py)?.call1((message,)).map(Object::new);
     }
-    let error = child.call_method0(intern!(py, "exception"))?;
-    if !error.is_none() {
-        return Ok(Object::new(error));
-    }
-    Ok(Object::new(child.call_method0(intern!(py, "result"))?))
+    let error = call_method(py, &names(py).exception, [child])?;
+    if error.is_none() { call_method(py, &names(py).result, [child]) } else { Ok(error) }
 }
 
-/// Whether the interpreter's `gather` takes its caller out of the call graph when the first child fails: 3.14 has
-/// learnt that in a later release.
+/// Whether the interpreter's `gather` removes its caller from the call graph when the first child fails, as later releases of
+/// 3.14 do.
 #[cold]
-fn abandons_children(py: Python<'_>) -> PyResult<bool> {
-    static ANSWER: PyOnceLock<bool> = PyOnceLock::new();
-    ANSWER.get_or_try_init(py, || py.import("asyncio.tasks")?.hasattr("_discard_awaited_by")).copied()
-}
-
-/// `child` has ended: whether that is spared.
-#[inline]
-pub(super) fn spares(py: Python<'_>, gathering: &Gathering, child: &Object) -> PyResult<bool> {
-    let spared = gathering.ends.sees(future::has_value(child));
-    if spared {
-        gathering.no_longer_awaits(py, child)?;
-    }
-    Ok(spared)
+fn forgets_children(py: Python<'_>) -> PyResult<bool> {
+    OBJECTS.asyncio_tasks.bind(py)?.hasattr("_discard_awaited_by")
 }
 
 /// `gather(*aws, return_exceptions=False)`.
 pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    static OUTER: PyOnceLock<Object> = PyOnceLock::new();
-    let given = arguments.positional_addresses();
+    let given = arguments.positional();
     let mut returns_exceptions = false;
-    for (name, value) in arguments.keywords(py) {
-        // SAFETY: an argument of the call under way.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        let (true, Ok(value)) = (name.eq("return_exceptions")?, value.cast::<PyBool>()) else { return Ok(None) };
+    for (name, value) in arguments.named(py) {
+        let (true, Ok(value)) = (name.eq("return_exceptions")?, value.bind(py).cast::<PyBool>()) else {
+            return Ok(None);
+        };
         returns_exceptions = value.is_true();
     }
-    let class = waiting::imported(py, &OUTER, "asyncio.tasks", "_GatheringFuture")?;
+    let class = OBJECTS.gathering_future.bind(py)?;
     if !class.cast::<PyType>().is_ok_and(future::is_class_of_natives) {
         // A program has put another class there, or asyncio has no C module.
         return Ok(None);
     }
-    let event_loop = waiting::running_loop(py)?;
-    let Some(core) = spawning_core(py, &event_loop)? else { return Ok(None) };
-    let usual = |&value: &*mut ffi::PyObject| is_coroutine(value) || task::is_of_loop(value, event_loop.as_ptr());
-    if given.is_empty() || !given.iter().all(usual) || repeats(given) {
+    let Some(caller) = Caller::find(py)? else { return Ok(None) };
+    if given.is_empty() || !given.iter().all(|value| caller.accepts(value)) || has_duplicates(given) {
         return Ok(None);
     }
-    let caller = task::current_task(py, &event_loop)?;
-    if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
-        return Ok(None);
-    }
-    let gathering = Gathering {
+    let are_tasks = given.iter().all(|value| coroutine::is_coroutine(value) || task::is_exact(value));
+    let gathering = GatherCallback {
         children: Slot::default(),
         outer: Slot::default(),
-        task: Slot::default(),
+        awaiter: caller.awaiter(),
         returns_exceptions,
-        ends: Ends::new(given.len(), given.iter().all(|&value| is_coroutine(value) || task::is_exact(value))),
+        counter: Counter::new(given.len(), are_tasks),
     };
     let gathering = Bound::new(py, gathering)?;
-    if let Some(task) = &caller {
-        gathering.get().task.set(task.clone());
-    }
-    let callback = Object::new(gathering.clone());
+    let (callback, gathering) = (Object::of(&gathering), gathering.get());
     let context = context::copy_current(py)?;
     let mut done = Vec::new();
     let mut children = Vec::with_capacity(given.len());
-    for &value in given {
-        // SAFETY: an argument of the call under way.
-        let mut child = unsafe { Object::from_borrowed(value) };
-        if is_coroutine(value) {
-            child = task::spawn(py, core, &event_loop, &child)?;
-            // Nobody else can see to it that it ends.
-            task::forget_when_pending(&child);
-        }
+    for value in given {
+        let child = if coroutine::is_coroutine(value) {
+            let task = caller.spawn(py, value)?;
+            // Nothing else can await this task: no 'Task was destroyed but it is pending'.
+            task::suppress_destroy_warning(&task);
+            task
+        } else {
+            value.clone()
+        };
         if HAS_DONE_AT_ONCE && !future::is_pending(&child) {
             done.push(child.clone());
         } else {
-            if let Some(task) = &caller {
-                task::awaited_by(py, &child, task)?;
-            }
-            future::add_callback(py, &child, &callback, &context)?;
+            gathering.awaiter.begin(py, &child)?;
+            future::add_callback(py, &child, callback, &context)?;
         }
         children.push(child);
     }
     let children = PyList::new(py, children.into_iter().map(|child| child.into_bound(py)))?;
     let keywords = PyDict::new(py);
-    keywords.set_item(intern!(py, "loop"), event_loop.bind(py))?;
-    let outer = class.call((&children,), Some(&keywords))?;
-    let outer = Object::new(outer);
+    keywords.set_item(&names(py).r#loop, caller.event_loop.bind(py))?;
+    let outer = Object::new(class.call((&children,), Some(&keywords))?);
     if !future::has_fields(&outer) {
         return Err(PyTypeError::new_err("a future of asyncio's was expected of _GatheringFuture()"));
     }
-    gathering.get().children.set(Object::new(children));
-    gathering.get().outer.set(outer.clone());
+    gathering.children.set(Object::new(children));
+    gathering.outer.set(outer.clone());
     for child in done {
-        gathering.get().ended(py, &child)?;
+        gathering.run(py, &child)?;
     }
     Ok(Some(outer))
 }
@@ -228,8 +215,8 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
 const HAS_DONE_AT_ONCE: bool = cfg!(Py_3_12);
 
 /// Whether an object is there twice.
-fn repeats(objects: &[*mut ffi::PyObject]) -> bool {
-    let mut sorted = objects.to_vec();
+fn has_duplicates(objects: &[Object]) -> bool {
+    let mut sorted: Vec<_> = objects.iter().map(Object::as_ptr).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }

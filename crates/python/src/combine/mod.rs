@@ -2,57 +2,22 @@
 //!
 //! Native for what is usual: coroutines, and futures and tasks of Ferrio's, on the Ferrio loop that runs, outside debug
 //! mode. Any other call is handed to asyncio's own function before anything has happened.
+#![forbid(unsafe_code)]
 
 pub(crate) mod as_completed;
-mod ends;
+mod callback_class;
+mod caller;
+mod counter;
 pub(crate) mod gather;
 pub(crate) mod shield;
-mod stand_in;
 pub(crate) mod wait;
 
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyFrozenSet, PyList, PySet, PyTuple};
 
-use crate::coroutine;
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::Call;
-use crate::ffi::object::Object;
-use crate::task;
-
-/// `child` has ended, one of whose callbacks is `callback`: whether that one need not be called.
-#[inline]
-pub(crate) fn is_spared(py: Python<'_>, callback: &Object, child: &Object) -> PyResult<bool> {
-    let callback = callback.bind(py);
-    if let Ok(gathering) = callback.cast_exact::<gather::Gathering>() {
-        return gather::spares(py, gathering.get(), child);
-    }
-    if let Ok(waiting) = callback.cast_exact::<wait::Waiting>() {
-        return wait::spares(py, waiting.get(), child);
-    }
-    if let Ok(outer) = callback.cast_exact::<shield::Outer>() {
-        return Ok(shield::spares_outer(outer.get()));
-    }
-    match callback.cast_exact::<shield::Awaited>() {
-        Ok(awaited) => shield::spares_awaited(py, awaited.get(), child),
-        Err(_) => Ok(false),
-    }
-}
-
-/// A future or task of Ferrio's that a callback was called with.
-fn ours(future: Bound<'_, PyAny>) -> PyResult<Object> {
-    if !task::is_ours(future.as_ptr()) {
-        return Err(PyTypeError::new_err("a future of Ferrio's was expected"));
-    }
-    Ok(Object::new(future))
-}
-
-/// Whether `object` is a coroutine of an `async def` function, or one of Ferrio's, and nothing derived.
-fn is_coroutine(object: *mut ffi::PyObject) -> bool {
-    // SAFETY: callers pass live objects.
-    let known = unsafe { crate::ffi::object::Object::from_borrowed(object) };
-    coroutine::is_coroutine(&known)
-}
+use crate::task::native_callback::{self, CallbackClass};
 
 /// The native functions of this room, by asyncio's qualified names.
 pub(crate) const FUNCTIONS: &[Named] = &[
@@ -64,11 +29,27 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<gather::Gathering>()?;
-    module.add_class::<wait::Waiting>()?;
-    module.add_class::<shield::HandingOn>()?;
-    module.add_class::<shield::Outer>()?;
-    module.add_class::<shield::Awaited>()?;
-    module.add_class::<as_completed::Completing>()?;
-    module.add_class::<as_completed::Expiring>()
+    module.add_class::<gather::GatherCallback>()?;
+    module.add_class::<wait::WaitCallback>()?;
+    module.add_class::<shield::InnerCallback>()?;
+    module.add_class::<shield::OuterCallback>()?;
+    module.add_class::<shield::AwaiterCallback>()?;
+    module.add_class::<as_completed::CompletionCallback>()?;
+    module.add_class::<as_completed::TimeoutCallback>()?;
+    let py = module.py();
+    native_callback::register([
+        CallbackClass::of::<gather::GatherCallback>(py),
+        CallbackClass::of::<wait::WaitCallback>(py),
+        CallbackClass::of::<shield::OuterCallback>(py),
+        CallbackClass::of::<shield::AwaiterCallback>(py),
+    ]);
+    Ok(())
+}
+
+/// Whether `object` is a list, a set, a tuple or a frozen set, and nothing derived: going through it runs no Python code.
+fn is_plain_collection(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<PyList>()
+        || object.is_exact_instance_of::<PySet>()
+        || object.is_exact_instance_of::<PyTuple>()
+        || object.is_exact_instance_of::<PyFrozenSet>()
 }

@@ -1,31 +1,38 @@
 //! `shield`: a future that can be cancelled in place of the one that it stands for.
 //!
-//! As in asyncio, the inner future has a callback that hands its outcome on, and the outer one a callback that takes that
-//! one away again: [`HandingOn`] and [`Outer`]. From 3.14 on a third, [`Awaited`], tells the call graph.
+//! As in asyncio, the inner future has a callback that passes its outcome on, and the outer one a callback that removes that
+//! callback again: [`InnerCallback`] and [`OuterCallback`]. From 3.14 on the inner one has an [`AwaiterCallback`], for the call
+//! graph.
 //!
 //! # Invariants
 //! 1. Both futures are Ferrio's own, of one loop. Any other call is asyncio's.
-//! 2. Callbacks that would do nothing, or no more than tell the call graph, are spared as those of `gather` are: that of an
-//!    outer future whose inner one has ended, and `Awaited`. See [`ends`](super::ends) for what shows of it.
+//! 2. A callback that would do nothing, or only update the call graph, is skipped as those of `gather` are: that of an outer
+//!    future whose inner one is done, and the `AwaiterCallback`. [`counter`](super::counter) says what a program sees of it.
 //!
 //! # Releases
-//! What becomes of the inner future's exception when the outer one has been cancelled before differs between releases of
-//! asyncio, and patch releases too: [`Rules`] are read off the function that the running interpreter has.
+//! What becomes of the inner future's exception when the outer one was cancelled before differs between releases of asyncio,
+//! patch releases too: [`Rules`] are read off the function that the running interpreter has.
+#![forbid(unsafe_code)]
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::stand_in::stands_for;
-use super::{is_coroutine, ours};
+use super::callback_class::callback_class;
+use super::caller::{self, Awaiter, Caller};
+use crate::coroutine;
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
+use crate::ffi::fields::native_state;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::{caught, none};
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
+use crate::task::native_callback::NativeCallback;
 use crate::task::{self, future};
-use crate::task::{new_future, spawning_core};
 
 /// What asyncio does when the outer future has been cancelled.
 struct Rules {
@@ -41,40 +48,41 @@ static RULES: PyOnceLock<Rules> = PyOnceLock::new();
 
 fn rules(py: Python<'_>) -> PyResult<&'static Rules> {
     RULES.get_or_try_init(py, || {
-        let found = py.import("ferrio._combining")?.getattr("SHIELD_RULES")?;
-        let reporter = found.getattr("reporter")?;
+        let found = OBJECTS.shield_rules.bind(py)?;
+        let reporter = Object::new(found.getattr("reporter")?);
         Ok(Rules {
             retrieves: found.getattr("retrieves")?.is_truthy()?,
             forgets: found.getattr("forgets")?.is_truthy()?,
-            reporter: (!reporter.is_none()).then(|| Object::new(reporter)),
+            reporter: reporter.unless_none(),
         })
     })
 }
 
-/// The inner future's callback: hands its outcome on.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct HandingOn {
-    outer: Slot,
+native_state! {
+    /// The inner future's callback: passes its outcome on.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct InnerCallback {
+        outer: Slot,
+    }
 }
 
+callback_class!(InnerCallback, "shield.<locals>._inner_done_callback");
+
 #[pymethods]
-impl HandingOn {
+impl InnerCallback {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
         caught(|| {
-            let inner = ours(future)?;
-            self.outer.get().map_or(Ok(()), |outer| hand_on(py, &inner, &outer))
+            let inner = caller::child(future)?;
+            self.outer.get().map_or(Ok(()), |outer| pass_outcome(py, &inner, &outer))
         })
     }
 }
 
-stands_for!(HandingOn, "shield.<locals>._inner_done_callback", { outer });
-
 /// Follows `_inner_done_callback` of asyncio's `shield`.
-fn hand_on(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
+fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
     if !future::is_pending(outer) && waiting::is_cancelled(py, outer.bind(py))? {
         if rules(py)?.retrieves && !waiting::is_cancelled(py, inner.bind(py))? {
-            inner.bind(py).call_method0(intern!(py, "exception"))?;
+            call_method(py, &names(py).exception, [inner])?;
         }
         return Ok(());
     }
@@ -82,40 +90,43 @@ fn hand_on(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
         return future::set_result(py, outer, value);
     }
     if waiting::is_cancelled(py, inner.bind(py))? {
-        return future::cancel(py, outer, Some(none(py))).map(drop);
+        return future::cancel(py, outer, Some(Object::none(py))).map(drop);
     }
-    let error = inner.bind(py).call_method0(intern!(py, "exception"))?;
-    outer.bind(py).call_method1(intern!(py, "set_exception"), (error,)).map(drop)
+    let error = call_method(py, &names(py).exception, [inner])?;
+    call_method(py, &names(py).set_exception, [outer, &error]).map(drop)
 }
 
-/// The outer future's callback: when it ends before the inner one, that one keeps nothing of it.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct Outer {
-    inner: Slot,
-    handing_on: Slot,
-    /// The inner future's callback for the call graph, if it has one.
-    awaited: Slot,
+native_state! {
+    /// The outer future's callback: when that ends first, it removes the callbacks of the inner one.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct OuterCallback {
+        inner: Slot,
+        inner_callback: Slot,
+        /// The inner future's callback for the call graph, if it has one.
+        awaiter_callback: Slot,
+    }
 }
+
+callback_class!(OuterCallback, "shield.<locals>._outer_done_callback");
 
 #[pymethods]
-impl Outer {
+impl OuterCallback {
     fn __call__(&self, py: Python<'_>, _future: &Bound<'_, PyAny>) -> PyResult<()> {
         caught(|| {
             let Some(inner) = self.inner.get().filter(future::is_pending) else { return Ok(()) };
-            if let Some(callback) = self.handing_on.get() {
+            if let Some(callback) = self.inner_callback.get() {
                 future::remove_callback(py, &inner, &callback)?;
             }
             let rules = rules(py)?;
             if let Some(reporter) = &rules.reporter {
-                // It is there once, whoever has shielded the future before.
+                // It is there once, however often the future was shielded before.
                 future::remove_callback(py, &inner, reporter)?;
                 future::add_callback(py, &inner, reporter, &context::copy_current(py)?)?;
             }
-            if let Some(awaited) = self.awaited.get().filter(|_| rules.forgets) {
-                future::remove_callback(py, &inner, &awaited)?;
-                if let Ok(awaited) = awaited.bind(py).cast_exact::<Awaited>() {
-                    awaited.get().forget(py, &inner)?;
+            if let Some(callback) = self.awaiter_callback.get().filter(|_| rules.forgets) {
+                future::remove_callback(py, &inner, &callback)?;
+                if let Some(callback) = Instance::<AwaiterCallback>::of(&callback) {
+                    callback.awaiter.end(py, &inner)?;
                 }
             }
             Ok(())
@@ -123,85 +134,69 @@ impl Outer {
     }
 }
 
-stands_for!(Outer, "shield.<locals>._outer_done_callback", { inner, handing_on, awaited });
-
-/// The inner future's callback that takes the caller out of the call graph.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct Awaited {
-    /// The task that called `shield`.
-    task: Slot,
+impl NativeCallback for OuterCallback {
+    fn skip_callback(_py: Python<'_>, callback: &Instance<Self>, _outer: &Object) -> PyResult<bool> {
+        Ok(callback.inner.get().is_none_or(|inner| !future::is_pending(&inner)))
+    }
 }
+
+native_state! {
+    /// The inner future's callback that removes the caller from the call graph.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct AwaiterCallback {
+        awaiter: Awaiter,
+    }
+}
+
+callback_class!(AwaiterCallback, "shield.<locals>._clear_awaited_by_callback");
 
 #[pymethods]
-impl Awaited {
+impl AwaiterCallback {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| self.forget(py, &ours(future)?))
+        caught(|| self.awaiter.end(py, &caller::child(future)?))
     }
 }
 
-stands_for!(Awaited, "shield.<locals>._clear_awaited_by_callback", { task });
-
-impl Awaited {
-    fn forget(&self, py: Python<'_>, inner: &Object) -> PyResult<()> {
-        self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, inner, &task))
+impl NativeCallback for AwaiterCallback {
+    fn skip_callback(py: Python<'_>, callback: &Instance<Self>, inner: &Object) -> PyResult<bool> {
+        callback.awaiter.end(py, inner).map(|()| true)
     }
-}
-
-/// An outer future has ended, or been cancelled: whether its callback is spared.
-pub(super) fn spares_outer(outer: &Outer) -> bool {
-    // SAFETY: looking at a future's state runs no Python, so nobody comes to the slot in between.
-    unsafe { outer.inner.peek() }.is_none_or(|inner| !future::is_pending(inner))
-}
-
-/// An inner future has ended: the callback for the call graph is spared.
-pub(super) fn spares_awaited(py: Python<'_>, awaited: &Awaited, inner: &Object) -> PyResult<bool> {
-    awaited.forget(py, inner).map(|()| true)
 }
 
 /// `shield(arg)`.
 pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[argument], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
-    let event_loop = waiting::running_loop(py)?;
-    let Some(core) = spawning_core(py, &event_loop)?.filter(|core| core.waits_natively()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let mut inner = unsafe { Object::from_borrowed(argument) };
-    let is_new = is_coroutine(argument);
-    if !is_new {
-        if !task::is_of_loop(argument, event_loop.as_ptr()) {
+    let Some([argument]) = arguments.only() else { return Ok(None) };
+    let Some(caller) = Caller::find(py)?.filter(|caller| caller.event_loop.waits_natively()) else { return Ok(None) };
+    let is_coroutine = coroutine::is_coroutine(argument);
+    if !is_coroutine {
+        if !caller.has_future(argument) {
             return Ok(None);
         }
-        if !future::is_pending(&inner) {
-            return Ok(Some(inner));
+        if !future::is_pending(argument) {
+            return Ok(Some(argument.clone()));
         }
     }
-    let caller = task::current_task(py, &event_loop)?;
-    if caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
+    let outer = task::new_future(py, &caller.event_loop)?;
+    if !future::is_exact(&outer) {
         return Ok(None);
     }
-    let outer = new_future(py, core)?;
-    if !future::is_own(&outer) {
-        return Ok(None);
-    }
-    if is_new {
-        inner = task::spawn(py, core, &event_loop, &inner)?;
-    }
+    let inner = if is_coroutine { caller.spawn(py, argument)? } else { argument.clone() };
     let context = context::copy_current(py)?;
-    let ending = Bound::new(py, Outer::default())?;
-    if let Some(task) = caller {
-        task::awaited_by(py, &inner, &task)?;
-        let awaited = Bound::new(py, Awaited::default())?;
-        awaited.get().task.set(task);
-        let awaited = Object::new(awaited);
-        future::add_callback(py, &inner, &awaited, &context)?;
-        ending.get().awaited.set(awaited);
+    let mut awaiter_callback = None;
+    let awaiter = caller.awaiter();
+    if awaiter.is_some() {
+        awaiter.begin(py, &inner)?;
+        let callback = Object::new(Bound::new(py, AwaiterCallback { awaiter })?);
+        future::add_callback(py, &inner, &callback, &context)?;
+        awaiter_callback = Some(callback);
     }
-    let handing_on = Bound::new(py, HandingOn::default())?;
-    handing_on.get().outer.set(outer.clone());
-    let handing_on = Object::new(handing_on);
-    future::add_callback(py, &inner, &handing_on, &context)?;
-    ending.get().handing_on.set(handing_on);
-    ending.get().inner.set(inner);
-    future::add_callback(py, &outer, &Object::new(ending), &context)?;
+    let inner_callback = Object::new(Bound::new(py, InnerCallback { outer: outer.clone().into() })?);
+    future::add_callback(py, &inner, &inner_callback, &context)?;
+    let outer_callback = OuterCallback {
+        inner: inner.into(),
+        inner_callback: inner_callback.into(),
+        awaiter_callback: awaiter_callback.into(),
+    };
+    future::add_callback(py, &outer, &Object::new(Bound::new(py, outer_callback)?), &context)?;
     Ok(Some(outer))
 }

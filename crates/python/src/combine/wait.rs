@@ -1,33 +1,40 @@
 //! `wait`: which futures are done when all are, when one is, or when time is up.
 //!
-//! All futures have the same callback, a [`Waiting`], as in asyncio. Where it does no more than count it is spared: see
-//! [`ends`](super::ends).
+//! All futures have the same callback, a [`WaitCallback`], as in asyncio. Where it would only count it is skipped: see
+//! [`counter`](super::counter).
+#![forbid(unsafe_code)]
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyInt, PySet, PyString, PyTuple};
 
-use super::ends::Ends;
-use super::ours;
-use super::stand_in::stands_for;
-use crate::coroutine::{self, CoroutineState as State, Plan, Step};
+use super::callback_class::callback_class;
+use super::caller::{self, Awaiter, Caller};
+use super::counter::Counter;
+use super::is_plain_collection;
+use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
+use crate::ffi::class::Instance;
+use crate::ffi::fields::{holds_no_object, native_state};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::{caught, none};
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
-use crate::task::spawning_core;
+use crate::task::native_callback::NativeCallback;
 use crate::task::{self, future};
 
-/// What ends the wait, beside the end of all and of the time.
+/// What ends the wait, apart from all futures being done and the time being up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     All,
     First,
     FirstException,
 }
+
+holds_no_object!(Until);
 
 impl Until {
     fn named(name: &str) -> Option<Self> {
@@ -40,46 +47,58 @@ impl Until {
     }
 }
 
-/// The callback of what one call waits for.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-pub(crate) struct Waiting {
-    until: Until,
-    ends: Ends,
-    waiter: Slot,
-    timer: Slot,
-    /// The task that waits, for the call graph.
-    task: Slot,
+native_state! {
+    /// The callback of all futures of one call.
+    #[pyclass(frozen, module = "ferrio._ferrio")]
+    pub(crate) struct WaitCallback {
+        until: Until,
+        counter: Counter,
+        waiter: Slot,
+        timer: Slot,
+        awaiter: Awaiter,
+    }
 }
 
+callback_class!(WaitCallback, "_wait.<locals>._on_completion");
+
 #[pymethods]
-impl Waiting {
+impl WaitCallback {
     fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
         caught(|| {
-            let child = ours(future)?;
-            let all = self.ends.hears();
+            let child = caller::child(future)?;
+            let all = self.counter.callback_runs();
             if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
-                self.end_timer(py)?;
-                if let Some(waiter) = self.waiter.get() {
-                    if !waiting::is_done(py, &waiter)? {
-                        waiting::set_result(py, &waiter, none(py))?;
-                    }
+                self.cancel_timer(py)?;
+                if let Some(waiter) = self.waiter.get()
+                    && !waiting::is_done(py, &waiter)?
+                {
+                    waiting::set_result(py, &waiter, Object::none(py))?;
                 }
             }
-            self.no_longer_awaits(py, &child)
+            self.awaiter.end(py, &child)
         })
     }
 }
 
-stands_for!(Waiting, "_wait.<locals>._on_completion", { waiter, timer, task });
-
-impl Waiting {
-    fn end_timer(&self, py: Python<'_>) -> PyResult<()> {
-        self.timer.get().map_or(Ok(()), |timer| timer.bind(py).call_method0(intern!(py, "cancel")).map(drop))
+impl NativeCallback for WaitCallback {
+    #[inline]
+    fn skip_callback(py: Python<'_>, callback: &Instance<Self>, child: &Object) -> PyResult<bool> {
+        let only_counts = match callback.until {
+            Until::All => true,
+            Until::First => false,
+            Until::FirstException => future::has_value(child),
+        };
+        let skipped = callback.counter.child_is_done(only_counts);
+        if skipped {
+            callback.awaiter.end(py, child)?;
+        }
+        Ok(skipped)
     }
+}
 
-    /// Takes the caller out of the call graph, where it waits for `child`.
-    fn no_longer_awaits(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
-        self.task.get().map_or(Ok(()), |task| task::no_longer_awaited_by(py, child, &task))
+impl WaitCallback {
+    fn cancel_timer(&self, py: Python<'_>) -> PyResult<()> {
+        self.timer.get().map_or(Ok(()), |timer| call_method(py, &names(py).cancel, [&timer]).map(drop))
     }
 }
 
@@ -88,153 +107,120 @@ fn has_failed(py: Python<'_>, child: &Object) -> PyResult<bool> {
     if future::has_value(child) || waiting::is_cancelled(py, child.bind(py))? {
         return Ok(false);
     }
-    Ok(!child.bind(py).call_method0(intern!(py, "exception"))?.is_none())
-}
-
-/// `child` has ended: whether its callback is spared.
-#[inline]
-pub(super) fn spares(py: Python<'_>, waiting: &Waiting, child: &Object) -> PyResult<bool> {
-    let only_counts = match waiting.until {
-        Until::All => true,
-        Until::First => false,
-        Until::FirstException => future::has_value(child),
-    };
-    let spared = waiting.ends.sees(only_counts);
-    if spared {
-        waiting.no_longer_awaits(py, child)?;
-    }
-    Ok(spared)
+    call_method(py, &names(py).exception, [child]).map(|exception| !exception.is_none())
 }
 
 static WAIT: Plan = Plan { qualified_name: "wait", start, resume };
 
 /// `wait(fs, *, timeout=None, return_when=ALL_COMPLETED)`.
 pub(crate) fn wait(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let &[futures] = arguments.positional_addresses() else { return Ok(None) };
-    let mut timeout = none(py).into_bound(py);
-    let mut return_when = intern!(py, "ALL_COMPLETED").clone().into_any();
-    for (name, value) in arguments.keywords(py) {
-        // SAFETY: an argument of the call under way.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+    let [futures] = arguments.positional() else { return Ok(None) };
+    let mut timeout = py.None().into_bound(py);
+    let mut return_when = names(py).all_completed.bind(py).clone().into_any();
+    for (name, value) in arguments.named(py) {
         match name.cast::<PyString>()?.to_str()? {
-            "timeout" => timeout = value,
-            "return_when" => return_when = value,
+            "timeout" => timeout = value.bind(py).clone(),
+            "return_when" => return_when = value.bind(py).clone(),
             _ => return Ok(None),
         }
     }
-    // SAFETY: an argument of the call under way.
-    let futures = unsafe { Object::from_borrowed(futures) };
     let options = PyTuple::new(py, [timeout, return_when])?;
-    coroutine::make(py, &WAIT, futures, Some(Object::new(options))).map(Some)
+    coroutine::make(py, &WAIT, futures.clone(), Some(Object::new(options))).map(Some)
 }
 
-fn start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let given = state.owner.get().unwrap_or_else(|| none(py));
-    let options = state.item.get().unwrap_or_else(|| none(py));
+fn start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
+    let given = state.owner.get_or_none(py);
+    let options = state.item.get_or_none(py);
     let (timeout, return_when) = options.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-    let Some((waiting, futures)) = begin(py, &given, &timeout, &return_when)? else {
-        // What is unusual is asyncio's.
-        static ORIGINAL: PyOnceLock<Object> = PyOnceLock::new();
-        let original = waiting::imported(py, &ORIGINAL, "ferrio._combining", "asyncios_wait")?;
+    let Some((waiting, futures)) = begin(py, given.bind(py), &timeout, &return_when)? else {
+        // What is unusual is left to asyncio's own function.
         let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "timeout"), timeout)?;
-        keywords.set_item(intern!(py, "return_when"), return_when)?;
+        keywords.set_item(&names(py).timeout, timeout)?;
+        keywords.set_item(&names(py).return_when, return_when)?;
+        let original = OBJECTS.asyncio_wait.bind(py)?;
         let awaitable = original.call((given.bind(py),), Some(&keywords))?;
         return state.wait_for(py, Object::new(awaitable));
     };
-    let waiter = waiting.get().waiter.get().unwrap_or_else(|| none(py));
+    let waiter = waiting.get().waiter.get_or_none(py);
     state.owner.set(Object::new(futures));
     state.item.set(Object::new(waiting));
     state.wait_for(py, waiter)
 }
 
-/// Adds the callback to all futures; `None` where that is asyncio's to do.
+/// Adds the callback to all futures; `None` if the call is left to asyncio's own function.
 fn begin<'py>(
     py: Python<'py>,
-    given: &Object,
+    given: &Bound<'py, PyAny>,
     timeout: &Bound<'py, PyAny>,
     return_when: &Bound<'py, PyAny>,
-) -> PyResult<Option<(Bound<'py, Waiting>, Bound<'py, PySet>)>> {
-    let given = given.bind(py);
-    let is_plain = given.is_exact_instance_of::<PyList>()
-        || given.is_exact_instance_of::<PySet>()
-        || given.is_exact_instance_of::<PyTuple>()
-        || given.is_exact_instance_of::<PyFrozenSet>();
+) -> PyResult<Option<(Bound<'py, WaitCallback>, Bound<'py, PySet>)>> {
     let is_time =
         timeout.is_none() || timeout.is_exact_instance_of::<PyFloat>() || timeout.is_exact_instance_of::<PyInt>();
     let until = return_when.cast_exact::<PyString>().ok().and_then(|name| Until::named(name.to_str().ok()?));
-    let (true, true, Some(until)) = (is_plain, is_time, until) else { return Ok(None) };
-    let event_loop = waiting::running_loop(py)?;
-    if spawning_core(py, &event_loop)?.is_none() {
-        return Ok(None);
-    }
+    let (true, true, Some(until)) = (is_plain_collection(given), is_time, until) else { return Ok(None) };
+    let Some(caller) = Caller::find(py)? else { return Ok(None) };
     for future in given.try_iter()? {
-        if !task::is_of_loop(future?.as_ptr(), event_loop.as_ptr()) {
+        if !caller.has_future(Object::of(&future?)) {
             return Ok(None);
         }
     }
     let futures = PySet::empty(py)?;
-    let mut all_tasks = true;
+    let mut are_tasks = true;
     for future in given.try_iter()? {
         let future = future?;
-        all_tasks &= task::is_exact(future.as_ptr());
+        are_tasks &= task::is_exact(Object::of(&future));
         futures.add(future)?;
     }
-    let caller = task::current_task(py, &event_loop)?;
-    if futures.is_empty() || caller.as_ref().is_some_and(|task| !task::is_task(task.as_ptr())) {
+    if futures.is_empty() {
         return Ok(None);
     }
-    let waiter = event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
-    let waiting = Waiting {
+    let waiter = call_method(py, &names(py).create_future, [caller.event_loop.object()])?;
+    let waiting = WaitCallback {
         until,
-        ends: Ends::new(futures.len(), all_tasks),
+        counter: Counter::new(futures.len(), are_tasks),
         waiter: Slot::default(),
         timer: Slot::default(),
-        task: Slot::default(),
+        awaiter: caller.awaiter(),
     };
-    let waiting = Bound::new(py, waiting)?;
+    let bound = Bound::new(py, waiting)?;
+    let (callback, waiting) = (Object::of(&bound), bound.get());
     if !timeout.is_none() {
-        static RELEASE: PyOnceLock<Object> = PyOnceLock::new();
-        let release = waiting::imported(py, &RELEASE, "asyncio.tasks", "_release_waiter")?;
-        let timer = event_loop.bind(py).call_method1(intern!(py, "call_later"), (timeout, release, &waiter))?;
-        waiting.get().timer.set(Object::new(timer));
+        let (timeout, release) = (Object::of(timeout), OBJECTS.release_waiter.get(py)?);
+        let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, release, &waiter])?;
+        waiting.timer.set(timer);
     }
-    waiting.get().waiter.set(Object::new(waiter));
-    if let Some(task) = &caller {
-        waiting.get().task.set(task.clone());
-    }
-    let callback = Object::new(waiting.clone());
+    waiting.waiter.set(waiter);
     let context = context::copy_current(py)?;
     for future in futures.try_iter()? {
         let future = Object::new(future?);
-        future::add_callback(py, &future, &callback, &context)?;
-        if let Some(task) = &caller {
-            task::awaited_by(py, &future, task)?;
-        }
+        future::add_callback(py, &future, callback, &context)?;
+        waiting.awaiter.begin(py, &future)?;
     }
-    Ok(Some((waiting, futures)))
+    Ok(Some((bound, futures)))
 }
 
-fn resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    let held = (state.owner.get().unwrap_or_else(|| none(py)), state.item.get().unwrap_or_else(|| none(py)));
-    let (futures, callback) = &held;
-    let (Ok(futures), Ok(waiting)) =
-        (futures.bind(py).cast_exact::<PySet>(), callback.bind(py).cast_exact::<Waiting>())
-    else {
+fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let (Some(futures), Some(callback)) = (state.owner.get(), state.item.get()) else {
         return outcome.map(Step::Return);
     };
-    waiting.get().end_timer(py)?;
+    let (Ok(futures), Some(waiting)) =
+        (futures.bind(py).cast_exact::<PySet>(), Instance::<WaitCallback>::of(&callback))
+    else {
+        // asyncio's own function has ended.
+        return outcome.map(Step::Return);
+    };
+    waiting.cancel_timer(py)?;
     for future in futures.try_iter()? {
         let future = Object::new(future?);
-        future::remove_callback(py, &future, callback)?;
-        waiting.get().no_longer_awaits(py, &future)?;
+        future::remove_callback(py, &future, &callback)?;
+        waiting.awaiter.end(py, &future)?;
     }
     outcome?;
     let (done, pending) = (PySet::empty(py)?, PySet::empty(py)?);
     for future in futures.try_iter()? {
-        let future = future?;
-        let set = if waiting::is_done(py, &Object::new(future.clone()))? { &done } else { &pending };
-        set.add(future)?;
+        let future = Object::new(future?);
+        let set = if waiting::is_done(py, &future)? { &done } else { &pending };
+        set.add(future.into_bound(py))?;
     }
     Ok(Step::Return(Object::new(PyTuple::new(py, [done, pending])?)))
 }

@@ -1,6 +1,6 @@
 //! The state of a loop.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use ferrio_engine::backend::epoll::EpollBackend;
@@ -35,9 +35,6 @@ pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
 pub(crate) type Kernel = EpollBackend;
 
 pub(crate) type PythonReactor = Reactor<Kernel, PythonWork>;
-
-/// The class of the first loop that [`LoopCore::find`] has found: nearly always there is but one.
-static LAST_CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(core::ptr::null_mut());
 
 /// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
@@ -134,27 +131,6 @@ impl LoopCore {
         let _ = py;
         // SAFETY: the object keeps its contents alive.
         unsafe { &*core }
-    }
-
-    /// The core behind `object`, if it is a Ferrio loop.
-    #[inline]
-    pub(crate) fn find(py: Python<'_>, object: *mut ffi::PyObject) -> Option<&Self> {
-        // SAFETY: callers pass a live object.
-        let class = unsafe { ffi::Py_TYPE(object) };
-        if class != LAST_CLASS.load(Ordering::Relaxed) {
-            let core: *mut ffi::PyTypeObject = py.get_type::<Self>().as_ptr().cast();
-            // SAFETY: two live types.
-            if unsafe { ffi::PyType_IsSubtype(class, core) } == 0 {
-                return None;
-            }
-            if LAST_CLASS.load(Ordering::Relaxed).is_null() {
-                // SAFETY: a live type. It is kept for ever, so that its address stands for no other.
-                unsafe { ffi::Py_INCREF(class.cast()) };
-                LAST_CLASS.store(class, Ordering::Relaxed);
-            }
-        }
-        // SAFETY: an instance of the core, which the caller keeps alive.
-        Some(unsafe { Self::of(py, object) })
     }
 
     /// Whether tasks are scheduled as entries of the ready queue; otherwise through `call_soon`.

@@ -3,6 +3,8 @@
 //! One that nobody refers to any more is kept for the next, as the [description](Body::description) of its class says. One
 //! whose finalizer has run is not.
 
+#![forbid(unsafe_code)]
+
 use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::mem::offset_of;
@@ -91,13 +93,15 @@ fn check_sent<B: Body>(coroutine: &CoroutineOf<B>, value: &Object) -> PyResult<(
     Ok(())
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+#[inline(always)]
 fn native_send<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>, value: &Object) -> PyResult<Step> {
     check_sent(coroutine, value)?;
     coroutine.step(py, Input::Send)
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+#[inline(always)]
 fn next<B: Body>(py: Python<'_>, coroutine: &Instance<Coroutine<B>>) -> PyResult<Step> {
     coroutine.step(py, Input::Send)
 }

@@ -67,7 +67,8 @@ impl CoroutineMethod {
     /// The coroutine of a call; `None` when the call does not fit.
     ///
     /// The usual way, by an idle coroutine, does not panic and is not caught.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+    #[inline(always)]
     fn call(&self, py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
         let ([object, rest @ ..], true) = (arguments.positional(), arguments.has_no_keywords()) else {
             return Ok(None);
@@ -86,8 +87,9 @@ impl CoroutineMethod {
 
 impl Native {
     /// The result of a call; `None` hands it to asyncio's function.
-    #[inline]
-    fn call(self, py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+    #[inline(always)]
+    fn call(&self, py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
         match self {
             Self::Method(method) => method.call(py, arguments),
             Self::Call(function) => caught(|| function(py, arguments)),
@@ -180,8 +182,10 @@ pub(crate) fn is_method_of(py: Python<'_>, object: &Object, method: &Object, nam
     Ok(is_native_of(&function, &object.get_type(), name) && method.getattr(&names(py).__self__)?.is(object))
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
+#[inline(always)]
 fn call<C: FunctionClass>(py: Python<'_>, function: &Instance<C>, arguments: Arguments<'_>) -> PyResult<Object> {
+    let function: &FunctionState = function;
     let is_for_first = || arguments.positional().first().is_some_and(|first| function.owner.is_class_of(first));
     if (function.owner.is_empty() || is_for_first())
         && let Some(result) = function.native.call(py, arguments)?

@@ -1,5 +1,7 @@
 //! What a coroutine of a plan holds between its steps, and how it goes on.
 
+#![forbid(unsafe_code)]
+
 use core::ffi::CStr;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
@@ -72,12 +74,17 @@ impl CoroutineState {
     ///
     /// # Errors
     /// `TypeError`: it is of another class; `RuntimeError`: it is gone.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
+    #[inline(always)]
     pub(crate) fn receiver<T: Class>(&self, _py: Python<'_>) -> PyResult<Instance<T>> {
-        let Some(owner) = self.owner.get() else {
-            return Err(PyRuntimeError::new_err("the coroutine has no object any more"));
-        };
-        Instance::from_object(owner).map_err(|_| PyTypeError::new_err("the coroutine's object is of another class"))
+        receiver_of(self.owner.get())
+    }
+
+    /// [`Self::receiver`], moved out, for a step that mostly is the last. One that waits puts it back as the `owner`.
+    #[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
+    #[inline(always)]
+    pub(crate) fn take_receiver<T: Class>(&self, _py: Python<'_>) -> PyResult<Instance<T>> {
+        receiver_of(self.owner.take())
     }
 
     /// Begins to wait for `future`.
@@ -113,6 +120,26 @@ impl CoroutineState {
         }
         future::result(py, &future)
     }
+}
+
+#[expect(clippy::inline_always, reason = "a comparison, at the start of most steps")]
+#[inline(always)]
+fn receiver_of<T: Class>(owner: Option<Object>) -> PyResult<Instance<T>> {
+    match owner.map(Instance::from_object) {
+        Some(Ok(receiver)) => Ok(receiver),
+        Some(Err(_)) => Err(of_another_class()),
+        None => Err(without_object()),
+    }
+}
+
+#[cold]
+fn of_another_class() -> PyErr {
+    PyTypeError::new_err("the coroutine's object is of another class")
+}
+
+#[cold]
+fn without_object() -> PyErr {
+    PyRuntimeError::new_err("the coroutine has no object any more")
 }
 
 impl Body for CoroutineState {

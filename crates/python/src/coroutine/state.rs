@@ -7,6 +7,8 @@
 //! | `Running` | `ValueError` | `ValueError` | cannot be |
 //! | `Done` | `RuntimeError` | nothing | is freed |
 
+#![forbid(unsafe_code)]
+
 use core::ffi::CStr;
 
 use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration, PyValueError};

@@ -1,5 +1,7 @@
 //! The exception that the arguments of `throw` mean.
 
+#![forbid(unsafe_code)]
+
 use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};

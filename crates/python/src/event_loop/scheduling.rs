@@ -51,7 +51,7 @@ fn parse_keywords<'a>(
         *place = Some(value);
     }
     let mut context = None;
-    for (name, value) in arguments.named_values(py) {
+    for (name, value) in arguments.named(py) {
         let text = name.to_string();
         if text == "context" {
             context = Some(value);

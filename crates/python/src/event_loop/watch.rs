@@ -62,7 +62,7 @@ fn add(
         return Err(PyTypeError::new_err(format!("{function}() takes a file descriptor and a callback")));
     };
     let mut context = None;
-    for (name, value) in arguments.named_values(py) {
+    for (name, value) in arguments.named(py) {
         if name.eq("context")? {
             context = (!value.is_none()).then_some(value);
         } else {

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::ffi::object::Object;
 
@@ -78,7 +78,7 @@ impl<'a> Arguments<'a> {
             return Err(PyTypeError::new_err(text));
         }
         let mut given = core::array::from_fn(|index| positional.get(index));
-        for (name, value) in self.named_values(py) {
+        for (name, value) in self.named(py) {
             let text = name.to_string();
             let index = names.iter().position(|&known| known == text);
             let index = index.ok_or_else(|| unexpected_keyword(function, &name))?;
@@ -87,6 +87,26 @@ impl<'a> Arguments<'a> {
             }
         }
         Ok(given)
+    }
+
+    /// The values if there are `N` of them, of which the last alone may be given by its name.
+    #[inline]
+    pub(crate) fn ending_with<const N: usize>(&self, py: Python<'_>, last: &str) -> Option<&'a [Object; N]> {
+        let values: &[Object; N] = self.values().try_into().ok()?;
+        match self.named(py).next() {
+            None => Some(values),
+            Some((name, _)) => (self.positional + 1 == N && is_named(&name, last)).then_some(values),
+        }
+    }
+
+    /// The names of the keywords with their values.
+    #[inline]
+    pub(crate) fn named<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
+        let values = &self.values()[self.positional..];
+        self.keywords(py).map(|(name, _)| name).zip(values)
     }
 
     /// The addresses of the positional values.
@@ -109,14 +129,6 @@ impl<'a> Arguments<'a> {
         self.values.len() == self.positional
     }
 
-    /// The keywords with their values, as references.
-    pub(crate) fn named<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        self.keywords(py).map(|(name, _)| name).zip(&self.values()[self.positional..])
-    }
-
     /// Calls `function` with these arguments.
     pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
         let values = self.values.as_ptr();
@@ -124,15 +136,6 @@ impl<'a> Arguments<'a> {
         let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
         // SAFETY: a new reference, or null with an exception.
         unsafe { Object::from_result(py, result) }
-    }
-
-    /// The keywords with their values.
-    pub(crate) fn named_values<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        let values = &self.values()[self.positional..];
-        self.keywords(py).zip(values).map(|((name, _), value)| (name, value))
     }
 
     /// `function(receiver, *args, **kwargs)` with these arguments.
@@ -187,6 +190,11 @@ pub(crate) fn tuple_of(py: Python<'_>, values: &[Object]) -> PyResult<Object> {
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.clone().into_ptr()) };
     }
     Ok(tuple)
+}
+
+/// Whether a keyword's name is `known`.
+fn is_named(name: &Bound<'_, PyAny>, known: &str) -> bool {
+    name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| name == known))
 }
 
 /// `TypeError` for a keyword that `function` does not have.

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
+use super::arguments::Arguments;
 use super::names::names;
 use super::object::Object;
 
@@ -83,4 +84,44 @@ pub(crate) fn call_method_with_context<const N: usize>(
 ) -> PyResult<Object> {
     let keyword = CONTEXT.get_or_try_init(py, || PyTuple::new(py, [&names(py).context]).map(Bound::unbind))?;
     call_method_with_keyword(py, name, arguments, keyword.bind(py))
+}
+
+/// [`call_method`], with further arguments by their names.
+pub(crate) fn call_method_with_keywords<const N: usize>(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+    named: &[(&Py<PyString>, &Object)],
+) -> PyResult<Object> {
+    const { assert!(N > 0, "the receiver comes first") };
+    let keywords = PyTuple::new(py, named.iter().map(|(name, _)| name))?;
+    let addresses: Vec<_> =
+        arguments.into_iter().chain(named.iter().map(|(_, value)| *value)).map(Object::as_ptr).collect();
+    // SAFETY: live objects, which the references keep for the call; the tuple has a name for each of the last ones.
+    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N, keywords.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
+/// `receiver.name(...)` with the arguments of the call under way, but for the first one.
+#[inline]
+pub(crate) fn call_method_with_rest(
+    py: Python<'_>,
+    name: &Py<PyString>,
+    receiver: &Object,
+    arguments: Arguments<'_>,
+) -> PyResult<Object> {
+    if let Some([_, argument]) = arguments.only() {
+        return call_method(py, name, [receiver, argument]);
+    }
+    let positional = arguments.positional().len();
+    assert!(positional > 0, "the receiver takes the place of an argument");
+    let mut addresses: Vec<_> = arguments.values().iter().map(Object::as_ptr).collect();
+    addresses[0] = receiver.as_ptr();
+    // SAFETY: live objects, which the references keep for the call; the first one is the receiver, and the names are those of
+    // the last ones.
+    let result =
+        unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), positional, arguments.names()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
 }

@@ -77,6 +77,13 @@ impl Slot {
         object.has_class(self.as_ptr().cast())
     }
 
+    /// Whether there is nothing in it, or `None` of Python's.
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_none_or(Object::is_none)
+    }
+
     /// Whether there is nothing in it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -149,6 +156,12 @@ impl From<Object> for Slot {
     #[inline]
     fn from(object: Object) -> Self {
         Self(Cell::new(Some(object)))
+    }
+}
+
+impl From<Option<Object>> for Slot {
+    fn from(object: Option<Object>) -> Self {
+        Self(Cell::new(object))
     }
 }
 

@@ -227,18 +227,6 @@ impl<T: Class> Instance<T> {
         if T::Layout::is_instance(&object) { Ok(Self { object, class: PhantomData }) } else { Err(object) }
     }
 
-    /// The pointer at an offset in the state, for what CPython keeps there.
-    #[inline]
-    fn pointer_at(&self, place: usize) -> *mut ffi::PyObject {
-        // SAFETY: an instance.
-        let state = unsafe { T::Layout::state(&self.object) };
-        assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<T::State>(), "within the state");
-        // SAFETY: within the state, as has just been seen.
-        let pointer = unsafe { state.byte_add(place) }.cast::<*mut ffi::PyObject>();
-        // SAFETY: an offset of a field that holds such a pointer.
-        unsafe { pointer.read() }
-    }
-
     /// Views an object as an instance.
     ///
     /// # Safety
@@ -384,7 +372,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     #[inline]
     fn before_clear(_py: Python<'_>, _instance: &Instance<Self>) {}
 
-    /// The field by which ended instances are kept whole, for their next use; `None` if they are not.
+    /// The field by which ended instances are kept whole, for their next use; `None` if they are not. Those of a class that
+    /// programs may derive from never are.
     #[inline]
     fn idle_link(_state: &Self::State) -> Option<&IdleLink> {
         None
@@ -444,6 +433,51 @@ impl<T: NativeClass> Instance<T> {
         }
         Ok(Self { object, class: PhantomData })
     }
+
+    /// A new instance of `class` with `state`.
+    ///
+    /// # Errors
+    /// `MemoryError`; the state is dropped.
+    ///
+    /// # Safety
+    /// `class` is this class, or one derived from it whose instances need nothing else to be filled.
+    #[inline]
+    pub(in crate::ffi) unsafe fn allocate(
+        py: Python<'_>,
+        class: *mut ffi::PyTypeObject,
+        state: T::State,
+    ) -> PyResult<Self> {
+        // SAFETY: a ready type without variable-sized part.
+        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
+        // SAFETY: a new reference, or null with an exception.
+        let object = unsafe { Object::from_result(py, object) }?;
+        // SAFETY: memory of an instance, which has its state there.
+        let place = unsafe { T::Layout::state(&object) }.cast_mut();
+        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
+        unsafe { place.write(state) };
+        Ok(Self { object, class: PhantomData })
+    }
+
+    /// The class; `None` before it is made.
+    pub(in crate::ffi) fn class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
+        let class = T::description().class.load(Ordering::Relaxed);
+        // SAFETY: null, or a class that lives for ever.
+        let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, class.cast()) };
+        class.and_then(|class| class.cast_into::<PyType>().ok())
+    }
+}
+
+/// The pointer at an offset in a state, for what CPython keeps there.
+///
+/// # Safety
+/// The offset is that of a field that holds such a pointer.
+#[inline]
+unsafe fn pointer_in<S>(state: &S, place: usize) -> *mut ffi::PyObject {
+    assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<S>(), "within the state");
+    // SAFETY: within the state, as has just been seen.
+    let pointer = unsafe { (&raw const *state).byte_add(place) }.cast::<*mut ffi::PyObject>();
+    // SAFETY: passed on to the caller.
+    unsafe { pointer.read() }
 }
 
 impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
@@ -475,22 +509,25 @@ unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
         let object = unsafe { Object::view(&address) };
         // SAFETY: a slot of the class.
         let instance = unsafe { Instance::<T>::assume(object) };
-        if T::FINALIZES && T::needs_finalizing(instance) {
+        let state: &T::State = instance;
+        if T::FINALIZES && T::needs_finalizing(state) {
             // SAFETY: an object that nobody refers to any more.
             if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
                 // Somebody has taken a reference.
                 return;
             }
         }
-        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(|place| !instance.pointer_at(place).is_null())
-        {
+        // SAFETY: the class describes where it is.
+        let is_referred_to = |place| !unsafe { pointer_in(state, place) }.is_null();
+        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(is_referred_to) {
             // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
             unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
             // SAFETY: an object that nobody refers to any more, whole until below.
             unsafe { ffi::PyObject_ClearWeakRefs(address) };
         }
-        if let Some(link) = T::idle_link(instance)
-            && T::is_idle(instance)
+        if let Some(link) = T::idle_link(state)
+            && !T::IS_SUBCLASSABLE
+            && T::is_idle(state)
             && T::description().idle.give(object, link)
         {
             return;
@@ -589,15 +626,8 @@ unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let body = |py: Python<'_>| {
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(T::State::default()) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }
@@ -619,15 +649,8 @@ where
         let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
         let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
         let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance of the class or of a subclass, which has its state there.
-        let place = unsafe { <Heap as Layout<T>>::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(state) };
-        Ok(object)
+        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+        unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::object(body) }
@@ -863,25 +886,19 @@ impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
     type Class = T;
 }
 
-/// A method that was added to a class.
-pub(crate) struct AddedMethod(&'static ffi::PyMethodDef);
-
-// SAFETY: the definition is compared by its address only.
-unsafe impl Send for AddedMethod {}
-// SAFETY: as above.
-unsafe impl Sync for AddedMethod {}
+/// A method that was added to a class: the address of its C function.
+pub(crate) struct AddedMethod(usize);
 
 impl AddedMethod {
-    /// Whether `object` is the method of an instance.
+    /// Whether `object` is this method of an instance.
     pub(crate) fn is(&self, object: &Object) -> bool {
         // SAFETY: a live object.
         if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
             return false;
         }
-        let function: *const ffi::PyCFunctionObject = object.as_ptr().cast();
         // SAFETY: a built-in function.
-        let definition = unsafe { (*function).m_ml };
-        core::ptr::eq(definition, self.0)
+        let function = unsafe { ffi::PyCFunction_GetFunction(object.as_ptr()) };
+        function.is_some_and(|function| function as usize == self.0)
     }
 }
 
@@ -899,16 +916,18 @@ pub(crate) fn add_method_to(class: &Bound<'_, PyType>, method: Method<super::met
     add(class, method.def).map(drop)
 }
 
-fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<&'static ffi::PyMethodDef> {
+/// Adds a method; the address of its function.
+fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<usize> {
     let py = class.py();
-    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));
-    // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
+    let def: &'static mut ffi::PyMethodDef = Box::leak(Box::new(def));
+    let function = def.ml_meth.as_ptr() as usize;
+    // SAFETY: the definition lives for ever, and `class` is a type, whose instances the method is for.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), def) };
     // SAFETY: a new reference, or null with an exception.
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
-    Ok(def)
+    Ok(function)
 }
 
 /// States begin at a multiple of so many bytes.

@@ -46,9 +46,19 @@ impl Context {
     /// # Errors
     /// The context is entered already (`RuntimeError`), or what `body` reports.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "around every callback; the outcome would travel through memory")]
+    #[expect(clippy::inline_always, reason = "around every step; the outcome would travel through memory")]
     pub(crate) fn run<R>(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
         run_in(py, &self.0, body)
+    }
+
+    /// Enters the context, for a body that is not to become a function of its own.
+    ///
+    /// # Errors
+    /// It is entered already (`RuntimeError`).
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback")]
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Entered<'_>> {
+        Entered::enter(py, &self.0)
     }
 }
 
@@ -67,7 +77,7 @@ pub(crate) fn run_in<R>(py: Python<'_>, context: &Object, body: impl FnOnce() ->
 }
 
 /// A context that is entered. It is left in any case: when a panic passes, by the drop.
-struct Entered<'a>(&'a Object);
+pub(crate) struct Entered<'a>(&'a Object);
 
 impl<'a> Entered<'a> {
     #[inline(always)]
@@ -79,7 +89,7 @@ impl<'a> Entered<'a> {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback and step")]
-    fn exit(self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn exit(self, py: Python<'_>) -> PyResult<()> {
         let context = ManuallyDrop::new(self).0;
         // SAFETY: this context was entered, and what was entered since has been left. No exception is set now.
         if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 { Ok(()) } else { Err(fetched(py)) }
@@ -88,7 +98,7 @@ impl<'a> Entered<'a> {
     /// Leaves the context after `error`, which comes back unless leaving fails.
     #[cold]
     #[inline(never)]
-    fn exit_with(self, py: Python<'_>, error: PyErr) -> PyErr {
+    pub(crate) fn exit_with(self, py: Python<'_>, error: PyErr) -> PyErr {
         self.exit(py).err().unwrap_or(error)
     }
 }

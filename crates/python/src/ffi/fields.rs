@@ -107,7 +107,14 @@ macro_rules! holds_no_object {
             fn clear_field(&self) {}
         }
 
-        impl $crate::ffi::fields::Owner for $type {
+        $crate::ffi::fields::owns_no_object!($type);)*
+    };
+}
+
+/// As `holds_no_object!`, for types in a `Guarded` only.
+macro_rules! owns_no_object {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::ffi::fields::Owner for $type {
             #[inline]
             fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
                 Ok(())
@@ -118,6 +125,8 @@ macro_rules! holds_no_object {
         })*
     };
 }
+
+pub(crate) use owns_no_object;
 
 holds_no_object!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64, &'static str, String);
 

@@ -186,14 +186,6 @@ impl Builder {
         self
     }
 
-    /// Leaves the collector's view to the base, as there is no state of the type's own, and lets no program change the
-    /// type.
-    pub(crate) fn collected_as_base(mut self) -> Self {
-        self.flags &= !ffi::Py_TPFLAGS_HAVE_GC;
-        self.flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE;
-        self
-    }
-
     pub(crate) fn not_instantiable(mut self) -> Self {
         self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         self

@@ -18,6 +18,8 @@ use pyo3::types::PyInt;
 use pyo3::{PyClass, ffi};
 
 use super::arguments::Arguments;
+use super::cell::Slot;
+use super::class::{Class, Instance};
 use super::object::Object;
 use super::trampoline;
 
@@ -304,4 +306,77 @@ where
     };
     // SAFETY: CPython calls this on an attached thread.
     unsafe { trampoline::run(-1, body) }
+}
+
+impl<T: Class> Attribute<Instance<T>> {
+    /// An attribute that shows a slot: it is missing while the slot is empty, and its deletion empties the slot.
+    pub(crate) fn of_slot<F>(name: &'static CStr, _slot: F) -> Self
+    where
+        F: for<'a> Fn(&'a T::State) -> &'a Slot + Copy + 'static,
+    {
+        let def = ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(get_slot::<T, F>),
+            set: Some(set_slot::<T, F>),
+            doc: core::ptr::null(),
+            closure: name.as_ptr().cast_mut().cast(),
+        };
+        Self { def, receiver: core::marker::PhantomData }
+    }
+}
+
+/// # Safety
+/// Called by CPython as an attribute of the class; `name` is a C string that lives for ever.
+unsafe extern "C" fn get_slot<T: Class, F>(object: *mut ffi::PyObject, name: *mut c_void) -> *mut ffi::PyObject
+where
+    F: for<'a> Fn(&'a T::State) -> &'a Slot + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: an attribute of the class.
+        let instance = unsafe { Instance::<T>::view(py, &object) };
+        the::<F>()(instance).get().ok_or_else(|| {
+            // SAFETY: the name that the definition was made with.
+            let name = unsafe { CStr::from_ptr(name.cast_const().cast()) };
+            // SAFETY: a live object.
+            missing(py, unsafe { Object::view(&object) }, name)
+        })
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::object(body) }
+}
+
+/// # Safety
+/// Called by CPython as an attribute of the class.
+unsafe extern "C" fn set_slot<T: Class, F>(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _: *mut c_void,
+) -> c_int
+where
+    F: for<'a> Fn(&'a T::State) -> &'a Slot + Copy + 'static,
+{
+    let body = |py: Python<'_>| {
+        // SAFETY: an attribute of the class.
+        let instance = unsafe { Instance::<T>::view(py, &object) };
+        let slot = the::<F>()(instance);
+        // SAFETY: not null, so the value, which the call keeps alive.
+        match (!value.is_null()).then(|| unsafe { Object::view(&value) }) {
+            Some(value) => slot.set(value.clone()),
+            None => drop(slot.take()),
+        }
+        Ok(0)
+    };
+    // SAFETY: CPython calls this on an attached thread.
+    unsafe { trampoline::run(-1, body) }
+}
+
+/// The error for an attribute that is not there.
+#[cold]
+fn missing(py: Python<'_>, object: &Object, name: &CStr) -> PyErr {
+    match object.bind(py).get_type().name() {
+        Ok(class) => {
+            PyAttributeError::new_err(format!("'{class}' object has no attribute '{}'", name.to_string_lossy()))
+        }
+        Err(error) => error,
+    }
 }

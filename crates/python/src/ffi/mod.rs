@@ -3,7 +3,6 @@
 // While the rooms above move onto the floor, not all of it is used.
 #![allow(dead_code, unused_macros, unused_imports)]
 
-pub(crate) mod address;
 pub(crate) mod arguments;
 pub(crate) mod attributes;
 pub(crate) mod audit;
@@ -14,6 +13,7 @@ pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod class_table;
 pub(crate) mod context;
 pub(crate) mod deque;
 pub(crate) mod descriptor;
@@ -27,7 +27,7 @@ pub(crate) mod handle;
 pub(crate) mod heap_type;
 pub(crate) mod idle_list;
 pub(crate) mod inherited;
-pub(crate) mod initializer;
+pub(crate) mod init;
 pub(crate) mod iteration;
 pub(crate) mod method;
 pub(crate) mod names;
@@ -35,11 +35,13 @@ pub(crate) mod nesting;
 pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
+pub(crate) mod set;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
+pub(crate) mod subclass;
 pub(crate) mod text;
 pub(crate) mod thread;
 pub(crate) mod thread_state;

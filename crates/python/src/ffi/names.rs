@@ -4,8 +4,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+/// What a name is in Python: as it is written here, or a word that Rust keeps for itself.
+macro_rules! text {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident = $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! names {
-    ($($name:ident)*) => {
+    ($($name:ident $(= $text:literal)?)*) => {
         /// The interned names.
         pub(crate) struct Names {
             $(pub(crate) $name: Py<PyString>,)*
@@ -13,7 +23,7 @@ macro_rules! names {
 
         impl Names {
             fn new(py: Python<'_>) -> Self {
-                Self { $($name: PyString::intern(py, stringify!($name)).unbind(),)* }
+                Self { $($name: PyString::intern(py, text!($name $(= $text)?)).unbind(),)* }
             }
         }
     };
@@ -32,6 +42,8 @@ names! {
     _attach
     _buffer
     _call_connection_lost
+    _cancel_message
+    _cancel_requested
     _clients
     _closing
     _conn_lost
@@ -47,6 +59,9 @@ names! {
     _log_debug
     _loop
     _lose_closed_file
+    _make_cancelled_error
+    _on_task_done
+    _on_timeout
     _pause_writing
     _pending_removals
     _pipe
@@ -66,6 +81,7 @@ names! {
     _write_as_asyncio
     acquire
     add_done_callback
+    all_completed = "ALL_COMPLETED"
     append
     buffer_updated
     call_at
@@ -77,10 +93,12 @@ names! {
     cancelling
     clear
     close
+    co_flags
     connection_lost
     connection_made
     context
     copy
+    cr_await
     create_future
     create_task
     data
@@ -90,15 +108,19 @@ names! {
     done
     eof_received
     error_received
+    exception
     fileno
     get
     get_buffer
     get_loop
     gettimeout
+    gi_code
     locked
+    name
     pop
     popleft
     proto
+    r#loop = "loop"
     recv
     recv_into
     recvfrom
@@ -107,6 +129,7 @@ names! {
     remove
     remove_done_callback
     result
+    return_when
     send
     sendto
     set
@@ -115,6 +138,8 @@ names! {
     setblocking
     settimeout
     throw
+    time
+    timeout
     value
     wait
 }

@@ -68,6 +68,8 @@ macro_rules! objects {
 objects! {
     abstract_coroutine: "collections.abc"."Coroutine";
     allocate_lock: "_thread"."allocate_lock";
+    as_completed_gives_back: "ferrio._combining"."GIVES_BACK";
+    asyncio_as_completed: "ferrio._combining"."asyncios_as_completed";
     asyncio_c_current_task: "_asyncio"."current_task";
     asyncio_c_enter_task: "_asyncio"."_enter_task";
     asyncio_c_future: "_asyncio"."Future";
@@ -93,20 +95,37 @@ objects! {
     asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
     asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
     asyncio_tasks: "asyncio.tasks";
+    asyncio_wait: "ferrio._combining"."asyncios_wait";
     barrier_phase: "asyncio.locks"."_BarrierState";
     broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
     buffered_protocol: "asyncio.protocols"."BufferedProtocol";
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
+    gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
     reduced_function: "ferrio._copying"."reduced_function";
+    release_waiter: "asyncio.tasks"."_release_waiter";
     server: "asyncio.base_events"."Server";
+    shield_rules: "ferrio._combining"."SHIELD_RULES";
     socket: "socket";
+    socket_class: "socket"."socket";
+    task_group: "asyncio.taskgroups"."TaskGroup";
+    task_group_enter: "asyncio.taskgroups"."TaskGroup"."__aenter__";
+    task_group_exit: "asyncio.taskgroups"."TaskGroup"."__aexit__";
+    task_group_init: "asyncio.taskgroups"."TaskGroup"."__init__";
+    timeout_created: "asyncio.timeouts"."_State"."CREATED";
+    timeout_enter: "asyncio.timeouts"."Timeout"."__aenter__";
+    timeout_entered: "asyncio.timeouts"."_State"."ENTERED";
+    timeout_exit: "asyncio.timeouts"."Timeout"."__aexit__";
+    timeout_exited: "asyncio.timeouts"."_State"."EXITED";
+    timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
+    timeout_init: "asyncio.timeouts"."Timeout"."__init__";
     traceback: "traceback";
     transport_socket: "ferrio._transport"."TransportSocket";
     types_method_type: "types"."MethodType";
+    wait_for: "asyncio.tasks"."wait_for";
     warnings: "warnings";
     weak_set: "weakref"."WeakSet";
 }

@@ -67,7 +67,15 @@ fn call_back(py: Python<'_>, handle: &Instance<AnyHandle>) -> PyResult<()> {
     let (Ok(args), Some(context)) = (args.bind(py).cast_exact::<PyTuple>(), Context::of(&context)) else {
         return run_in_python(py, handle.object());
     };
-    context.run(py, || call_with_tuple(&callback, args)).map(drop)
+    let entered = context.enter(py)?;
+    match call_with_tuple(&callback, args) {
+        Ok(result) => {
+            entered.exit(py)?;
+            drop(result);
+            Ok(())
+        }
+        Err(error) => Err(entered.exit_with(py, error)),
+    }
 }
 
 #[cold]

@@ -1,5 +1,7 @@
 //! What the native halves of the primitives have in common.
 
+#![forbid(unsafe_code)]
+
 /// `core_class! { LockCore { any { _loop set_loop event_loop } optional { _waiters set_waiters waiters } } }`: the
 /// construction of a core, its attributes by asyncio's names, and the collector's view. An `optional` attribute that is set to
 /// `None` is empty.

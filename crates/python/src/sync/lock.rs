@@ -137,7 +137,7 @@ fn yes(py: Python<'_>) -> Object {
 
 /// Unlocks, and does not wait.
 pub(super) fn start_exit(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
-    coroutine.receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(Object::none(py)))
+    coroutine.take_receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(Object::none(py)))
 }
 
 pub(super) fn resume_exit(_: Python<'_>, _: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
@@ -151,11 +151,12 @@ pub(super) fn start(
     coroutine: &CoroutineState,
     result: impl FnOnce(Python<'_>) -> Object,
 ) -> PyResult<Step> {
-    let lock = coroutine.receiver::<LockCore>(py)?;
+    let lock = coroutine.take_receiver::<LockCore>(py)?;
     if lock.try_lock(py)? {
         return Ok(Step::Return(result(py)));
     }
     let future = lock.join(py)?;
+    coroutine.owner.set(lock.into_object());
     // The future is in the queue: whatever happens from here on takes it out again.
     coroutine.wait_for(py, future)
 }

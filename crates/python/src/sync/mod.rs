@@ -10,6 +10,7 @@
 //! frame. As there, nothing happens before the first step.
 
 mod barrier;
+mod block;
 mod condition;
 mod core_class;
 mod event;

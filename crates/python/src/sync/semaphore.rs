@@ -117,7 +117,7 @@ static ENTER_PLAN: Plan = Plan {
 static EXIT_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aexit__",
     start: |py, coroutine| {
-        coroutine.receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(Object::none(py)))
+        coroutine.take_receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(Object::none(py)))
     },
     resume: lock::resume_exit,
 };
@@ -141,12 +141,13 @@ fn yes(py: Python<'_>) -> Object {
 
 /// `acquire` and `__aenter__`, which differ in the result.
 fn start(py: Python<'_>, coroutine: &CoroutineState, result: impl FnOnce(Python<'_>) -> Object) -> PyResult<Step> {
-    let semaphore = coroutine.receiver::<SemaphoreCore>(py)?;
+    let semaphore = coroutine.take_receiver::<SemaphoreCore>(py)?;
     if !semaphore.locked(py)? {
         semaphore.add(-1);
         return Ok(Step::Return(result(py)));
     }
     let future = waiting::join_waiters(py, semaphore.object(), &semaphore.event_loop, &semaphore.waiters)?;
+    coroutine.owner.set(semaphore.into_object());
     coroutine.wait_for(py, future)
 }
 

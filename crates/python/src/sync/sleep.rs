@@ -26,7 +26,7 @@ use crate::task::future;
 fn _set_result_unless_cancelled(future: Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     let future = Object::new(future);
-    if future::is_exact(future.as_ptr()) && future::is_pending(&future) {
+    if future::is_exact(&future) && future::is_pending(&future) {
         return future::set_result(py, &future, Object::new(result));
     }
     if waiting::is_cancelled(py, future.bind(py))? {
@@ -115,7 +115,7 @@ fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let future = waiting::create_future(py, &event_loop)?;
     let result = coroutine.item.get_or_none(py);
     let core = Instance::<LoopCore>::of(&event_loop).filter(|core| core.waits_natively());
-    if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(future.as_ptr()))
+    if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(&future))
         && result.is_none()
     {
         sleep_timer::wake_later(py, core, &delay, future.clone())?;

@@ -1,40 +1,54 @@
 //! `TaskGroup`: the tasks of a group, and the task that waits for them.
 //!
-//! Native is a group in which nothing fails: entering it, making a child, a child's end, waiting for the last. Once a
-//! child has failed, the block has raised or its task is cancelled, asyncio's own methods go on from the same state, which
-//! they find under asyncio's names: what is collected and what is raised differs from version to version.
+//! Native is a group in which nothing fails: entering it, making a child, a child's end, waiting for the last. When a child has
+//! failed, the block has raised or the task is cancelled, asyncio's own methods continue from the same state, which they find
+//! under asyncio's names: what is collected and what is raised differs from version to version.
+#![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyList, PyListMethods, PySet, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, ffi, intern};
+use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
-use super::{running, waiting};
-use crate::coroutine::{self, CoroutineState as State, Plan, Step};
-use crate::ffi::arguments::{self, Arguments};
+use super::{block, running, waiting};
+use crate::coroutine::{self, CoroutineState, Plan, Step};
+use crate::ffi::arguments::Arguments;
+#[cfg(not(Py_3_14))]
+use crate::ffi::call::call_method_with_keywords;
+#[cfg(Py_3_14)]
+use crate::ffi::call::call_method_with_rest;
+use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::{Instance, pyo3_class};
+use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::none;
+use crate::ffi::objects::OBJECTS;
+use crate::ffi::set;
 use crate::task;
 
-/// The state of a group, under asyncio's names.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-#[derive(Default)]
-pub(crate) struct TaskGroupCore {
-    entered: Plain<bool>,
-    exiting: Plain<bool>,
-    aborting: Plain<bool>,
-    parent_cancel_requested: Plain<bool>,
-    /// Of 3.15: it was cancelled before it was entered.
-    cancel_on_enter: Plain<bool>,
-    event_loop: Slot,
-    parent: Slot,
-    tasks: Slot,
-    errors: Slot,
-    base_error: Slot,
-    /// The future that the last child completes.
-    completed: Slot,
+native_state! {
+    /// The state of a group, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct TaskGroupCore {
+        entered: Plain<bool>,
+        exiting: Plain<bool>,
+        aborting: Plain<bool>,
+        parent_cancel_requested: Plain<bool>,
+        /// Of 3.15: it was cancelled before it was entered.
+        cancel_on_enter: Plain<bool>,
+        event_loop: Slot,
+        parent: Slot,
+        tasks: Slot,
+        errors: Slot,
+        base_error: Slot,
+        /// The future that the last child completes.
+        completed: Slot,
+    }
 }
+
+pyo3_class!(TaskGroupCore);
 
 /// `attributes!(flags { field, name, get, set; ... } slots { field, name, get, set; ... })`: attributes that show the
 /// fields.
@@ -58,7 +72,7 @@ macro_rules! attributes {
             $(
                 #[getter($slot_name)]
                 fn $get_slot<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$slot.get().unwrap_or_else(|| none(py)).into_bound(py)
+                    self.$slot.get_or_none(py).into_bound(py)
                 }
 
                 #[setter($slot_name)]
@@ -102,8 +116,7 @@ impl TaskGroupCore {
         if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
             // asyncio's own takes nothing either, and has the words for that.
             let args: Vec<_> = core::iter::once(slf.clone().into_any()).chain(args.iter()).collect();
-            original(py)?.init.bind(py).call(PyTuple::new(py, args)?, kwargs)?;
-            return Ok(());
+            return OBJECTS.task_group_init.bind(py)?.call(PyTuple::new(py, args)?, kwargs).map(drop);
         }
         let flags = [&group.entered, &group.exiting, &group.aborting, &group.parent_cancel_requested];
         for flag in flags.into_iter().chain([&group.cancel_on_enter]) {
@@ -118,29 +131,19 @@ impl TaskGroupCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.slots().into_iter().try_for_each(|slot| slot.visit(&visit))
+        Fields::visit(self, &visit)
     }
 
     fn __clear__(&self) {
-        drop(self.slots().map(Slot::take));
+        Fields::clear(self);
     }
 }
 
 impl TaskGroupCore {
-    fn slots(&self) -> [&Slot; 6] {
-        [&self.event_loop, &self.parent, &self.tasks, &self.errors, &self.base_error, &self.completed]
-    }
-
-    /// How many children have not ended; `None`: a program has put something else in the place of the set.
+    /// How many children are not done; `None` if a program has put something else in the place of the set.
     #[inline]
     fn children(&self) -> Option<usize> {
-        let tasks = self.tasks.as_ptr();
-        // SAFETY: a live object, kept by the slot.
-        if tasks.is_null() || unsafe { ffi::PySet_CheckExact(tasks) } == 0 {
-            return None;
-        }
-        // SAFETY: a set, kept by the slot.
-        Some(unsafe { ffi::PySet_GET_SIZE(tasks) }.unsigned_abs())
+        set::length(&self.tasks)
     }
 
     /// Whether nothing that ends the group with an exception has happened.
@@ -148,56 +151,41 @@ impl TaskGroupCore {
         let errors = self.errors.get();
         let no_errors =
             errors.is_some_and(|errors| errors.bind(py).cast::<PyList>().is_ok_and(PyListMethods::is_empty));
-        no_errors && !self.parent_cancel_requested.get() && is_nothing(py, &self.base_error)
+        no_errors && !self.parent_cancel_requested.get() && self.base_error.is_nothing()
     }
-}
-
-/// Whether there is nothing in the slot, or `None`.
-fn is_nothing(py: Python<'_>, slot: &Slot) -> bool {
-    slot.get().is_none_or(|value| value.bind(py).is_none())
 }
 
 // --- asyncio's own ---------------------------------------------------------------------------------------------------
 
-/// asyncio's class, as it was when this module was imported.
-static CLASS: PyOnceLock<Object> = PyOnceLock::new();
-
-/// Its methods, and what its version does.
-struct Original {
-    init: Object,
-    enter: Object,
-    exit: Object,
-    /// What `__aexit__` gives when nothing has happened.
+/// What the interpreter's version of asyncio's class does.
+struct Version {
+    /// What `__aexit__` returns when nothing has happened.
     result: Object,
-    /// Whether `__aexit__` lets go of the parent and of the list of errors even then.
+    /// Whether `__aexit__` drops the parent and the list of errors even then.
     forgets: bool,
     /// Whether a child gets its name from `loop.create_task`.
     #[cfg(not(Py_3_14))]
     names_at_once: bool,
-    /// Whether a child that has ended in its eager step is taken note of in `create_task`.
+    /// Whether `create_task` handles a child that its eager step has finished.
     #[cfg(not(Py_3_14))]
     notes_at_once: bool,
 }
 
-/// Notes asyncio's class.
+/// Finds asyncio's class and its methods now: later, a program may have put others there.
 pub(super) fn load(py: Python<'_>) -> PyResult<()> {
-    let _ = CLASS.set(py, Object::new(py.import("asyncio.taskgroups")?.getattr("TaskGroup")?));
-    Ok(())
+    let methods = [&OBJECTS.task_group_init, &OBJECTS.task_group_enter, &OBJECTS.task_group_exit];
+    methods.into_iter().chain([&OBJECTS.task_group]).try_for_each(|object| object.get(py).map(drop))
 }
 
 #[inline]
-fn original(py: Python<'_>) -> PyResult<&'static Original> {
-    static ORIGINAL: PyOnceLock<Original> = PyOnceLock::new();
-    ORIGINAL.get_or_try_init(py, || {
-        let class = CLASS.get(py).map_or_else(|| py.None().into_bound(py), |class| class.bind(py).clone());
+fn version(py: Python<'_>) -> PyResult<&'static Version> {
+    static VERSION: PyOnceLock<Version> = PyOnceLock::new();
+    VERSION.get_or_try_init(py, || {
         let names = PyDict::new(py);
-        names.set_item("TaskGroup", &class)?;
+        names.set_item("TaskGroup", OBJECTS.task_group.bind(py)?)?;
         py.run(SAMPLE, Some(&names), None)?;
         let found = |name: &str| names.as_any().get_item(name);
-        Ok(Original {
-            init: Object::new(class.getattr("__init__")?),
-            enter: Object::new(class.getattr("__aenter__")?),
-            exit: Object::new(class.getattr("__aexit__")?),
+        Ok(Version {
             result: Object::new(found("result")?),
             forgets: found("forgets")?.is_truthy()?,
             #[cfg(not(Py_3_14))]
@@ -244,193 +232,160 @@ static ENTER: Plan = Plan { qualified_name: "TaskGroup.__aenter__", start: enter
 static EXIT: Plan = Plan { qualified_name: "TaskGroup.__aexit__", start: exit_start, resume: exit_resume };
 /// Stands for the future that the group waited for, see [`go_on`].
 static STAND_IN: Plan =
-    Plan { qualified_name: "TaskGroup.__aexit__", start: |py, _| Ok(Step::Yield(none(py))), resume: pass_on };
+    Plan { qualified_name: "TaskGroup.__aexit__", start: |py, _| Ok(Step::Yield(Object::none(py))), resume: pass_on };
 
 /// asyncio's own method has ended.
-fn pass_on(_: Python<'_>, _: &State, outcome: PyResult<Object>) -> PyResult<Step> {
+fn pass_on(_: Python<'_>, _: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
     outcome.map(Step::Return)
 }
 
-/// Runs `body` with the group whose method a coroutine is.
-fn owned<R>(py: Python<'_>, state: &State, body: impl FnOnce(&TaskGroupCore, &Object) -> PyResult<R>) -> PyResult<R> {
-    let owner = state.owner.get().unwrap_or_else(|| none(py));
-    let group = owner.bind(py).cast::<TaskGroupCore>()?;
-    body(group.get(), &owner)
+fn enter_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
+    let owner = state.owner.get_or_none(py);
+    if enter_now(py, Instance::<TaskGroupCore>::expect(py, &owner)?)? {
+        return Ok(Step::Return(owner));
+    }
+    drop(state.owner.take());
+    let coroutine = call(py, OBJECTS.task_group_enter.get(py)?, [&owner])?;
+    state.wait_for(py, coroutine)
 }
 
-/// Goes on as asyncio's own method, called with the group and `given`.
-fn hand_over(py: Python<'_>, state: &State, method: &Object, given: &[Bound<'_, PyAny>]) -> PyResult<Step> {
-    let owner = state.owner.take().unwrap_or_else(|| none(py));
-    let args: Vec<_> = core::iter::once(owner.bind(py)).chain(given).collect();
-    let coroutine = method.bind(py).call1(PyTuple::new(py, args)?)?;
-    state.wait_for(py, Object::new(coroutine))
+/// `__aenter__`; `false`: asyncio's own is to be run.
+fn enter_now(py: Python<'_>, group: &TaskGroupCore) -> PyResult<bool> {
+    if group.entered.get() || group.cancel_on_enter.get() || !group.event_loop.is_nothing() {
+        return Ok(false);
+    }
+    let event_loop = running::event_loop(py)?;
+    let parent = running::task(py)?;
+    if parent.is_none() {
+        return Ok(false);
+    }
+    group.event_loop.set(event_loop);
+    group.parent.set(parent);
+    group.entered.set(true);
+    Ok(true)
 }
 
-fn enter_start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    let entered = owned(py, state, |group, object| {
-        let is_new = !group.entered.get() && !group.cancel_on_enter.get() && is_nothing(py, &group.event_loop);
-        if !is_new {
-            return Ok(None);
-        }
-        let event_loop = running::event_loop(py)?;
-        let parent = running::task(py)?;
-        if parent.bind(py).is_none() {
-            return Ok(None);
-        }
-        group.event_loop.set(event_loop);
-        group.parent.set(parent);
-        group.entered.set(true);
-        Ok(Some(object.clone()))
-    })?;
-    match entered {
-        Some(object) => Ok(Step::Return(object)),
-        None => hand_over(py, state, &original(py)?.enter, &[]),
-    }
-}
-
-fn exit_start(py: Python<'_>, state: &State) -> PyResult<Step> {
-    if let Some(given) = state.item.take() {
-        let given: Vec<_> = given.bind(py).cast::<PyTuple>()?.iter().collect();
-        return hand_over(py, state, &original(py)?.exit, &given);
-    }
-    let is_clean = owned(py, state, |group, _| Ok(group.children().is_some() && group.is_clean(py)))?;
-    if !is_clean {
-        return hand_over(py, state, &original(py)?.exit, &nothings(py));
-    }
-    owned(py, state, |group, _| {
+fn exit_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
+    let owner = state.owner.get_or_none(py);
+    let group = Instance::<TaskGroupCore>::expect(py, &owner)?;
+    let raised = state.item.take();
+    if raised.is_none() && group.children().is_some() && group.is_clean(py) {
         group.exiting.set(true);
-        Ok(())
-    })?;
-    wait_for_children(py, state)
+        return wait_for_children(py, state, group);
+    }
+    drop(state.owner.take());
+    let coroutine = original_exit(py, &owner, raised.as_ref())?;
+    state.wait_for(py, coroutine)
 }
 
-fn exit_resume(py: Python<'_>, state: &State, outcome: PyResult<Object>) -> PyResult<Step> {
-    if state.owner.as_ptr().is_null() {
+fn exit_resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let Some(owner) = state.owner.get() else {
         // asyncio's own method has ended.
         return outcome.map(Step::Return);
-    }
+    };
+    let group = Instance::<TaskGroupCore>::expect(py, &owner)?;
     match outcome {
         Ok(_) => {
-            owned(py, state, |group, _| {
-                drop(group.completed.take());
-                Ok(())
-            })?;
-            wait_for_children(py, state)
+            drop(group.completed.take());
+            wait_for_children(py, state, group)
         }
-        Err(error) => go_on(py, state, Some(error)),
+        Err(error) => continue_waiting(py, state, group, Some(error)),
     }
 }
 
 /// Waits until there are no children, and ends the group.
-fn wait_for_children(py: Python<'_>, state: &State) -> PyResult<Step> {
-    enum Next {
-        Wait(Object),
-        End(Object),
-        HandOver,
-    }
-    let next = owned(py, state, |group, _| match group.children() {
+fn wait_for_children(py: Python<'_>, state: &CoroutineState, group: &Instance<TaskGroupCore>) -> PyResult<Step> {
+    match group.children() {
         Some(0) if group.is_clean(py) => {
-            let original = original(py)?;
-            if original.forgets {
+            let version = version(py)?;
+            if version.forgets {
                 drop((group.parent.take(), group.errors.take()));
             }
-            Ok(Next::End(original.result.clone()))
+            Ok(Step::Return(version.result.clone()))
         }
-        None | Some(0) => Ok(Next::HandOver),
+        None | Some(0) => continue_waiting(py, state, group, None),
         Some(_) => {
-            if is_nothing(py, &group.completed) {
-                let event_loop = group.event_loop.get().unwrap_or_else(|| none(py));
-                let future = event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
-                group.completed.set(Object::new(future));
+            if group.completed.is_nothing() {
+                let event_loop = group.event_loop.get_or_none(py);
+                group.completed.set(call_method(py, &names(py).create_future, [&event_loop])?);
             }
-            Ok(Next::Wait(group.completed.get().unwrap_or_else(|| none(py))))
+            state.wait_for(py, group.completed.get_or_none(py))
         }
-    })?;
-    match next {
-        Next::Wait(future) => state.wait_for(py, future),
-        Next::End(result) => Ok(Step::Return(result)),
-        Next::HandOver => go_on(py, state, None),
     }
 }
 
-/// The arguments of `__aexit__` for a block that has raised nothing.
-fn nothings(py: Python<'_>) -> [Bound<'_, PyAny>; 3] {
-    core::array::from_fn(|_| py.None().into_bound(py))
+/// The coroutine of asyncio's own `__aexit__`, for a block that `raised` this; see [`block::raised`].
+fn original_exit(py: Python<'_>, owner: &Object, raised: Option<&Object>) -> PyResult<Object> {
+    let [class, error, traceback] = block::arguments(py, raised)?;
+    call(py, OBJECTS.task_group_exit.get(py)?, [owner, &class, &error, &traceback])
 }
 
-/// A wait for the children has ended, with `error` if there is one: asyncio's own `__aexit__` goes on from there.
+/// Continues in asyncio's own `__aexit__`, after a wait for the children that has ended, with `error` if there is one.
 ///
-/// It is brought to the place where it waits, which it reaches only while there are children. For that one step,
-/// something stands for the children and for the future, both of which may have ended since, and the group looks as it
-/// did when the block ended: nobody had asked the parent to end.
-fn go_on(py: Python<'_>, state: &State, error: Option<PyErr>) -> PyResult<Step> {
-    let owner = state.owner.take().unwrap_or_else(|| none(py));
-    let group = owner.bind(py).cast::<TaskGroupCore>()?.get();
-    let [class, value, traceback] = nothings(py);
-    let coroutine = original(py)?.exit.bind(py).call1((owner.bind(py), class, value, traceback))?;
+/// Its coroutine is brought to the place where it waits, which it reaches only while there are children. For that one step,
+/// something stands for the children and for the future, both of which may have ended since, and the group looks as it did when
+/// the block ended: nobody had asked the parent to end.
+fn continue_waiting(
+    py: Python<'_>,
+    state: &CoroutineState,
+    group: &Instance<TaskGroupCore>,
+    error: Option<PyErr>,
+) -> PyResult<Step> {
+    drop(state.owner.take());
+    let coroutine = original_exit(py, group.object(), None)?;
     let before = (group.tasks.take(), group.completed.take(), group.parent_cancel_requested.get());
     group.tasks.set(Object::new(PySet::new(py, [py.None()])?));
-    group.completed.set(coroutine::make(py, &STAND_IN, none(py), None)?);
+    group.completed.set(coroutine::make(py, &STAND_IN, Object::none(py), None)?);
     group.parent_cancel_requested.set(false);
-    let stepped = coroutine.call_method1(intern!(py, "send"), (py.None(),));
-    group.tasks.set(before.0.unwrap_or_else(|| none(py)));
-    group.completed.set(before.1.unwrap_or_else(|| none(py)));
+    let stepped = call_method(py, &names(py).send, [&coroutine, &Object::none(py)]);
+    group.tasks.set(before.0.unwrap_or_else(|| Object::none(py)));
+    group.completed.set(before.1.unwrap_or_else(|| Object::none(py)));
     group.parent_cancel_requested.set(before.2);
     stepped?;
-    state.go_on_in(py, Object::new(coroutine), error)
+    state.go_on_in(py, coroutine, error)
 }
 
 /// `__aenter__(self)`.
 pub(super) fn enter(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    owner.bind(py).cast::<TaskGroupCore>()?;
-    coroutine::make(py, &ENTER, owner, None).map(Some)
+    let Some([owner]) = arguments.only() else { return Ok(None) };
+    Instance::<TaskGroupCore>::expect(py, owner)?;
+    coroutine::make(py, &ENTER, owner.clone(), None).map(Some)
 }
 
 /// `__aexit__(self, class, error, traceback)`.
 pub(super) fn exit(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let given = arguments.positional_addresses();
-    let (&[owner, class, _, _], true) = (given, arguments.has_no_keywords()) else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    owner.bind(py).cast::<TaskGroupCore>()?;
-    // SAFETY: a singleton of the interpreter.
-    let given = if class == unsafe { ffi::Py_None() } { None } else { Some(arguments::tuple(py, &given[1..])?) };
-    coroutine::make(py, &EXIT, owner, given).map(Some)
+    let Some([owner, raised @ ..]) = arguments.only::<4>() else { return Ok(None) };
+    Instance::<TaskGroupCore>::expect(py, owner)?;
+    coroutine::make(py, &EXIT, owner.clone(), block::raised(py, raised)?).map(Some)
 }
 
 // --- children --------------------------------------------------------------------------------------------------------
 
 /// `create_task(self, coro, **kwargs)`.
 pub(super) fn create_task(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let &[owner, coroutine] = arguments.positional_addresses() else { return Ok(None) };
-    // SAFETY: an argument of the call under way.
-    let owner = unsafe { Object::from_borrowed(owner) };
-    let group = owner.bind(py).cast::<TaskGroupCore>()?.get();
+    let [owner, _] = arguments.positional() else { return Ok(None) };
+    let group = Instance::<TaskGroupCore>::expect(py, owner)?;
     let Some(children) = group.children() else { return Ok(None) };
     if !group.entered.get() || group.aborting.get() || (group.exiting.get() && children == 0) {
         return Ok(None);
     }
-    let event_loop = group.event_loop.get().unwrap_or_else(|| none(py));
-    let Some(child) = make_child(py, &event_loop, coroutine, arguments)? else { return Ok(None) };
+    let Some(child) = make_child(py, &group.event_loop.get_or_none(py), arguments)? else { return Ok(None) };
     #[cfg(not(Py_3_14))]
-    if original(py)?.notes_at_once && waiting::is_done(py, &child)? {
-        owner.bind(py).call_method1(intern!(py, "_on_task_done"), (child.bind(py),))?;
+    if version(py)?.notes_at_once && waiting::is_done(py, &child)? {
+        call_method(py, &names(py)._on_task_done, [owner, &child])?;
         return Ok(Some(child));
     }
-    task::add_awaiting(py, &child, &group.parent.get().unwrap_or_else(|| none(py)))?;
+    task::add_awaiting(py, &child, &group.parent.get_or_none(py))?;
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.add(child.bind(py))?;
     }
-    let callback = Object::new(owner.bind(py).getattr(intern!(py, "_on_task_done"))?);
+    let callback = Object::new(owner.bind(py).getattr(&names(py)._on_task_done)?);
     if !task::add_first_callback(py, &child, &callback)? {
-        child.bind(py).call_method1(intern!(py, "add_done_callback"), (callback.bind(py),))?;
+        call_method(py, &names(py).add_done_callback, [&child, &callback])?;
     }
     // Its eager step has cancelled the group.
     if group.aborting.get() && !waiting::is_done(py, &child)? {
-        child.bind(py).call_method0(intern!(py, "cancel"))?;
+        call_method(py, &names(py).cancel, [&child])?;
     }
     Ok(Some(child))
 }
@@ -438,88 +393,53 @@ pub(super) fn create_task(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<
 /// `loop.create_task(coro, **kwargs)` as the version's group calls it; `None`: the keywords are not what it takes.
 #[cfg(Py_3_14)]
 #[inline]
-fn make_child(
-    py: Python<'_>,
-    event_loop: &Object,
-    coroutine: *mut ffi::PyObject,
-    arguments: Arguments<'_>,
-) -> PyResult<Option<Object>> {
-    if arguments.has_no_keywords() {
-        return call_create_task(py, &[event_loop.as_ptr(), coroutine], core::ptr::null_mut()).map(Some);
-    }
-    let mut values = arguments.addresses().to_vec();
-    values[0] = event_loop.as_ptr();
-    call_create_task(py, &values, arguments.names()).map(Some)
+fn make_child(py: Python<'_>, event_loop: &Object, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    call_method_with_rest(py, &names(py).create_task, event_loop, arguments).map(Some)
 }
 
 #[cfg(not(Py_3_14))]
-fn make_child(
-    py: Python<'_>,
-    event_loop: &Object,
-    coroutine: *mut ffi::PyObject,
-    arguments: Arguments<'_>,
-) -> PyResult<Option<Object>> {
-    let mut name = none(py);
-    let mut context = none(py);
-    for (keyword, value) in arguments.keywords(py) {
-        // SAFETY: an argument of the call under way.
-        let value = unsafe { Object::from_borrowed(value) };
+fn make_child(py: Python<'_>, event_loop: &Object, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let [_, coroutine] = arguments.positional() else { return Ok(None) };
+    let nothing = Object::none(py);
+    let (mut name, mut context) = (&nothing, &nothing);
+    for (keyword, value) in arguments.named(py) {
         match keyword.cast::<pyo3::types::PyString>()?.to_str()? {
             "name" => name = value,
             "context" => context = value,
             _ => return Ok(None),
         }
     }
-    let names_at_once = original(py)?.names_at_once;
-    let mut values = vec![event_loop.as_ptr(), coroutine];
-    let mut names = Vec::new();
+    let names_at_once = version(py)?.names_at_once;
+    let mut named = Vec::new();
     if names_at_once {
-        values.push(name.as_ptr());
-        names.push(intern!(py, "name"));
+        named.push((&names(py).name, name));
     }
-    if !context.bind(py).is_none() {
-        values.push(context.as_ptr());
-        names.push(intern!(py, "context"));
+    if !context.is_none() {
+        named.push((&names(py).context, context));
     }
-    let names = PyTuple::new(py, names)?;
-    let child = call_create_task(py, &values, names.as_ptr())?;
-    if !names_at_once && !name.bind(py).is_none() {
-        py.import("asyncio.tasks")?.call_method1("_set_task_name", (child.bind(py), name.bind(py)))?;
+    let child = call_method_with_keywords(py, &names(py).create_task, [event_loop, coroutine], &named)?;
+    if !names_at_once && !name.is_none() {
+        OBJECTS.asyncio_tasks.bind(py)?.call_method1("_set_task_name", (child.bind(py), name.bind(py)))?;
     }
     Ok(Some(child))
 }
 
-/// Calls the loop's method with `values`, the last of which have `names`: a tuple, or null for none.
-#[inline]
-fn call_create_task(py: Python<'_>, values: &[*mut ffi::PyObject], names: *mut ffi::PyObject) -> PyResult<Object> {
-    let method = intern!(py, "create_task");
-    // SAFETY: live objects that the caller keeps for the call: the loop, the coroutine, one value for each name.
-    let child = unsafe { ffi::PyObject_VectorcallMethod(method.as_ptr(), values.as_ptr(), 2, names) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_owned(child) }.ok_or_else(|| PyErr::fetch(py))
-}
-
-/// `_on_task_done(self, task)`: what a child calls when it has ended.
+/// `_on_task_done(self, task)`: what a child calls when it is done.
 pub(super) fn on_task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    let (&[owner, child], true) = (arguments.positional_addresses(), arguments.has_no_keywords()) else {
-        return Ok(None);
-    };
-    // SAFETY: arguments of the call under way.
-    let (owner, child) = (unsafe { Object::from_borrowed(owner) }, unsafe { Object::from_borrowed(child) });
-    let group = owner.bind(py).cast::<TaskGroupCore>()?.get();
-    if !task::has_ended_well(&child) || group.children().is_none() {
+    let Some([owner, child]) = arguments.only() else { return Ok(None) };
+    let group = Instance::<TaskGroupCore>::expect(py, owner)?;
+    if !task::has_ended_well(child) || group.children().is_none() {
         return Ok(None);
     }
     if let Some(tasks) = group.tasks.get() {
         tasks.bind(py).cast::<PySet>()?.discard(child.bind(py))?;
     }
-    task::remove_awaiting(py, &child, &group.parent.get().unwrap_or_else(|| none(py)))?;
-    if group.children() == Some(0) && !is_nothing(py, &group.completed) {
-        if let Some(future) = group.completed.get() {
-            if !waiting::is_done(py, &future)? {
-                waiting::set_result(py, &future, Object::new(PyBool::new(py, true).to_owned()))?;
-            }
-        }
+    task::remove_awaiting(py, child, &group.parent.get_or_none(py))?;
+    if group.children() == Some(0)
+        && let Some(future) = group.completed.get().filter(|future| !future.is_none())
+        && !waiting::is_done(py, &future)?
+    {
+        waiting::set_result(py, &future, Object::bool(py, true))?;
     }
-    Ok(Some(none(py)))
+    Ok(Some(Object::none(py)))
 }

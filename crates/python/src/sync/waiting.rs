@@ -4,7 +4,6 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::core::LoopCore;
 use crate::ffi::call::call_method;
@@ -15,19 +14,6 @@ use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::task::{self, future};
-
-/// What a module has under a name; looked up once.
-pub(crate) fn imported<'py>(
-    py: Python<'py>,
-    cell: &'static PyOnceLock<Object>,
-    module: &str,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyAny>>
-where
-    'static: 'py,
-{
-    Ok(cell.get_or_try_init(py, || Ok::<_, PyErr>(Object::new(py.import(module)?.getattr(name)?)))?.bind(py))
-}
 
 /// The loop that runs in this thread, `None` for none.
 #[inline]
@@ -72,7 +58,7 @@ pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Obj
 /// `future.done()`.
 #[inline]
 pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
-    if future::is_exact(future.as_ptr()) {
+    if future::is_exact(future) {
         return Ok(!future::is_pending(future));
     }
     call_method(py, &names(py).done, [future])?.bind(py).is_truthy()
@@ -87,7 +73,7 @@ pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResul
 /// `future.set_result(result)`.
 #[inline]
 pub(crate) fn set_result(py: Python<'_>, future: &Object, result: Object) -> PyResult<()> {
-    if future::is_exact(future.as_ptr()) {
+    if future::is_exact(future) {
         return future::set_result(py, future, result);
     }
     call_method(py, &names(py).set_result, [future, &result]).map(drop)

@@ -9,10 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::asyncio::uninitialized;
-use super::{asyncio, callback, scheduling};
-use crate::combine;
+use super::{asyncio, callback, native_callback, scheduling};
 use crate::core::LoopCore;
-use crate::ffi::address::Shown;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::call::{call_method, call_method_with_context};
 use crate::ffi::class::Builder;
@@ -28,14 +26,8 @@ pub(crate) use crate::ffi::future::class::makes_futures as is_class_of_natives;
 
 /// Whether `object` is a `ferrio.Future` and nothing derived.
 #[inline]
-pub(crate) fn is_exact(object: impl Shown) -> bool {
-    Future::exact(object.shown()).is_some()
-}
-
-/// Whether `object` is a `ferrio.Future` and nothing derived.
-#[inline]
-pub(crate) fn is_own(object: &Object) -> bool {
-    is_exact(object)
+pub(crate) fn is_exact(object: &Object) -> bool {
+    Future::exact(object).is_some()
 }
 
 /// Whether `object` is a future or task of asyncio's C types, or derived from one.
@@ -45,8 +37,8 @@ pub(crate) fn has_fields(object: &Object) -> bool {
 
 /// Whether `object` is a future or task of ours, with nothing overridden.
 #[inline]
-pub(crate) fn is_ours(object: impl Shown) -> bool {
-    Future::ours(object.shown()).is_some()
+pub(crate) fn is_ours(object: &Object) -> bool {
+    Future::ours(object).is_some()
 }
 
 /// The object as a future, or `TypeError`.
@@ -256,7 +248,7 @@ fn schedule_callback(py: Python<'_>, future: &Future, callback: Object, context:
         Ok(task) => return scheduling::wake(py, task, future),
         Err(callback) => callback,
     };
-    if combine::is_spared(py, &callback, future.object())? {
+    if native_callback::is_skipped(py, &callback, future.object())? {
         return Ok(());
     }
     let Some(event_loop) = future.event_loop.get() else { return Err(uninitialized()) };

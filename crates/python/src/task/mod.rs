@@ -10,9 +10,9 @@
 //!
 //! | awaited | link | wake-up |
 //! | --- | --- | --- |
-//! | a `ferrio.Future` or `Task` nobody else waits for | the task itself is the first callback | `Entry::Wakeup` |
+//! | a `ferrio.Future` or `Task` nobody else waits for | the task itself is the first callback | an entry that wakes the task |
 //! | any other future | `add_done_callback` of a bound method `task_wakeup` | a handle |
-//! | nothing (a bare `yield`, `sleep(0)`) | none | `Entry::Step` |
+//! | nothing (a bare `yield`, `sleep(0)`) | none | an entry that steps the task |
 //!
 //! Entries stand in the loop's ready queue beside handles and in the same order. In debug mode, on a loop of another
 //! kind, and on one whose `call_soon` a program has replaced, everything goes through `loop.call_soon`, as asyncio's.
@@ -34,6 +34,7 @@ mod callback;
 pub(crate) mod future;
 mod group;
 pub(crate) mod making;
+pub(crate) mod native_callback;
 mod scheduling;
 mod step;
 mod task_type;
@@ -50,7 +51,7 @@ pub(crate) use future::{is_ours, unlink_all};
 pub(crate) use group::{add_awaiting, add_first_callback, cancelling, has_ended_well, remove_awaiting};
 pub(crate) use making::{new_future, spawning_core};
 pub(crate) use step::{awaited_by, no_longer_awaited_by};
-pub(crate) use task_type::{create_task, current_task, forget_when_pending, is_exact, is_of_loop, is_task, spawn};
+pub(crate) use task_type::{create_task, current_task, is_exact, is_of_loop, is_task, spawn, suppress_destroy_warning};
 
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

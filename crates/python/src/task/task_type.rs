@@ -9,7 +9,6 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::{asyncio, future, scheduling, step};
 use crate::core::LoopCore;
-use crate::ffi::address::Shown;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Instance};
 use crate::ffi::context::Context;
@@ -31,8 +30,8 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Whether `object` is a `ferrio.Task` and nothing derived.
 #[inline]
-pub(crate) fn is_exact(object: impl Shown) -> bool {
-    Task::exact(object.shown()).is_some()
+pub(crate) fn is_exact(object: &Object) -> bool {
+    Task::exact(object).is_some()
 }
 
 /// What a task is made of; `None` stands for what the program did not give.
@@ -90,8 +89,8 @@ fn make(
     Ok(task.into_object())
 }
 
-/// `task._log_destroy_pending = False`
-pub(crate) fn forget_when_pending(task: &Object) {
+/// Suppresses "Task was destroyed but it is pending" for a task of ours.
+pub(crate) fn suppress_destroy_warning(task: &Object) {
     if let Some(task) = Task::exact(task) {
         task.log_destroy_pending().set(false);
     }
@@ -99,14 +98,13 @@ pub(crate) fn forget_when_pending(task: &Object) {
 
 /// Whether `object` is a future or task of ours, of the loop `event_loop`.
 #[inline]
-pub(crate) fn is_of_loop(object: impl Shown, event_loop: impl Shown) -> bool {
-    let future = Future::ours(object.shown());
-    future.is_some_and(|future| future.event_loop.as_ptr() == event_loop.shown().as_ptr())
+pub(crate) fn is_of_loop(object: &Object, event_loop: &Object) -> bool {
+    Future::ours(object).is_some_and(|future| future.event_loop.is(event_loop))
 }
 
 /// Whether a task that runs can stand in the call graph: asyncio's C type and what is derived from it can.
-pub(crate) fn is_task(object: impl Shown) -> bool {
-    !asyncio::HAS_CALL_GRAPH || Task::of(object.shown()).is_some()
+pub(crate) fn is_task(object: &Object) -> bool {
+    !asyncio::HAS_CALL_GRAPH || Task::of(object).is_some()
 }
 
 /// The task of `event_loop` that runs now, from 3.14 on, for the call graph.
@@ -272,7 +270,7 @@ pub(super) fn make_type<'py>(
           A coroutine that a Ferrio loop runs; see asyncio.Task.",
     )
     .attribute(Attribute::read_only(c"_callbacks", |py, task: &Task| future::callbacks(py, task)))
-    .initializer(initialize)
+    .init(initialize)
     .build_over_asyncio(py, approved, &[future])
 }
 

@@ -274,10 +274,10 @@ impl Backend for EpollBackend {
             return if interest.is_none() { Ok(()) } else { self.register(key, next) };
         }
         let outcome = self.apply(key);
-        if outcome.is_err() {
-            if let Some(attached) = find(&mut self.places, key) {
-                attached.wanted = before;
-            }
+        if outcome.is_err()
+            && let Some(attached) = find(&mut self.places, key)
+        {
+            attached.wanted = before;
         }
         outcome
     }

@@ -180,10 +180,10 @@ impl Backend for SimBackend {
             return Ok(());
         }
         let outcome = self.apply(key);
-        if outcome.is_err() {
-            if let Some(attached) = find(&mut self.attached, key) {
-                attached.wanted = before;
-            }
+        if outcome.is_err()
+            && let Some(attached) = find(&mut self.attached, key)
+        {
+            attached.wanted = before;
         }
         outcome
     }
@@ -218,13 +218,13 @@ impl Backend for SimBackend {
         assert!(attached.outgoing.is_empty(), "one send at a time");
         attached.outgoing = chain;
         let sent = self.write_outgoing(key)?;
-        if let Sent::Some { .. } = sent {
-            if let Err(error) = self.apply(key) {
-                if let Some(attached) = find(&mut self.attached, key) {
-                    attached.outgoing = Chain::new();
-                }
-                return Err(error);
+        if let Sent::Some { .. } = sent
+            && let Err(error) = self.apply(key)
+        {
+            if let Some(attached) = find(&mut self.attached, key) {
+                attached.outgoing = Chain::new();
             }
+            return Err(error);
         }
         Ok(sent)
     }

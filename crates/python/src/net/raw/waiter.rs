@@ -21,7 +21,7 @@ use crate::task::new_future;
 /// Makes a pending future, ready to be yielded by an awaitable.
 pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {
     let waiter = new_future(py, event_loop)?;
-    if future::is_own(&waiter) {
+    if future::is_exact(&waiter) {
         future::set_blocking(&waiter);
     } else {
         waiter.bind(py).setattr(&names(py)._asyncio_future_blocking, true)?;
@@ -31,7 +31,7 @@ pub(super) fn make(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<
 
 /// The operation is to be tried again, or finds out that its number is another file's: its task runs in the next turn.
 pub(super) fn wake(py: Python<'_>, waiter: &Object) -> PyResult<()> {
-    if future::is_own(waiter) {
+    if future::is_exact(waiter) {
         return if future::is_pending(waiter) { future::set_result(py, waiter, Object::none(py)) } else { Ok(()) };
     }
     let names = names(py);

@@ -23,6 +23,7 @@ use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::net::transport::{self, Transport, event_loop, opened, with};
 
 /// The native half of `ferrio`'s socket transport.
@@ -232,9 +233,9 @@ fn add_private_methods(builder: Builder<Stream>) -> Builder<Stream> {
         .method(Method::one_argument(
             c"_call_connection_lost",
             call_connection_lost,
-            c"Call connection_lost() and let go of everything.",
+            c"Call connection_lost() and release everything.",
         ))
-        .method(Method::no_arguments(c"_release", release, c"Let go of everything; (socket, server) come back."))
+        .method(Method::no_arguments(c"_release", release, c"Release everything; (socket, server) come back."))
         .method(Method::one_argument(
             c"_force_close",
             close::force_close,
@@ -278,6 +279,8 @@ fn add_attributes(builder: Builder<Stream>) -> Builder<Stream> {
 /// asyncio lacks a base or a slot.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    // Now, before a program puts a class of its own there.
+    OBJECTS.socket_class.get(py)?;
     let transports = py.import("asyncio.transports")?;
     // asyncio's own sendfile fallback asks for the mixin by name.
     let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;

@@ -21,7 +21,6 @@ use crate::ffi::call::call_method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::net::raw::socket_class;
 use crate::net::socket_name;
 use crate::net::transport::{with, with_common};
 
@@ -77,7 +76,7 @@ pub(super) fn socket(py: Python<'_>, transport: &Stream) -> PyResult<Option<Obje
 fn make_socket(py: Python<'_>, family: &str, proto: u16, number: Option<RawFd>) -> PyResult<Object> {
     let module = OBJECTS.socket.bind(py)?;
     let arguments = (module.getattr(family)?, module.getattr("SOCK_STREAM")?, proto, number);
-    socket_class(py)?.call1(arguments).map(Object::new)
+    OBJECTS.socket_class.bind(py)?.call1(arguments).map(Object::new)
 }
 
 /// Drops a connection that becomes no transport, as asyncio does: the Python socket that is made around it closes it, with

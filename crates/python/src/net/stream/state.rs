@@ -14,7 +14,7 @@ use super::descriptor::Descriptor;
 use super::part::StreamPart;
 use crate::core::LoopCore;
 use crate::ffi::class::Instance;
-use crate::ffi::fields::{holds_no_object, native_state, owner};
+use crate::ffi::fields::{native_state, owner, owns_no_object};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -43,7 +43,7 @@ pub(super) enum Corking {
     Never,
 }
 
-holds_no_object!(Delivery, Corking, Stream, SocketName);
+owns_no_object!(Delivery, Corking, Stream, SocketName);
 
 owner! {
     /// The part of the state that is guarded.

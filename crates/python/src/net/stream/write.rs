@@ -45,20 +45,20 @@ const CORK_BYTES: usize = 64 * 1024;
 /// The memory is asked for before the first byte leaves: a write that fails for the lack of it has sent nothing.
 struct Large {
     buffer: Readable,
-    spare: Blank,
+    memory: Blank,
 }
 
 impl Large {
     /// # Errors
     /// `MemoryError`.
     fn of(py: Python<'_>, buffer: Readable) -> PyResult<Self> {
-        let spare = Blank::new(py, buffer.len())?;
-        Ok(Self { buffer, spare })
+        let memory = Blank::new(py, buffer.len())?;
+        Ok(Self { buffer, memory })
     }
 
     /// A copy of the bytes from `start` on, which are not all.
     fn into_rest(self, py: Python<'_>, start: usize) -> PyResult<Chunk> {
-        let rest = self.spare.fill(py, |room| self.buffer.with(|bytes| copy_into(room, &bytes[start..])))?;
+        let rest = self.memory.fill(py, |room| self.buffer.with(|bytes| copy_into(room, &bytes[start..])))?;
         chunk_of(py, &rest.unwrap_or_else(|| Object::new(PyBytes::new(py, b""))))
     }
 }

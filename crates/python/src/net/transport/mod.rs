@@ -28,7 +28,7 @@ use crate::core::{LoopCore, Source};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Instance, NativeClass};
 use crate::ffi::errors::os_error;
-use crate::ffi::fields::{holds_no_object, owner};
+use crate::ffi::fields::{owner, owns_no_object};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
@@ -37,7 +37,7 @@ use crate::ffi::object::Object;
 /// What is said of a transport that was made by `__new__` alone.
 pub(crate) const NOT_OPENED: &str = "the transport has not been opened";
 
-holds_no_object!(Option<Key>, ReadGate, Lifecycle);
+owns_no_object!(Option<Key>, ReadGate, Lifecycle);
 
 owner! {
     /// The state that every transport has.
