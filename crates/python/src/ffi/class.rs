@@ -908,8 +908,7 @@ impl AddedMethod {
 pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
     let py = class.py();
     assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
-    let def = add(class, method.def)?;
-    Ok(AddedMethod(def.ml_meth.as_ptr() as usize))
+    add(class, method.def).map(AddedMethod)
 }
 
 /// [`add_method`], for any class: the method sees an object.
@@ -918,7 +917,8 @@ pub(crate) fn add_method_to(class: &Bound<'_, PyType>, method: Method<super::met
     add(class, method.def).map(drop)
 }
 
-fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<&'static ffi::PyMethodDef> {
+
+fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<usize> {
     let py = class.py();
     let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));
     // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
@@ -927,7 +927,7 @@ fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<&'static ff
     let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
-    Ok(def)
+    Ok(def.ml_meth.as_ptr() as usize)
 }
 
 /// States begin at a multiple of so many bytes.

@@ -23,7 +23,6 @@ use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::forget_number;
 use crate::net::transport::{self, apply_change, opened, with};
 
 /// The native half of `ferrio`'s datagram transport.
@@ -82,7 +81,7 @@ fn open(py: Python<'_>, transport: &Endpoint, arguments: Arguments<'_>) -> PyRes
         .bind(py)
         .is_truthy()?
         .then(|| Remote { object: remote.clone(), address: address::from_python(remote.bind(py), family) });
-    forget_number(py, core, number)?;
+    core.forget_watch(py, number)?;
     // From here to the end no Python runs, so nothing opens it in between.
     start_over(py, transport)?;
     let key = core.attach(py, Source::Object { run: on_ready, object: None }, borrowed, Usage::Watched)?;

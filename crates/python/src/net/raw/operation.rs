@@ -20,7 +20,7 @@ use super::registration;
 use super::waiter::bad_descriptor;
 use crate::core::{Direction, LoopCore};
 use crate::coroutine::{self, Body, Coroutine, Input, Step};
-use crate::ffi::cell::Takeable;
+use crate::ffi::cell::{Plain, Takeable};
 use crate::ffi::class::{Description, Instance};
 use crate::ffi::fields::{holds_no_object, native_state};
 use crate::ffi::object::Object;
@@ -59,7 +59,7 @@ native_state! {
         /// What the kernel called the socket when it began.
         identity: u64,
         /// The registration, if the number had one.
-        key: Option<Key>,
+        key: Plain<Option<Key>>,
     }
 }
 
@@ -70,7 +70,7 @@ impl Wait {
 
     /// The registration, if the number has had no other since the wait began.
     fn lasting(&self, py: Python<'_>, core: &LoopCore, fd: RawFd) -> Option<Key> {
-        self.key.filter(|&key| fd == self.fd && registration::is_current(py, core, fd, key))
+        self.key.get().filter(|&key| fd == self.fd && registration::is_current(py, core, fd, key))
     }
 }
 
@@ -108,7 +108,7 @@ impl Work {
             Outcome::NotYet(direction) => {
                 let registration::Begun { waiter, identity, key } =
                     registration::wait(py, core, socket, fd, direction, emptied)?;
-                wait.put(Wait { waiter: waiter.clone(), direction, fd, identity, key });
+                wait.put(Wait { waiter: waiter.clone(), direction, fd, identity, key: Plain::new(key) });
                 Ok(Step::Yield(waiter))
             }
         }
