@@ -23,6 +23,7 @@ use super::timer::Timer;
 use crate::ffi::bytes::{Recycled, Scratch, recycled};
 use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
+use crate::ffi::fields::attached_by_collector;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 use crate::ffi::thread;
@@ -211,12 +212,18 @@ impl LoopCore {
     }
 
     /// Makes what came from other threads ready.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a look at one word, three times a turn and at each entry")]
+    #[inline(always)]
     pub(crate) fn take_inbox(&self, py: Python<'_>) {
         if !self.inbox.is_empty() {
-            self.pace.taken();
-            self.reactor.with(py, |reactor| self.inbox.take(|entry| reactor.ready.push(entry)));
+            self.empty_inbox(py);
         }
+    }
+
+    #[inline(never)]
+    fn empty_inbox(&self, py: Python<'_>) {
+        self.pace.taken();
+        self.reactor.with(py, |reactor| self.inbox.take(|entry| reactor.ready.push(entry)));
     }
 
     /// Adds an entry that runs with what the next poll finds, behind it.
@@ -377,8 +384,8 @@ impl LoopCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // SAFETY: the collector runs on an attached thread, with all others stopped or waiting.
-        let py = unsafe { Python::assume_attached() };
+        let py = attached_by_collector(&visit);
+        #[expect(unsafe_code, reason = "the engine knows nothing of attached threads")]
         // SAFETY: entries are taken by attached threads alone, and this one is at it.
         unsafe { self.inbox.look(|entry| entry.visit(&visit)) }?;
         self.behind_poll.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(&visit)))?;

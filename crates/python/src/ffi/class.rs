@@ -917,7 +917,6 @@ pub(crate) fn add_method_to(class: &Bound<'_, PyType>, method: Method<super::met
     add(class, method.def).map(drop)
 }
 
-
 fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<usize> {
     let py = class.py();
     let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));

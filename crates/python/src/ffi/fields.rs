@@ -30,6 +30,12 @@ impl Visitor for PyVisit<'_> {
     }
 }
 
+/// The token of the thread that visits: the collector runs on an attached one.
+pub(crate) fn attached_by_collector<'a>(_visit: &'a PyVisit<'_>) -> Python<'a> {
+    // SAFETY: PyO3 makes a `PyVisit` in `tp_traverse` only.
+    unsafe { Python::assume_attached() }
+}
+
 /// The arguments of `tp_traverse`.
 pub(in crate::ffi) struct Collector {
     visit: ffi::visitproc,

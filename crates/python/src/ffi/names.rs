@@ -17,6 +17,7 @@ macro_rules! text {
 macro_rules! names {
     ($($name:ident $(= $text:literal)?)*) => {
         /// The interned names.
+        #[cfg_attr(Py_3_14, allow(dead_code, reason = "some names are for older versions"))]
         pub(crate) struct Names {
             $(pub(crate) $name: Py<PyString>,)*
         }

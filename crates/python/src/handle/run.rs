@@ -31,6 +31,8 @@ static HANDLE: Operations = Operations {
 ///
 /// # Errors
 /// What leaves the loop; every other exception goes to the loop's exception handler.
+#[expect(clippy::inline_always, reason = "for every handle; its other caller runs sleeps that a program has looked at")]
+#[inline(always)]
 pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<(), Exit> {
     let Some(handle) = Instance::<AnyHandle>::of(handle) else {
         return settle(py, run_in_python(py, handle), |exception| report(py, handle, exception));
