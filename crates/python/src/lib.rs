@@ -1,21 +1,13 @@
 //! `ferrio._ferrio`: the native half of the Python package. This file declares everything that it exports.
 
-#[forbid(unsafe_code)]
 mod combine;
-#[deny(unsafe_code)]
 mod core;
-#[forbid(unsafe_code)]
 mod coroutine;
-#[forbid(unsafe_code)]
 mod event_loop;
 mod ffi;
-#[forbid(unsafe_code)]
 mod handle;
-#[forbid(unsafe_code)]
 mod net;
-#[forbid(unsafe_code)]
 mod sync;
-#[forbid(unsafe_code)]
 mod task;
 
 use pyo3::prelude::*;

@@ -4,6 +4,8 @@
 //! object with static operations that the room above has given it, so nothing here knows a handle, a task, a transport or a
 //! socket. What a room keeps for each loop is a [`Part`](parts::Part); [`Hooks`](parts::Hooks) are called at two moments of a turn.
 
+#![deny(unsafe_code)]
+
 mod direction;
 mod entry;
 mod exit;

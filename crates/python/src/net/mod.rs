@@ -1,5 +1,7 @@
 //! Descriptors that carry bytes: streams, datagrams, pipes, raw sockets; accepting and connecting.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod accept;
 pub(crate) mod connect;
 pub(crate) mod datagram;

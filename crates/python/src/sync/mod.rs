@@ -9,6 +9,8 @@
 //! What asyncio writes as a coroutine function returns a [`coroutine`] here: an object with a coroutine's protocol and no
 //! frame. As there, nothing happens before the first step.
 
+#![forbid(unsafe_code)]
+
 mod barrier;
 mod block;
 mod condition;
