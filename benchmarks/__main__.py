@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=positive, default=5, help="times every case runs on every loop (5)")
     parser.add_argument("--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)")
-    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net, apps or micro, with commas")
+    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, groups (net, large, apps, ...)")
     parser.add_argument("--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)")
     parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
     parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")

@@ -167,6 +167,8 @@ def drive(case: EchoCase | ServiceCase, server: "Server", settings: Settings, pr
         command += ["--http", "/item/"]
     else:
         command += ["--size", str(case.size_bytes)]
+        if case.then_bytes is not None:
+            command += ["--then", str(case.then_bytes)]
         if case.lines:
             command.append("--lines")
     return run_for_json(command, limit_s=settings.warmup_s + settings.seconds + 30)

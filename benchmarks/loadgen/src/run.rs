@@ -1,5 +1,7 @@
 //! The run: connect, warm up, measure, let the last echoes arrive, report.
 //!
+//! The warm-up lasts at least until every connection has had a message back: what accepting costs is not measured.
+//!
 //! A phase ends between two batches of events, and its length is taken from the clock there, so every message of the
 //! window and every nanosecond of the server's CPU time in it are counted over the same interval.
 //!
@@ -11,6 +13,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
 
 use crate::connection::{Connection, Received, Sent};
@@ -112,6 +115,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     if let Some(core) = options.core {
         pin(core).map_err(system("pinning to the core"))?;
     }
+    raise_descriptor_limit();
     let mut clients = Clients::connect(options)?;
     let mut report = Report {
         connections: options.connections,
@@ -135,7 +139,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         }
         let now = Instant::now();
         phase = match phase {
-            Phase::WarmUp { until } if now >= until => {
+            Phase::WarmUp { until } if now >= until && clients.unanswered == 0 => {
                 Phase::Measure { begin: Mark::now(options)?, until: now + options.measured }
             }
             Phase::Measure { begin, until } if now >= until => {
@@ -174,6 +178,8 @@ struct Clients {
     connections: Vec<Option<Connection>>,
     /// Connections with a message under way.
     open: usize,
+    /// Connections that have had no message back yet.
+    unanswered: usize,
     scratch: Vec<u8>,
 }
 
@@ -186,7 +192,7 @@ impl Clients {
         let mut connections = Vec::with_capacity(options.connections);
         for number in 0..options.connections {
             let connection =
-                Connection::open(&options.target, number, options.size_bytes, options.lines, options.http.as_deref())
+                Connection::open(&options.target, number, options.lengths(), options.lines, options.http.as_deref())
                     .map_err(system("connecting"))?;
             epoll::add(&epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
                 .map_err(system("epoll_ctl"))?;
@@ -196,7 +202,8 @@ impl Clients {
             epoll,
             connections,
             open: options.connections,
-            scratch: vec![0; (options.size_bytes + 1).max(ANSWER_BYTES)],
+            unanswered: options.connections,
+            scratch: vec![0; (options.size_bytes.max(options.then_bytes) + 1).max(ANSWER_BYTES)],
         })
     }
 
@@ -224,6 +231,8 @@ impl Clients {
             Ok(Received::Part) => Ok(()),
             Ok(Received::Complete) => {
                 let now = Instant::now();
+                self.unanswered -= usize::from(!connection.answered);
+                connection.answered = true;
                 match phase {
                     Phase::Drain { .. } => {
                         self.open -= 1;
@@ -266,7 +275,8 @@ impl Clients {
     }
 
     fn lose(&mut self, number: usize, report: &mut Report) {
-        self.connections[number] = None;
+        let lost = self.connections[number].take();
+        self.unanswered -= usize::from(lost.is_some_and(|connection| !connection.answered));
         self.open -= 1;
         report.errors += 1;
     }
@@ -290,6 +300,12 @@ impl Clients {
         }
         format!("byte that was not sent: {place} came back as {evidence:02x?}")
     }
+}
+
+/// As many descriptors as this process may have. With too few, connecting fails and says so.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn pin(core: usize) -> rustix::io::Result<()> {
