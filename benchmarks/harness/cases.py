@@ -19,6 +19,8 @@ class EchoCase:
     #: The length of every other message, where that differs.
     then_bytes: int | None = None
     group: str = "net"
+    #: How many times the usual length the window has: the messages under way at its ends must be few beside the others.
+    windows: int = 1
 
     #: Contestants besides the loops.
     also = (loops.LIMIT,)
@@ -61,9 +63,9 @@ class ServiceCase:
     name: str
     framework: str
     connections: int = 32
+    also: tuple[str, ...] = (loops.C_TASKS,)
 
     group = "apps"
-    also = (loops.C_TASKS,)
 
     @property
     def title(self) -> str:
@@ -155,9 +157,12 @@ CASES: tuple[Case, ...] = (
     EchoCase("echo-sock", "sock"),
     EchoCase("echo-protocol-one", "protocol", connections=1),
     EchoCase("echo-protocol-unix", "protocol", unix=True),
+    EchoCase("echo-protocol-5000", "protocol", connections=5_000, windows=3),
+    EchoCase("echo-streams-5000", "streams", connections=5_000, windows=3),
     EchoCase("echo-buffered", "buffered"),
     *large_payloads(),
     ServiceCase("app-fastapi", "fastapi"),
+    *(ServiceCase(f"app-fastapi-{number}", "fastapi", number, also=()) for number in (8, 64, 256)),
     ServiceCase("app-aiohttp", "aiohttp"),
     ClientCase("app-aiohttp-client", "aiohttp"),
     ClientCase("app-asyncpg", "asyncpg", tasks=8),

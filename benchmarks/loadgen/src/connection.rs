@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     sent_bytes: usize,
     received_bytes: usize,
     started: Instant,
-    /// A message has come back.
+    /// The first message has come back.
     pub(crate) answered: bool,
     /// The kernel took only a part, so the descriptor is watched for room too.
     pub(crate) waits_for_room: bool,
@@ -130,7 +130,7 @@ impl Connection {
     }
 
     /// Starts the clock of the message under way, of which nothing is sent yet.
-    pub(crate) fn restart(&mut self, now: Instant) {
+    fn restart(&mut self, now: Instant) {
         self.sent_bytes = 0;
         self.received_bytes = 0;
         if let Talk::Http(exchange) = &mut self.talk {

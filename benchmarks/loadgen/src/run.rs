@@ -1,6 +1,7 @@
 //! The run: connect, warm up, measure, let the last echoes arrive, report.
 //!
-//! The warm-up lasts at least until every connection has had a message back: what accepting costs is not measured.
+//! Connecting goes by batches, and a connection waits with its second message until all have had their first back. No
+//! queue of the server's can overflow, and what accepting costs is not measured.
 //!
 //! A phase ends between two batches of events, and its length is taken from the clock there, so every message of the
 //! window and every nanosecond of the server's CPU time in it are counted over the same interval.
@@ -27,6 +28,8 @@ use crate::payload::Payload;
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// How long the last echoes may take after the measurement.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Connections that are opened before one of them has been answered: less than any server's backlog.
+const CONNECT_AT_ONCE: usize = 100;
 /// Events taken from the kernel at once.
 const BATCH: usize = 1024;
 
@@ -106,6 +109,7 @@ impl Mark {
 }
 
 enum Phase {
+    Connect,
     WarmUp { until: Instant },
     Measure { begin: Mark, until: Instant },
     Drain { until: Instant },
@@ -116,7 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         pin(core).map_err(system("pinning to the core"))?;
     }
     raise_descriptor_limit();
-    let mut clients = Clients::connect(options)?;
+    let mut clients = Clients::new(options)?;
     let mut report = Report {
         connections: options.connections,
         size_bytes: options.size_bytes,
@@ -128,10 +132,13 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         server_cpu: None,
     };
     let mut events = Vec::with_capacity(BATCH);
-    let mut phase = Phase::WarmUp { until: Instant::now() + options.warmup };
-    clients.start_all(&mut report)?;
+    let mut phase = Phase::Connect;
 
     while clients.open > 0 {
+        if matches!(phase, Phase::Connect) && clients.unanswered == 0 && !clients.connect_more(options, &mut report)? {
+            phase = Phase::WarmUp { until: Instant::now() + options.warmup };
+            clients.start_all(&mut report)?;
+        }
         events.clear();
         match epoll::wait(&clients.epoll, rustix::buffer::spare_capacity(&mut events), Some(&IDLE)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -139,7 +146,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         }
         let now = Instant::now();
         phase = match phase {
-            Phase::WarmUp { until } if now >= until && clients.unanswered == 0 => {
+            Phase::WarmUp { until } if now >= until => {
                 Phase::Measure { begin: Mark::now(options)?, until: now + options.measured }
             }
             Phase::Measure { begin, until } if now >= until => {
@@ -178,7 +185,7 @@ struct Clients {
     connections: Vec<Option<Connection>>,
     /// Connections with a message under way.
     open: usize,
-    /// Connections that have had no message back yet.
+    /// Connections of the last batch that have had no message back yet.
     unanswered: usize,
     scratch: Vec<u8>,
 }
@@ -187,30 +194,40 @@ const READABLE: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlag
 const WRITABLE_TOO: epoll::EventFlags = READABLE.union(epoll::EventFlags::OUT);
 
 impl Clients {
-    fn connect(options: &Options) -> Result<Self, Failure> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("epoll_create"))?;
-        let mut connections = Vec::with_capacity(options.connections);
-        for number in 0..options.connections {
-            let connection =
-                Connection::open(&options.target, number, options.lengths(), options.lines, options.http.as_deref())
-                    .map_err(system("connecting"))?;
-            epoll::add(&epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
-                .map_err(system("epoll_ctl"))?;
-            connections.push(Some(connection));
-        }
+    fn new(options: &Options) -> Result<Self, Failure> {
         Ok(Self {
-            epoll,
-            connections,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("epoll_create"))?,
+            connections: Vec::with_capacity(options.connections),
             open: options.connections,
-            unanswered: options.connections,
+            unanswered: 0,
             scratch: vec![0; (options.size_bytes.max(options.then_bytes) + 1).max(ANSWER_BYTES)],
         })
     }
 
+    /// Opens the next batch and sends its first messages; false when all are open.
+    fn connect_more(&mut self, options: &Options, report: &mut Report) -> Result<bool, Failure> {
+        let first = self.connections.len();
+        let end = (first + CONNECT_AT_ONCE).min(options.connections);
+        for number in first..end {
+            let connection =
+                Connection::open(&options.target, number, options.lengths(), options.lines, options.http.as_deref())
+                    .map_err(system("connecting"))?;
+            epoll::add(&self.epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
+                .map_err(system("epoll_ctl"))?;
+            self.connections.push(Some(connection));
+        }
+        self.unanswered = end - first;
+        for number in first..end {
+            self.send(number, report)?;
+        }
+        Ok(first < end)
+    }
+
+    /// Sends every connection's second message.
     fn start_all(&mut self, report: &mut Report) -> Result<(), Failure> {
         for number in 0..self.connections.len() {
             if let Some(connection) = &mut self.connections[number] {
-                connection.restart(Instant::now());
+                connection.start_next(Instant::now());
             }
             self.send(number, report)?;
         }
@@ -231,9 +248,12 @@ impl Clients {
             Ok(Received::Part) => Ok(()),
             Ok(Received::Complete) => {
                 let now = Instant::now();
-                self.unanswered -= usize::from(!connection.answered);
-                connection.answered = true;
                 match phase {
+                    Phase::Connect => {
+                        connection.answered = true;
+                        self.unanswered -= 1;
+                        return Ok(());
+                    }
                     Phase::Drain { .. } => {
                         self.open -= 1;
                         self.connections[number] = None;
