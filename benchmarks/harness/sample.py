@@ -41,7 +41,7 @@ class Settings:
     seconds: float = 1.0
     warmup_s: float = 0.3
     micro_seconds: float = 0.1
-    micro_repeats: int = 5
+    micro_repeats: int = 3
     server_core: int = 0
     client_core: int = 1
 
