@@ -92,10 +92,10 @@ def run(arguments: list[str]) -> int:
         "ASAN_OPTIONS": OPTIONS if arguments[:1] == ["tests/fuzz"] else f"{OPTIONS}:log_path={REPORTS}",
         "LD_PRELOAD": runtime(),
         "PYTHONMALLOC": "malloc",
-        "PYTEST_TIMEOUT": str(TIMEOUT_S),
         "PYTHONPATH": str(package),
     }
-    code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+    limit = ["--timeout", str(TIMEOUT_S)] if arguments[:2] == ["-m", "pytest"] else []
+    code = subprocess.run([sys.executable, *arguments, *limit], env=environment, check=False).returncode
     reports = findings()
     for report in reports:
         print(f"\n{report}:\n{report.read_text(errors='replace')}")

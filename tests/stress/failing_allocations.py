@@ -46,9 +46,13 @@ LIMIT_S = 10.0
 #: What standard error must not have.
 BAD = re.compile(r"panick|PanicException|Ferrio has a bug|Fatal Python error|Segmentation|Assertion .*failed")
 
-#: A fault of the interpreter's that cannot be kept from harm, with asyncio's loop as well: a call with `**keywords` for
-#: which there is no dictionary.
-_INTERPRETER_FAILS = re.compile(r"most recent call first\):\n  File \".*weakref.py\", line \d+ in update")
+#: Faults of the interpreter's that cannot be kept from harm, with asyncio's loop as well: a call with `**keywords` for
+#: which there is no dictionary; `list.append` without room frees the item while the evaluator has not said where its
+#: stack ends, which debug builds of 3.14 assert.
+_INTERPRETER_FAILS = re.compile(
+    r"most recent call first\):\n  File \".*weakref.py\", line \d+ in update"
+    r"|_Py_Dealloc: Assertion `.*stackpointer != NULL' failed"
+)
 #: asyncio's `_get_loop` may leave its own lock locked, whichever loop is asked for.
 _ASYNCIO_HANGS = re.compile(r"most recent call first\):\n  File \".*asyncio/mixins.py\", line \d+ in _get_loop")
 
