@@ -28,8 +28,8 @@ TARGET = f"{os.uname().machine}-unknown-linux-gnu"
 OPTIONS = "detect_leaks=0:handle_segv=0:allocator_may_return_null=1:malloc_context_size=20"
 #: The limit of a main thread's stack.
 STACK_BYTES = 256 << 20
-#: For one test.
-TIMEOUT_S = 120
+#: For one unit test.
+LIMIT_S = 120
 
 
 def cargo(*arguments: str) -> int:
@@ -92,10 +92,10 @@ def run(arguments: list[str]) -> int:
         "ASAN_OPTIONS": OPTIONS if arguments[:1] == ["tests/fuzz"] else f"{OPTIONS}:log_path={REPORTS}",
         "LD_PRELOAD": runtime(),
         "PYTHONMALLOC": "malloc",
+        "FERRIO_TEST_LIMIT_S": str(LIMIT_S),
         "PYTHONPATH": str(package),
     }
-    limit = ["--timeout", str(TIMEOUT_S)] if arguments[:2] == ["-m", "pytest"] else []
-    code = subprocess.run([sys.executable, *arguments, *limit], env=environment, check=False).returncode
+    code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
     reports = findings()
     for report in reports:
         print(f"\n{report}:\n{report.read_text(errors='replace')}")
