@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod awaitable;
 pub(crate) mod bound_method;
 pub(crate) mod buffer;
+pub(crate) mod builder;
 pub(crate) mod bytes;
 pub(crate) mod call;
 pub(crate) mod cell;
@@ -34,6 +35,7 @@ pub(crate) mod objects;
 pub(crate) mod set;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;
+pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod source_traceback;
 pub(crate) mod stop_iteration;
