@@ -12,9 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyClass, ffi};
 
+use super::c_api;
 use super::class::{Class, Instance, NativeClass, NativeLayout, OfPyo3};
 use super::method::{AnyObject, Attribute, Method, Pyo3, Receiver, the};
 use super::object::Object;
+use super::passed::This;
 use super::{slots, trampoline};
 
 /// Makes a class whose methods have the receiver `R`.
@@ -146,10 +148,8 @@ impl<R: Receiver> Builder<R> {
         };
         let bases = PyTuple::new(py, bases)?;
         // SAFETY: the spec and its slots are complete and end with a zero; what outlives the call has been leaked.
-        let class = unsafe { ffi::PyType_FromSpecWithBases(&raw mut spec, bases.as_ptr()) };
-        // SAFETY: a new reference, or null with an exception.
-        let class = unsafe { Object::from_result(py, class) }?;
-        Ok(class.into_bound(py).cast_into::<PyType>()?)
+        let class = unsafe { c_api::PyType_FromSpecWithBases(&raw mut spec, bases.as_borrowed()) };
+        Ok(c_api::object(py, class)?.into_bound(py).cast_into::<PyType>()?)
     }
 }
 
@@ -215,23 +215,19 @@ impl<T: NativeClass> Builder<Instance<T>> {
         let own: Vec<usize> = (offset..end).step_by(size_of::<*mut ffi::PyObject>()).collect();
         description.inherited.find(base, &own)?;
         description.offset.store(offset, Ordering::Relaxed);
-        // It lives as long as the process.
-        description.class.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+        description.class.set(class.clone());
         Ok(class)
     }
 }
 
-unsafe extern "C" fn repr<R: Receiver, F>(address: *mut ffi::PyObject) -> *mut ffi::PyObject
+/// # Safety
+/// Called by CPython as a slot of the receiver's class.
+unsafe extern "C" fn repr<R: Receiver, F>(this: This<'_, R>) -> *mut ffi::PyObject
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<String> + Copy + 'static,
 {
-    let body = |py: Python<'_>| -> PyResult<Object> {
-        // SAFETY: a slot of the receiver's class.
-        let text = the::<F>()(py, unsafe { R::view(py, &address) })?;
-        Ok(Object::new(text.into_pyobject(py)?))
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    let py = this.py();
+    trampoline::object(py, || Ok(Object::new(the::<F>()(py, this.view())?.into_pyobject(py)?)))
 }
 
 /// A receiver that is an instance of a `#[pyclass]`.
@@ -254,12 +250,8 @@ impl AddedMethod {
     /// Whether `object` is this method of an instance.
     pub(crate) fn is(&self, object: &Object) -> bool {
         // SAFETY: a live object.
-        if unsafe { ffi::PyCFunction_Check(object.as_ptr()) } == 0 {
-            return false;
-        }
-        // SAFETY: a built-in function.
-        let function = unsafe { ffi::PyCFunction_GetFunction(object.as_ptr()) };
-        function.is_some_and(|function| function as usize == self.0)
+        let is_function = unsafe { ffi::PyCFunction_Check(object.as_ptr()) } != 0;
+        is_function && c_api::PyCFunction_GetFunction(object.lend(object.py())).addr() == self.0
     }
 }
 
@@ -281,9 +273,8 @@ fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<usize> {
     let py = class.py();
     let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));
     // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
-    let method = unsafe { ffi::PyDescr_NewMethod(class.as_ptr().cast(), (&raw const *def).cast_mut()) };
-    // SAFETY: a new reference, or null with an exception.
-    let method = unsafe { Object::from_result(py, method) }?.into_bound(py);
+    let method = unsafe { c_api::PyDescr_NewMethod(class.as_borrowed(), (&raw const *def).cast_mut()) };
+    let method = c_api::object(py, method)?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
     class.setattr(name, method)?;
     Ok(def.ml_meth.as_ptr() as usize)

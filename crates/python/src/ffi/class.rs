@@ -17,32 +17,34 @@ use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PySystemError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::PyType;
-use pyo3::{PyClass, PyTypeInfo, ffi};
+use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 
 use super::builder::state_offset;
 pub(crate) use super::builder::{AddedMethod, Builder, add_method, add_method_to};
+use super::c_api;
 use super::fields::Fields;
 use super::free_list::FreeList;
 use super::idle_list::{IdleLink, IdleList};
 use super::inherited::InheritedSlots;
+use super::known_class::KnownClass;
 use super::method::{IntoObject, Receiver};
 use super::object::Object;
 
 /// What is known of a class at run time.
 pub(crate) struct Description<T> {
     /// The class; of a PyO3 class, the subclass of it that was seen first. Null before that.
-    pub(super) class: AtomicPtr<ffi::PyTypeObject>,
+    pub(super) class: KnownClass,
     /// The subclass of a native class that was seen first: mostly there is but one, Ferrio's own.
-    subclass: AtomicPtr<ffi::PyTypeObject>,
+    subclass: KnownClass,
     /// Where in an instance the state begins.
     pub(super) offset: AtomicUsize,
-    pub(super) inherited: InheritedSlots,
+    pub(super) inherited: InheritedSlots<T>,
     pub(super) free: FreeList,
     pub(super) idle: IdleList,
     described: PhantomData<fn() -> T>,
@@ -52,8 +54,8 @@ impl<T> Description<T> {
     /// Of a class that keeps the memory of up to `kept` freed instances.
     pub(crate) const fn new(kept: usize) -> Self {
         Self {
-            class: AtomicPtr::new(null_mut()),
-            subclass: AtomicPtr::new(null_mut()),
+            class: KnownClass::new(),
+            subclass: KnownClass::new(),
             offset: AtomicUsize::new(0),
             inherited: InheritedSlots::new(),
             free: FreeList::new(kept),
@@ -68,15 +70,10 @@ impl<T> Description<T> {
         self
     }
 
-    /// The class; null before it is made.
+    /// The class, once it is made; of a class that is not made here, whoever knows it sets it.
     #[inline]
-    pub(in crate::ffi) fn class(&self) -> *mut ffi::PyTypeObject {
-        self.class.load(Ordering::Relaxed)
-    }
-
-    /// Describes a class that is not made here. It is kept for ever.
-    pub(in crate::ffi) fn set_class(&self, class: Bound<'_, PyType>) {
-        self.class.store(class.into_ptr().cast(), Ordering::Relaxed);
+    pub(in crate::ffi) const fn class(&self) -> &KnownClass {
+        &self.class
     }
 }
 
@@ -123,8 +120,8 @@ unsafe impl<T: Class> Layout<T> for Heap {
     #[inline]
     fn is_instance(object: &Object) -> bool {
         let description = T::description();
-        object.has_class(description.class.load(Ordering::Relaxed))
-            || object.has_class(description.subclass.load(Ordering::Relaxed))
+        description.class.is_class_of(object)
+            || description.subclass.is_class_of(object)
             || is_instance_of_subclass(description, object)
     }
 
@@ -138,19 +135,11 @@ unsafe impl<T: Class> Layout<T> for Heap {
 /// Whether `object` is an instance of a subclass of a native class; the first one is remembered.
 #[cold]
 fn is_instance_of_subclass<T>(description: &'static Description<T>, object: &Object) -> bool {
-    let class = description.class.load(Ordering::Relaxed);
-    // SAFETY: a live object and, unless null, a class that lives for ever.
-    if class.is_null() || unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) } == 0 {
-        return false;
+    let is_instance = description.class.is_base_of(object);
+    if is_instance && !description.subclass.is_known() {
+        description.subclass.set(object.bind(object.py()).get_type());
     }
-    if description.subclass.load(Ordering::Relaxed).is_null() {
-        // SAFETY: a live object.
-        let subclass = unsafe { ffi::Py_TYPE(object.as_ptr()) };
-        // SAFETY: a live type. It is kept for ever, so that its address stands for no other.
-        unsafe { ffi::Py_INCREF(subclass.cast()) };
-        description.subclass.store(subclass, Ordering::Relaxed);
-    }
-    true
+    is_instance
 }
 
 /// The layout of a frozen `#[pyclass]`, whose state is itself.
@@ -160,33 +149,25 @@ pub(crate) struct OfPyo3;
 unsafe impl<T: Class<State = T> + PyClass<Frozen = True> + Sync> Layout<T> for OfPyo3 {
     #[inline]
     fn is_instance(object: &Object) -> bool {
-        object.has_class(T::description().class.load(Ordering::Relaxed))
-            || is_instance_of_pyo3(T::description(), object)
+        T::description().class.is_class_of(object) || is_instance_of_pyo3(T::description(), object)
     }
 
     #[inline]
     unsafe fn state(object: &Object) -> *const T {
-        // SAFETY: the instance is used by attached threads only.
-        let py = unsafe { Python::assume_attached() };
         // SAFETY: an instance, as the caller promises.
-        unsafe { object.bind(py).cast_unchecked::<T>() }.get()
+        unsafe { object.bind(object.py()).cast_unchecked::<T>() }.get()
     }
 }
 
 /// Whether `object` is an instance of a PyO3 class; the class of the first one is remembered: there is nearly always but one.
 #[cold]
 fn is_instance_of_pyo3<T: PyClass>(description: &'static Description<T>, object: &Object) -> bool {
-    // SAFETY: objects are looked at by attached threads only.
-    let py = unsafe { Python::assume_attached() };
-    if !T::is_type_of(object.bind(py)) {
-        return false;
+    let object = object.bind(object.py());
+    let is_instance = T::is_type_of(object);
+    if is_instance && !description.class.is_known() {
+        description.class.set(object.get_type());
     }
-    if description.class.load(Ordering::Relaxed).is_null() {
-        // It is kept for ever, so that its address stands for no other.
-        let class = object.bind(py).get_type();
-        description.class.store(class.into_ptr().cast(), Ordering::Relaxed);
-    }
-    true
+    is_instance
 }
 
 /// `pyo3_class!(LockCore)`: makes a frozen `#[pyclass]` a [`Class`], so that there are [`Instance`]s of it.
@@ -318,9 +299,7 @@ unsafe impl<T: Class> Receiver for Instance<T> {
     type View<'a> = &'a Self;
 
     #[inline]
-    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Self {
-        // SAFETY: a live object.
-        let object = unsafe { Object::view(address) };
+    unsafe fn view<'a>(_py: Python<'a>, object: &'a Object) -> &'a Self {
         // SAFETY: an instance, as the caller promises.
         unsafe { Self::assume(object) }
     }
@@ -347,9 +326,8 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
 
     /// Whether the class has been made over `base`, or over what that is a base of.
     fn is_derived_from(base: &Bound<'_, PyType>) -> bool {
-        let class = Self::description().class.load(Ordering::Relaxed);
-        // SAFETY: two live types.
-        !class.is_null() && unsafe { ffi::PyType_IsSubtype(class, base.as_type_ptr()) } != 0
+        let class = Self::description().class.get(base.py());
+        class.is_some_and(|class| c_api::PyType_IsSubtype(class, base.as_borrowed()) != 0)
     }
 
     /// Before an instance ends, while everything of it is there; it may be used again afterwards.
@@ -414,26 +392,34 @@ impl<T: NativeClass> Instance<T> {
     #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
     pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
-        let class = description.class.load(Ordering::Relaxed);
-        assert!(!class.is_null(), "the class is made before its instances");
+        let class = description.class.get(py);
+        let class = class.expect("the class is made before its instances");
         // SAFETY: instances of the class alone are given to its list.
         let memory = unsafe { description.free.take(py, class) };
-        let object = match memory {
-            Some(object) => object,
-            // SAFETY: a ready type without variable-sized part.
-            None => unsafe { ffi::PyType_GenericAlloc(class, 0) },
-        };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
+        let is_used_again = memory.is_some();
+        // SAFETY: the class itself.
+        let object = memory.map_or_else(|| unsafe { new_object(py, class) }, Ok)?;
+        // SAFETY: a new instance.
+        let instance = unsafe { Self::begin(object, state()) };
+        if is_used_again {
+            // SAFETY: untracked when it was freed; its state is whole.
+            unsafe { ffi::PyObject_GC_Track(instance.object.as_ptr().cast()) };
+        }
+        Ok(instance)
+    }
+
+    /// A new object as an instance, which begins with `state`.
+    ///
+    /// # Safety
+    /// It is of the class, or of one derived from it, and has no state yet, or no longer.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    unsafe fn begin(object: Object, state: T::State) -> Self {
         // SAFETY: memory of an instance, which has its state there.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: no state yet, or no longer, of its size and alignment.
-        unsafe { place.write(state()) };
-        if memory.is_some() {
-            // SAFETY: untracked when it was freed; its state is whole.
-            unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
-        }
-        Ok(Self { object, class: PhantomData })
+        // SAFETY: no state, of its size and alignment.
+        unsafe { place.write(state) };
+        Self { object, class: PhantomData }
     }
 
     /// A new instance of `class` with `state`.
@@ -446,27 +432,24 @@ impl<T: NativeClass> Instance<T> {
     #[inline]
     pub(in crate::ffi) unsafe fn allocate(
         py: Python<'_>,
-        class: *mut ffi::PyTypeObject,
+        class: Borrowed<'_, '_, PyType>,
         state: T::State,
     ) -> PyResult<Self> {
-        // SAFETY: a ready type without variable-sized part.
-        let object = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        let object = unsafe { Object::from_result(py, object) }?;
-        // SAFETY: memory of an instance, which has its state there.
-        let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: zeroed memory of the state's size and alignment, not yet a state.
-        unsafe { place.write(state) };
-        Ok(Self { object, class: PhantomData })
+        // SAFETY: as the caller promises.
+        let object = unsafe { new_object(py, class) }?;
+        // SAFETY: zeroed memory, not yet a state.
+        Ok(unsafe { Self::begin(object, state) })
     }
+}
 
-    /// The class; `None` before it is made.
-    pub(in crate::ffi) fn class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
-        let class = T::description().class.load(Ordering::Relaxed);
-        // SAFETY: null, or a class that lives for ever.
-        let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, class.cast()) };
-        class.and_then(|class| class.cast_into::<PyType>().ok())
-    }
+/// A new object of `class`, with zeroed memory behind its head.
+///
+/// # Safety
+/// A ready type without variable-sized part, whose instances may begin so.
+#[inline]
+pub(in crate::ffi) unsafe fn new_object(py: Python<'_>, class: Borrowed<'_, '_, PyType>) -> PyResult<Object> {
+    // SAFETY: passed on to the caller.
+    c_api::object(py, unsafe { c_api::PyType_GenericAlloc(class, 0) })
 }
 
 impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
@@ -475,14 +458,12 @@ impl<T: NativeClass<Layout = Heap, State: Default>> Instance<T> {
     /// # Errors
     /// `TypeError`: it is no subclass; `MemoryError`.
     pub(crate) fn create_of(py: Python<'_>, class: &Bound<'_, PyType>) -> PyResult<Self> {
-        let base = T::description().class.load(Ordering::Relaxed);
-        assert!(!base.is_null(), "the class is made before its instances");
-        // SAFETY: two live types.
-        if unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), base) } == 0 {
+        let base = T::description().class.get(py).expect("the class is made before its instances");
+        if c_api::PyType_IsSubtype(class.as_borrowed(), base) == 0 {
             let name = T::NAME.to_string_lossy();
             return Err(PyTypeError::new_err(format!("a subclass of {name} is required here")));
         }
         // SAFETY: a subclass of the class; its instances begin as the default state does.
-        unsafe { Self::allocate(py, class.as_type_ptr(), T::State::default()) }
+        unsafe { Self::allocate(py, class.as_borrowed(), T::State::default()) }
     }
 }

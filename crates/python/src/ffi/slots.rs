@@ -1,171 +1,141 @@
 //! The C functions behind the slots of a native class, compiled from its description.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::Ordering;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::{Borrowed, ffi};
 
-use super::class::{Instance, Layout, NativeClass};
+use super::c_api;
+use super::class::{Instance, NativeClass};
 use super::fields::{Collector, Fields};
 use super::method::the;
-use super::object::Object;
+use super::passed::This;
 use super::trampoline;
 
-pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(address: *mut ffi::PyObject) {
-    let body = || {
-        // SAFETY: CPython frees objects on attached threads.
-        let py = unsafe { Python::assume_attached() };
-        // SAFETY: whole until below.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
+/// `tp_dealloc`.
+///
+/// # Safety
+/// Called by CPython as a slot of the class.
+pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(this: This<'_, Instance<T>>) {
+    let (py, description) = (this.py(), T::description());
+    trampoline::release(py, || {
+        let instance = this.view();
         let state: &T::State = instance;
-        if T::FINALIZES && T::needs_finalizing(state) {
-            // SAFETY: an object that nobody refers to any more.
-            if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
-                // Somebody has taken a reference.
-                return;
-            }
+        if T::FINALIZES && T::needs_finalizing(state) && c_api::PyObject_CallFinalizerFromDealloc(this.any()) < 0 {
+            // Somebody has taken a reference.
+            return;
         }
         // SAFETY: the class describes where it is.
         let is_referred_to = |place| !unsafe { pointer_in(state, place) }.is_null();
         if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(is_referred_to) {
-            // SAFETY: a collected object. The callbacks run Python, and a collection must not meet what nobody refers to.
-            unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
-            // SAFETY: an object that nobody refers to any more, whole until below.
-            unsafe { ffi::PyObject_ClearWeakRefs(address) };
+            // The callbacks run Python, and a collection must not meet what nobody refers to.
+            instance.untrack();
+            c_api::PyObject_ClearWeakRefs(this.any());
         }
         if let Some(link) = T::idle_link(state)
             && !T::IS_SUBCLASSABLE
             && T::is_idle(state)
-            && T::description().idle.give(object, link)
+            && description.idle.give(this.object(), link)
         {
             return;
         }
-        // SAFETY: a collected object; what is not tracked stays so.
-        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
+        instance.untrack();
         T::end(py, instance);
-        // SAFETY: an instance of the class.
-        unsafe { T::description().inherited.clear(address) };
-        instance.clear();
+        description.inherited.clear(instance);
+        state.clear();
         if !T::State::IS_EMPTY_WHEN_CLEARED {
-            // SAFETY: an instance.
-            let place = unsafe { T::Layout::state(object) }.cast_mut();
             // SAFETY: the state that was put there, ended once.
-            unsafe { place.drop_in_place() };
+            unsafe { (&raw const *state).cast_mut().drop_in_place() };
         }
-        // SAFETY: the class outlives its instances.
-        let class = unsafe { ffi::Py_TYPE(address) };
-        let is_exact = class == T::description().class.load(Ordering::Relaxed);
+        let is_exact = description.class.is_class_of(this.object());
         // The interpreter never runs a finalizer again where it has run one: such memory is not used again.
-        // SAFETY: memory of an object with a collector's head.
-        let is_marked = T::FINALIZES && unsafe { ffi::PyObject_GC_IsFinalized(address) } != 0;
-        // SAFETY: untracked, empty, nobody's, and an instance of exactly the class.
-        let is_kept = is_exact && !is_marked && unsafe { T::description().free.give(py, address) };
-        if !is_kept {
-            // SAFETY: memory from the type's allocator, untracked.
-            unsafe { ffi::PyObject_GC_Del(address.cast()) };
-        }
-        // SAFETY: an instance of a heap type owns a reference to it.
-        unsafe { ffi::Py_DECREF(class.cast()) };
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::release(body) }
+        let is_marked = T::FINALIZES && c_api::PyObject_GC_IsFinalized(this.any()) != 0;
+        // SAFETY: untracked, empty and nobody's.
+        unsafe { description.free.give_or_free(this.object(), is_exact && !is_marked) };
+    });
 }
 
+/// `tp_traverse`.
+///
+/// # Safety
+/// Called by the collector as a slot of the class.
 pub(super) unsafe extern "C" fn traverse<T: NativeClass>(
-    address: *mut ffi::PyObject,
+    this: This<'_, Instance<T>>,
     visit: ffi::visitproc,
     arg: *mut c_void,
 ) -> c_int {
     trampoline::look(|| {
-        // SAFETY: the type of a live object, which owns a reference to it.
-        let class = unsafe { ffi::Py_TYPE(address) };
-        // SAFETY: the collector visits live instances.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
         // SAFETY: as the collector called the slot.
         let collector = unsafe { Collector::new(visit, arg) };
-        // SAFETY: the instance owns a reference to its class.
-        let visited = unsafe { collector.address(class.cast()) }.and_then(|()| instance.visit(&collector));
-        match visited {
-            // SAFETY: an instance of the class; the rest is the collector's.
-            Ok(()) => unsafe { T::description().inherited.visit(address, visit, arg) },
-            Err(stop) => stop,
-        }
+        let instance = this.view();
+        let visited = collector.class_of(this.object()).and_then(|()| instance.visit(&collector));
+        visited.and_then(|()| T::description().inherited.visit(instance, &collector)).err().unwrap_or(0)
     })
 }
 
-pub(super) unsafe extern "C" fn clear<T: NativeClass>(address: *mut ffi::PyObject) -> c_int {
-    let body = || {
-        // SAFETY: the collector clears live instances.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
-        // SAFETY: the collector runs on an attached thread.
-        T::before_clear(unsafe { Python::assume_attached() }, instance);
+/// `tp_clear`.
+///
+/// # Safety
+/// Called by the collector as a slot of the class.
+pub(super) unsafe extern "C" fn clear<T: NativeClass>(this: This<'_, Instance<T>>) -> c_int {
+    trampoline::release(this.py(), || {
+        let instance = this.view();
+        T::before_clear(this.py(), instance);
         instance.clear();
-        // SAFETY: an instance of the class.
-        unsafe { T::description().inherited.clear(address) };
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::release(body) };
+        T::description().inherited.clear(instance);
+    });
     0
 }
 
-pub(super) unsafe extern "C" fn finalize<T: NativeClass>(address: *mut ffi::PyObject) {
-    let body = |py: Python<'_>| {
-        // SAFETY: CPython keeps the object alive during the call.
-        let object = unsafe { Object::view(&address) };
-        // SAFETY: a slot of the class.
-        let instance = unsafe { Instance::<T>::assume(object) };
+/// `tp_finalize`.
+///
+/// # Safety
+/// Called by CPython as a slot of the class.
+pub(super) unsafe extern "C" fn finalize<T: NativeClass>(this: This<'_, Instance<T>>) {
+    trampoline::finalize(&this.any(), || {
+        let instance = this.view();
         if let Some(link) = T::idle_link(instance) {
             link.set_finalized();
         }
-        T::finalize(py, instance)
-    };
-    // SAFETY: CPython calls this on an attached thread, and keeps the object alive.
-    unsafe { trampoline::finalize(address, body) }
+        T::finalize(this.py(), instance)
+    });
 }
 
-/// `__new__` that takes no notice of arguments, for classes whose state begins empty.
+/// `tp_new` that takes no notice of arguments, for classes whose state begins empty.
+///
+/// # Safety
+/// Called by CPython with the class, or one derived from it, whose other parts it has checked.
 pub(super) unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
-    class: *mut ffi::PyTypeObject,
+    class: Borrowed<'_, '_, PyType>,
     _args: *mut ffi::PyObject,
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    let body = |py: Python<'_>| {
-        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+    let py = class.py();
+    trampoline::object(py, || {
+        // SAFETY: as the caller promises.
         unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    })
 }
 
-/// `__new__` whose function makes the state of the arguments.
+/// `tp_new` whose function makes the state of the arguments.
+///
+/// # Safety
+/// As for [`new_empty`].
 pub(super) unsafe extern "C" fn new_of_arguments<T: NativeClass, F>(
-    class: *mut ffi::PyTypeObject,
-    arguments: *mut ffi::PyObject,
-    keywords: *mut ffi::PyObject,
+    class: Borrowed<'_, '_, PyType>,
+    arguments: Borrowed<'_, '_, PyTuple>,
+    keywords: Option<Borrowed<'_, '_, PyDict>>,
 ) -> *mut ffi::PyObject
 where
     F: for<'a> Fn(&Bound<'a, PyTuple>, Option<&Bound<'a, PyDict>>) -> PyResult<T::State> + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: the arguments of the call, which keeps them alive.
-        let arguments = unsafe { Object::view(&arguments) };
-        // SAFETY: not null, so the keywords, which the call keeps alive.
-        let keywords = (!keywords.is_null()).then(|| unsafe { Object::view(&keywords) });
-        let keywords = keywords.map(|keywords| keywords.bind(py).cast::<PyDict>()).transpose()?;
-        let state = the::<F>()(arguments.bind(py).cast::<PyTuple>()?, keywords)?;
-        // SAFETY: CPython calls the slot with the class, or one derived from it, whose other parts it has checked.
+    let py = class.py();
+    trampoline::object(py, || {
+        let state = the::<F>()(&arguments, keywords.as_deref())?;
+        // SAFETY: as the caller promises.
         unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    })
 }
 
 /// The pointer at an offset in a state, for what CPython keeps there.
@@ -179,4 +149,13 @@ unsafe fn pointer_in<S>(state: &S, place: usize) -> *mut ffi::PyObject {
     let pointer = unsafe { (&raw const *state).byte_add(place) }.cast::<*mut ffi::PyObject>();
     // SAFETY: passed on to the caller.
     unsafe { pointer.read() }
+}
+
+impl<T: NativeClass> Instance<T> {
+    /// Hides it from the collector; what is not tracked stays so.
+    #[inline]
+    pub(in crate::ffi) fn untrack(&self) {
+        // SAFETY: an object with a collector's head, as all native classes have it.
+        unsafe { ffi::PyObject_GC_UnTrack(self.object().as_ptr().cast()) };
+    }
 }
