@@ -338,9 +338,9 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
         Ok(())
     }
 
-    /// When an instance has been finalized and ends; its fields are cleared afterwards. Nobody refers to it any more: a new
-    /// reference to it, made here and given back, would free it twice.
-    fn end(_py: Python<'_>, _instance: &Instance<Self>) {}
+    /// What is done when an instance has been finalized and ends; its fields are cleared afterwards. Who keeps a reference to
+    /// it keeps it from being freed: it may be done more than once.
+    const END: Option<fn(Python<'_>, &Instance<Self>)> = None;
 
     /// Whether an instance that ends has anything to finalize.
     #[inline]

@@ -1,6 +1,7 @@
 //! The C functions behind the slots of a native class, compiled from its description.
 
 use core::ffi::{c_int, c_void};
+use core::mem::ManuallyDrop;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -41,7 +42,11 @@ pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(this: This<'_, Instan
             return;
         }
         instance.untrack();
-        T::end(py, instance);
+        if let Some(end) = T::END
+            && !instance.end(end)
+        {
+            return;
+        }
         description.inherited.clear(instance);
         state.clear();
         if !T::State::IS_EMPTY_WHEN_CLEARED {
@@ -157,5 +162,20 @@ impl<T: NativeClass> Instance<T> {
     pub(in crate::ffi) fn untrack(&self) {
         // SAFETY: an object with a collector's head, as all native classes have it.
         unsafe { ffi::PyObject_GC_UnTrack(self.object().as_ptr().cast()) };
+    }
+
+    /// Runs `end` with a temporary reference to an instance without references, untracked; false if somebody has taken another,
+    /// and has the whole instance. Else the memory is freed with the temporary reference in it.
+    fn end(&self, end: fn(Python<'_>, &Self)) -> bool {
+        let object = self.object();
+        let temporary = ManuallyDrop::new(object.clone());
+        end(object.py(), self);
+        if object.reference_count() == 1 {
+            return true;
+        }
+        // SAFETY: a whole object that was untracked.
+        unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
+        drop(ManuallyDrop::into_inner(temporary));
+        false
     }
 }
