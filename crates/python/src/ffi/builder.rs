@@ -202,13 +202,13 @@ impl<T: NativeClass> Builder<Instance<T>> {
         const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
         let offset = T::Layout::state_offset(base);
         if let Some(place) = T::WEAK_REFERENCES {
-            self.member(c"__weaklistoffset__", offset + place)?;
+            self.member(c"__weaklistoffset__", offset + place.offset())?;
         }
         if let Some(place) = T::DICTIONARY {
-            self.member(c"__dictoffset__", offset + place)?;
+            self.member(c"__dictoffset__", offset + place.offset())?;
         }
         if let Some(place) = T::VECTORCALL {
-            self.member(c"__vectorcalloffset__", offset + place)?;
+            self.member(c"__vectorcalloffset__", offset + place.offset())?;
         }
         let end = offset + size_of::<T::State>();
         let class = self.build_sized(py, &[base], basic_size(base).max(end))?;

@@ -28,6 +28,7 @@ use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
 use super::builder::state_offset;
 pub(crate) use super::builder::{AddedMethod, Builder, add_method, add_method_to};
 use super::c_api;
+use super::cell::Slot;
 use super::fields::Fields;
 use super::free_list::FreeList;
 use super::idle_list::{IdleLink, IdleList};
@@ -35,6 +36,8 @@ use super::inherited::InheritedSlots;
 use super::known_class::KnownClass;
 use super::method::{IntoObject, Receiver};
 use super::object::Object;
+use super::place::Place;
+use super::vectorcall::Vectorcall;
 
 /// What is known of a class at run time.
 pub(crate) struct Description<T> {
@@ -316,13 +319,12 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     const IS_SUBCLASSABLE: bool = false;
     /// [`finalize`](Self::finalize) is to be called.
     const FINALIZES: bool = false;
-    /// Where in the state CPython keeps the weak references to an instance: an `offset_of!` of a [`WeakReferences`].
-    const WEAK_REFERENCES: Option<usize> = None;
-    /// Where in the state CPython keeps the `__dict__` of an instance: an `offset_of!` of a [`Slot`](super::cell::Slot).
-    const DICTIONARY: Option<usize> = None;
-    /// Where in the state is the function that a call of an instance runs: an `offset_of!` of a
-    /// [`Vectorcall`](super::vectorcall::Vectorcall).
-    const VECTORCALL: Option<usize> = None;
+    /// Where in the state CPython keeps the weak references to an instance.
+    const WEAK_REFERENCES: Option<Place<Self::State, WeakReferences>> = None;
+    /// Where in the state CPython keeps the `__dict__` of an instance.
+    const DICTIONARY: Option<Place<Self::State, Slot>> = None;
+    /// Where in the state is the function that a call of an instance runs.
+    const VECTORCALL: Option<Place<Self::State, Vectorcall>> = None;
 
     /// Whether the class has been made over `base`, or over what that is a base of.
     fn is_derived_from(base: &Bound<'_, PyType>) -> bool {
@@ -419,7 +421,13 @@ impl<T: NativeClass> Instance<T> {
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state, of its size and alignment.
         unsafe { place.write(state) };
-        Self { object, class: PhantomData }
+        let instance = Self { object, class: PhantomData };
+        if cfg!(debug_assertions) {
+            T::WEAK_REFERENCES.inspect(|place| place.assert_in(&instance));
+            T::DICTIONARY.inspect(|place| place.assert_in(&instance));
+            T::VECTORCALL.inspect(|place| place.assert_in(&instance));
+        }
+        instance
     }
 
     /// A new instance of `class` with `state`.

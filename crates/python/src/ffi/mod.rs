@@ -35,6 +35,7 @@ pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod passed;
+pub(crate) mod place;
 pub(crate) mod set;
 #[cfg(Py_3_13)]
 pub(crate) mod signal;

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{Borrowed, ffi};
 
 use super::c_api;
-use super::class::{Instance, NativeClass};
+use super::class::{Instance, Layout, NativeClass};
 use super::fields::{Collector, Fields};
 use super::method::the;
 use super::passed::This;
@@ -27,9 +27,8 @@ pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(this: This<'_, Instan
             // Somebody has taken a reference.
             return;
         }
-        // SAFETY: the class describes where it is.
-        let is_referred_to = |place| !unsafe { pointer_in(state, place) }.is_null();
-        if T::BASE_HAS_WEAK_REFERENCES || T::WEAK_REFERENCES.is_some_and(is_referred_to) {
+        let is_referred_to = T::WEAK_REFERENCES.is_some_and(|place| !place.of(state).get().is_null());
+        if T::BASE_HAS_WEAK_REFERENCES || is_referred_to {
             // The callbacks run Python, and a collection must not meet what nobody refers to.
             instance.untrack();
             c_api::PyObject_ClearWeakRefs(this.any());
@@ -50,8 +49,10 @@ pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(this: This<'_, Instan
         description.inherited.clear(instance);
         state.clear();
         if !T::State::IS_EMPTY_WHEN_CLEARED {
+            // SAFETY: an instance.
+            let place = unsafe { T::Layout::state(this.object()) }.cast_mut();
             // SAFETY: the state that was put there, ended once.
-            unsafe { (&raw const *state).cast_mut().drop_in_place() };
+            unsafe { place.drop_in_place() };
         }
         let is_exact = description.class.is_class_of(this.object());
         // The interpreter never runs a finalizer again where it has run one: such memory is not used again.
@@ -141,19 +142,6 @@ where
         // SAFETY: as the caller promises.
         unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)
     })
-}
-
-/// The pointer at an offset in a state, for what CPython keeps there.
-///
-/// # Safety
-/// The offset is that of a field that holds such a pointer.
-#[inline]
-unsafe fn pointer_in<S>(state: &S, place: usize) -> *mut ffi::PyObject {
-    assert!(place + size_of::<*mut ffi::PyObject>() <= size_of::<S>(), "within the state");
-    // SAFETY: within the state, as has just been seen.
-    let pointer = unsafe { (&raw const *state).byte_add(place) }.cast::<*mut ffi::PyObject>();
-    // SAFETY: passed on to the caller.
-    unsafe { pointer.read() }
 }
 
 impl<T: NativeClass> Instance<T> {
