@@ -116,7 +116,7 @@ pub(crate) struct Flags {
     /// Nobody waits for what comes through it: it need not be asked for in a turn that does not sleep.
     pub(crate) is_signal_pair_idle: Flag,
     /// The pair is the process's wake-up descriptor until the run ends.
-    pub(crate) lets_signals_wake: Flag,
+    pub(crate) owns_wakeup_descriptor: Flag,
 }
 
 impl LoopCore {
@@ -182,7 +182,7 @@ impl LoopCore {
         self.reactor.with(py, section)
     }
 
-    /// Gives a descriptor a key, under which `source` hears of it.
+    /// Gives a descriptor a key, under which its readiness is reported to `source`.
     ///
     /// # Errors
     /// The `OSError` of a number that is not open, or of memory that has run out.

@@ -67,8 +67,8 @@ impl LoopCore {
         self.check_closed()
     }
 
-    /// Whether the signals' socket pair is watched, and whether the loop has handlers that hear of signals through it.
-    fn _note_signal_pair(&self, is_watched: bool, has_handlers: bool) {
+    /// Whether the signals' socket pair is watched, and whether the loop has signal handlers, which are called through it.
+    fn _set_signal_pair_state(&self, is_watched: bool, has_handlers: bool) {
         self.flags.has_signal_pair.set(is_watched);
         self.flags.is_signal_pair_idle.set(is_watched && !has_handlers);
     }

@@ -80,7 +80,7 @@ pub(super) struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let Self { py, core, number } = *self;
-        if !core.flags.lets_signals_wake.replace(false) {
+        if !core.flags.owns_wakeup_descriptor.replace(false) {
             return;
         }
         let found = replace(py, NONE);
@@ -96,7 +96,7 @@ impl LoopCore {
     pub(super) fn lend_wakeup_descriptor<'a>(&'a self, py: Python<'a>, number: c_int) -> Lent<'a> {
         if number != NONE && current(py) == NONE {
             // What cannot be set is a rare moment that is lost; the loop can run.
-            self.flags.lets_signals_wake.set(set_without_warnings(py, number).is_ok());
+            self.flags.owns_wakeup_descriptor.set(set_without_warnings(py, number).is_ok());
         }
         Lent { py, core: self, number }
     }
@@ -106,8 +106,8 @@ impl LoopCore {
 impl LoopCore {
     /// Whether the loop's end of the pair is the process's wake-up descriptor for as long as the loop runs.
     #[getter]
-    fn _lets_signals_wake(&self) -> bool {
-        self.flags.lets_signals_wake.get()
+    fn _owns_wakeup_descriptor(&self) -> bool {
+        self.flags.owns_wakeup_descriptor.get()
     }
 
     /// The process's wake-up descriptor; -1 for none.
@@ -118,7 +118,7 @@ impl LoopCore {
 
     /// Makes `number` the process's wake-up descriptor, unchecked: one that was found before.
     #[staticmethod]
-    fn _put_wakeup_descriptor_back(py: Python<'_>, number: c_int) {
+    fn _restore_wakeup_descriptor(py: Python<'_>, number: c_int) {
         replace(py, number);
     }
 }

@@ -67,9 +67,9 @@ names! {
     _pending_removals
     _pipe
     _protocol
+    _raise_type_error
     _read_as_asyncio
     _reads_large
-    _refuse
     _remove
     _report_if_slow
     _resume_writing
