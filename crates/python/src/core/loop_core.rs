@@ -26,6 +26,7 @@ use crate::ffi::errors::os_error;
 use crate::ffi::fields::attached_by_collector;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::ffi::thread;
 use crate::ffi::trampoline::caught;
 
@@ -172,8 +173,8 @@ impl LoopCore {
 
     /// The module of the loop's Python side.
     #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
-    pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
-        py.import("ferrio._event_loop")
+    pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        OBJECTS.ferrio_event_loop.bind(py)
     }
 
     /// Runs `section` with the reactor. It must not call Python, nor drop an entry.

@@ -14,13 +14,12 @@
 
 use core::ffi::c_int;
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::core::LoopCore;
-use crate::ffi::object::Object;
+use crate::ffi::names::names;
+use crate::ffi::objects::OBJECTS;
 
 /// No descriptor.
 const NONE: c_int = -1;
@@ -58,16 +57,11 @@ fn current(py: Python<'_>) -> c_int {
     number
 }
 
-/// `signal.set_wakeup_fd`, whatever a program has put in that name's place.
-fn set_function(py: Python<'_>) -> PyResult<&'static Object> {
-    static SET: PyOnceLock<Object> = PyOnceLock::new();
-    SET.get_or_try_init(py, || py.import("_signal")?.getattr("set_wakeup_fd").map(Object::new))
-}
-
 fn set_without_warnings(py: Python<'_>, number: c_int) -> PyResult<()> {
     let options = PyDict::new(py);
-    options.set_item(intern!(py, "warn_on_full_buffer"), false)?;
-    set_function(py)?.bind(py).call((number,), Some(&options)).map(drop)
+    options.set_item(&names(py).warn_on_full_buffer, false)?;
+    // Whatever a program has put in the place of `signal.set_wakeup_fd`.
+    OBJECTS.signal_set_wakeup_fd.bind(py)?.call((number,), Some(&options)).map(drop)
 }
 
 /// Puts back what [`LoopCore::lend_wakeup_descriptor`] has changed.

@@ -2,13 +2,13 @@
 
 use ferrio_engine::sys::Error;
 use pyo3::exceptions::{PyBaseException, PyOSError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyNone, PyTuple};
 use pyo3::{PyTypeInfo, ffi};
 
 use super::c_api;
 use super::object::Object;
+use super::objects::OBJECTS;
 
 /// The `OSError` that CPython would raise: two arguments, from which it picks the subclass.
 pub(crate) fn os_error(py: Python<'_>, error: Error) -> PyErr {
@@ -55,7 +55,7 @@ pub(crate) fn set_traceback(exception: &Bound<'_, PyBaseException>, traceback: O
 
 fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
     let errno = error.raw_os_error();
-    let text = py.import("os")?.call_method1(intern!(py, "strerror"), (errno,))?;
+    let text = OBJECTS.os_strerror.bind(py)?.call1((errno,))?;
     py.get_type::<PyOSError>().call1(PyTuple::new(py, [errno.into_pyobject(py)?.into_any(), text])?)
 }
 

@@ -45,6 +45,7 @@ names! {
     _call_connection_lost
     _cancel_message
     _cancel_requested
+    _cancelled
     _clients
     _closing
     _conn_lost
@@ -141,6 +142,7 @@ names! {
     timeout
     value
     wait
+    warn_on_full_buffer
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();
