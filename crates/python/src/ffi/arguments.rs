@@ -97,8 +97,8 @@ impl<'a> Arguments<'a> {
     /// The names of the keywords with their values.
     #[inline]
     pub(crate) fn named(&self, _py: Python<'_>) -> impl Iterator<Item = (Bound<'a, PyAny>, &'a Object)> + use<'a> {
-        let values = &self.values[self.positional..];
-        self.keywords.into_iter().flat_map(Borrowed::to_owned).zip(values)
+        let (values, names) = (&self.values[self.positional..], self.keywords);
+        values.iter().enumerate().filter_map(move |(index, value)| Some((names?.get_item(index).ok()?, value)))
     }
 
     /// The names of the keywords.
