@@ -105,7 +105,7 @@ class DatagramSocketTransport(NativeTransport, _ferrio.DatagramTransport, asynci
 
     # --- called by the native half --------------------------------------------------------------------------
 
-    def _refuse(self, data: object) -> None:
+    def _raise_type_error(self, data: object) -> None:
         # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
         _AsyncioTransport.sendto(self, data)
 

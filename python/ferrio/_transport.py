@@ -146,7 +146,7 @@ class SocketTransport(NativeTransport, _ferrio.StreamTransport):
 
     # --- called by the native half --------------------------------------------------------------------------
 
-    def _refuse(self, data: object) -> None:
+    def _raise_type_error(self, data: object) -> None:
         # asyncio's method raises the TypeError of its release: it checks the type before it uses the transport.
         selector_events._SelectorSocketTransport.write(self, data)
 

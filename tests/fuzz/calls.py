@@ -463,7 +463,7 @@ SIGNATURES = {
     "_stream_transport": "number",
     "_watched_events": "number",
     "_read_names": "number",
-    "_note_signal_pair": "any any",
+    "_set_signal_pair_state": "any any",
     "call_exception_handler": "any",
     "default_exception_handler": "any",
     "put_nowait": "any",

@@ -32,7 +32,7 @@ WATCHED = {
 def _none_is_left() -> Iterator[None]:
     assert LoopCore._wakeup_descriptor() == -1
     yield
-    LoopCore._put_wakeup_descriptor_back(-1)
+    LoopCore._restore_wakeup_descriptor(-1)
 
 
 @pytest.fixture(params=["none", "open", "closed"])
@@ -166,7 +166,7 @@ def test_an_exit_at_any_bytecode_of_a_handlers_life_leaves_no_descriptor_of_a_cl
         # An exit in the middle of removing can leave none, as every removal does in asyncio.
         assert LoopCore._wakeup_descriptor() in (former, -1)
         assert ours is None or ours.fileno() == -1
-        LoopCore._put_wakeup_descriptor_back(former)
+        LoopCore._restore_wakeup_descriptor(former)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
     assert at_every_bytecode(add_and_remove, check) > 100

@@ -92,7 +92,7 @@ class RunningMethods(BaseLoop):
         super().close()
         if own is not None and self._wakeup_descriptor() == own:
             # An exit while a signal handler was added or removed has left the loop's descriptor in place.
-            self._put_wakeup_descriptor_back(self._take_previous_wakeup_fd())
+            self._restore_wakeup_descriptor(self._take_previous_wakeup_fd())
         self._release()
 
     def __del__(self) -> None:

@@ -39,7 +39,7 @@ class SignalMethods(BaseLoop):
     def _close_self_pipe(self) -> None:
         if self._ssock is not None and self._csock is not None:
             self._remove_reader(self._ssock)
-            self._note_signal_pair(False, False)
+            self._set_signal_pair_state(False, False)
             self._ssock.close()
             self._csock.close()
             self._ssock = self._csock = None
@@ -54,7 +54,7 @@ class SignalMethods(BaseLoop):
             self._csock.setblocking(False)
             # The socket is registered, not its number: the collector may close the socket before an abandoned loop.
             self._add_reader(self._ssock, self._read_from_self)
-            self._note_signal_pair(True, False)
+            self._set_signal_pair_state(True, False)
         return self._csock
 
     def _signal_descriptor(self) -> int:
@@ -94,10 +94,10 @@ class SignalMethods(BaseLoop):
             super().add_signal_handler(sig, callback, *args)
         except BaseException:
             if is_first and not self._signal_handlers and self._wakeup_descriptor() != previous:
-                self._put_wakeup_descriptor_back(previous)
+                self._restore_wakeup_descriptor(previous)
             raise
         finally:
-            self._note_signal_pair(True, bool(self._signal_handlers))
+            self._set_signal_pair_state(True, bool(self._signal_handlers))
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Restore the default action of signal *sig*; true if there was a handler.
@@ -107,11 +107,11 @@ class SignalMethods(BaseLoop):
         removed: bool = super().remove_signal_handler(sig)
         if not removed or self._signal_handlers:
             return removed
-        self._note_signal_pair(True, False)
+        self._set_signal_pair_state(True, False)
         previous = self._take_previous_wakeup_fd()
         if previous != -1:
-            self._put_wakeup_descriptor_back(previous)
-        elif self._lets_signals_wake and self._csock is not None:
+            self._restore_wakeup_descriptor(previous)
+        elif self._owns_wakeup_descriptor and self._csock is not None:
             signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
         return removed
 

@@ -1,6 +1,6 @@
 //! Names of attached descriptors.
 
-/// A slot and the generation of its tenant; see rule 1 of the contract.
+/// A slot and the generation of its value; see rule 1 of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(crate) slot: u32,
@@ -21,7 +21,7 @@ impl Key {
         Self { slot: bits as u32, generation: (bits >> 32) as u32 }
     }
 
-    /// The slot: small and dense, for tables beside the backend's. Tells nothing about the tenant.
+    /// The slot: small and dense, for tables beside the backend's. Tells nothing about the value.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot as usize

@@ -2,7 +2,7 @@
 
 /// Who takes what arrives at a descriptor, and so who knows when nothing is left. Said once, when it is attached.
 ///
-/// A backend that hears only of *arrivals* saves the kernel a second look at every descriptor it has reported. It may
+/// A backend that is told of *arrivals* only saves the kernel a second look at every descriptor it has reported. It may
 /// do so where it is told what was taken, and makes up for the rest (rule 4 of the contract).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Usage {

@@ -24,8 +24,8 @@ impl Wake {
         make().map(Self)
     }
 
-    /// Puts a new descriptor in the place of this one, under the same number: what a forked child signals, its parent does
-    /// not hear.
+    /// Puts a new descriptor in the place of this one, under the same number: the wake-ups of a forked
+    /// child do not reach its parent.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE` or `ENOMEM`: nothing has changed.

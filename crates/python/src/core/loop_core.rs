@@ -26,6 +26,7 @@ use crate::ffi::errors::os_error;
 use crate::ffi::fields::attached_by_collector;
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::ffi::thread;
 use crate::ffi::trampoline::caught;
 
@@ -116,7 +117,7 @@ pub(crate) struct Flags {
     /// Nobody waits for what comes through it: it need not be asked for in a turn that does not sleep.
     pub(crate) is_signal_pair_idle: Flag,
     /// The pair is the process's wake-up descriptor until the run ends.
-    pub(crate) lets_signals_wake: Flag,
+    pub(crate) owns_wakeup_descriptor: Flag,
 }
 
 impl LoopCore {
@@ -172,8 +173,8 @@ impl LoopCore {
 
     /// The module of the loop's Python side.
     #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
-    pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
-        py.import("ferrio._event_loop")
+    pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        OBJECTS.ferrio_event_loop.bind(py)
     }
 
     /// Runs `section` with the reactor. It must not call Python, nor drop an entry.
@@ -182,7 +183,7 @@ impl LoopCore {
         self.reactor.with(py, section)
     }
 
-    /// Gives a descriptor a key, under which `source` hears of it.
+    /// Gives a descriptor a key, under which its readiness is reported to `source`.
     ///
     /// # Errors
     /// The `OSError` of a number that is not open, or of memory that has run out.

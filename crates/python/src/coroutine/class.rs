@@ -7,7 +7,6 @@
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
-use core::mem::offset_of;
 
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
@@ -16,11 +15,12 @@ use pyo3::types::{PyString, PyTuple};
 use super::state::{Body, CoroutineOf, Input, Phase};
 use super::{CoroutineState, Step, thrown};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::class::{Builder, Class, Description, Heap, Instance, NativeClass};
+use crate::ffi::class::{Builder, Class, Description, Heap, Instance, NativeClass, WeakReferences};
 use crate::ffi::idle_list::IdleLink;
 use crate::ffi::method::{Attribute, Method};
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+use crate::ffi::place::{Place, place};
 
 /// The class of coroutines whose body is a `B`.
 pub(crate) struct Coroutine<B>(PhantomData<fn() -> B>);
@@ -39,7 +39,8 @@ impl<B: Body> NativeClass for Coroutine<B> {
     const NAME: &'static CStr = B::NAME;
     const DOC: &'static CStr = B::DOC;
     const FINALIZES: bool = true;
-    const WEAK_REFERENCES: Option<usize> = Some(offset_of!(CoroutineOf<B>, weak_references));
+    const WEAK_REFERENCES: Option<Place<CoroutineOf<B>, WeakReferences>> =
+        Some(place!(CoroutineOf<B>, weak_references));
 
     #[inline]
     fn needs_finalizing(state: &CoroutineOf<B>) -> bool {

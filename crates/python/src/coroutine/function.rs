@@ -12,7 +12,6 @@
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
-use core::mem::offset_of;
 use core::ptr::null_mut;
 use std::sync::OnceLock;
 
@@ -32,6 +31,7 @@ use crate::ffi::names::names;
 use crate::ffi::nesting::{self, Held};
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+use crate::ffi::place::{Place, place};
 use crate::ffi::trampoline::caught;
 use crate::ffi::vectorcall::{Vectorcall, plain_attribute};
 
@@ -143,9 +143,10 @@ macro_rules! function_class {
         impl NativeClass for $class {
             const NAME: &'static CStr = $name;
             const DOC: &'static CStr = $doc;
-            const WEAK_REFERENCES: Option<usize> = Some(offset_of!(FunctionState, weak_references));
-            const DICTIONARY: Option<usize> = Some(offset_of!(FunctionState, attributes));
-            const VECTORCALL: Option<usize> = Some(offset_of!(FunctionState, vectorcall));
+            const WEAK_REFERENCES: Option<Place<FunctionState, WeakReferences>> =
+                Some(place!(FunctionState, weak_references));
+            const DICTIONARY: Option<Place<FunctionState, Slot>> = Some(place!(FunctionState, attributes));
+            const VECTORCALL: Option<Place<FunctionState, Vectorcall>> = Some(place!(FunctionState, vectorcall));
         }
 
         impl FunctionClass for $class {}

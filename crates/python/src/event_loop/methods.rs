@@ -8,7 +8,6 @@
 use core::sync::atomic::Ordering;
 
 use ferrio_engine::time::Expirable;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyType};
 
@@ -16,6 +15,7 @@ use super::{scheduling, watch};
 use crate::core::{Entry, LoopCore};
 use crate::ffi::attributes;
 use crate::ffi::class::Instance;
+use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 use crate::ffi::trampoline::caught;
@@ -67,8 +67,8 @@ impl LoopCore {
         self.check_closed()
     }
 
-    /// Whether the signals' socket pair is watched, and whether the loop has handlers that hear of signals through it.
-    fn _note_signal_pair(&self, is_watched: bool, has_handlers: bool) {
+    /// Whether the signals' socket pair is watched, and whether the loop has signal handlers, which are called through it.
+    fn _set_signal_pair_state(&self, is_watched: bool, has_handlers: bool) {
         self.flags.has_signal_pair.set(is_watched);
         self.flags.is_signal_pair_idle.set(is_watched && !has_handlers);
     }
@@ -97,10 +97,10 @@ impl LoopCore {
             return Ok(());
         }
         // asyncio asks no more of it than these two.
-        if handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+        if handle.getattr(&names(py)._cancelled)?.is_truthy()? {
             return Ok(());
         }
-        let run = handle.getattr(intern!(py, "_run"))?;
+        let run = handle.getattr(&names(py)._run)?;
         Instance::of_bound(slf).schedule(py, Object::of(&run), &[], None)
     }
 

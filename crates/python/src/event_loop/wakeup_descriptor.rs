@@ -14,13 +14,12 @@
 
 use core::ffi::c_int;
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::core::LoopCore;
-use crate::ffi::object::Object;
+use crate::ffi::names::names;
+use crate::ffi::objects::OBJECTS;
 
 /// No descriptor.
 const NONE: c_int = -1;
@@ -58,16 +57,11 @@ fn current(py: Python<'_>) -> c_int {
     number
 }
 
-/// `signal.set_wakeup_fd`, whatever a program has put in that name's place.
-fn set_function(py: Python<'_>) -> PyResult<&'static Object> {
-    static SET: PyOnceLock<Object> = PyOnceLock::new();
-    SET.get_or_try_init(py, || py.import("_signal")?.getattr("set_wakeup_fd").map(Object::new))
-}
-
 fn set_without_warnings(py: Python<'_>, number: c_int) -> PyResult<()> {
     let options = PyDict::new(py);
-    options.set_item(intern!(py, "warn_on_full_buffer"), false)?;
-    set_function(py)?.bind(py).call((number,), Some(&options)).map(drop)
+    options.set_item(&names(py).warn_on_full_buffer, false)?;
+    // Whatever a program has put in the place of `signal.set_wakeup_fd`.
+    OBJECTS.signal_set_wakeup_fd.bind(py)?.call((number,), Some(&options)).map(drop)
 }
 
 /// Puts back what [`LoopCore::lend_wakeup_descriptor`] has changed.
@@ -80,7 +74,7 @@ pub(super) struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let Self { py, core, number } = *self;
-        if !core.flags.lets_signals_wake.replace(false) {
+        if !core.flags.owns_wakeup_descriptor.replace(false) {
             return;
         }
         let found = replace(py, NONE);
@@ -96,7 +90,7 @@ impl LoopCore {
     pub(super) fn lend_wakeup_descriptor<'a>(&'a self, py: Python<'a>, number: c_int) -> Lent<'a> {
         if number != NONE && current(py) == NONE {
             // What cannot be set is a rare moment that is lost; the loop can run.
-            self.flags.lets_signals_wake.set(set_without_warnings(py, number).is_ok());
+            self.flags.owns_wakeup_descriptor.set(set_without_warnings(py, number).is_ok());
         }
         Lent { py, core: self, number }
     }
@@ -106,8 +100,8 @@ impl LoopCore {
 impl LoopCore {
     /// Whether the loop's end of the pair is the process's wake-up descriptor for as long as the loop runs.
     #[getter]
-    fn _lets_signals_wake(&self) -> bool {
-        self.flags.lets_signals_wake.get()
+    fn _owns_wakeup_descriptor(&self) -> bool {
+        self.flags.owns_wakeup_descriptor.get()
     }
 
     /// The process's wake-up descriptor; -1 for none.
@@ -118,7 +112,7 @@ impl LoopCore {
 
     /// Makes `number` the process's wake-up descriptor, unchecked: one that was found before.
     #[staticmethod]
-    fn _put_wakeup_descriptor_back(py: Python<'_>, number: c_int) {
+    fn _restore_wakeup_descriptor(py: Python<'_>, number: c_int) {
         replace(py, number);
     }
 }

@@ -1,19 +1,21 @@
 //! Arguments of a vectorcall: positional ones in a slice, keywords behind them.
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
+use pyo3::{Borrowed, ffi};
 
-use crate::ffi::object::Object;
+use super::call::vectorcall;
+use super::object::Object;
+use super::{c_api, passed};
 
 /// The arguments of one call, borrowed from the caller for as long as it lasts.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments<'a> {
-    values: &'a [*mut ffi::PyObject],
+    values: &'a [Object],
     positional: usize,
-    keywords: *mut ffi::PyObject,
+    keywords: Option<Borrowed<'a, 'a, PyTuple>>,
 }
 
 impl<'a> Arguments<'a> {
@@ -27,33 +29,26 @@ impl<'a> Arguments<'a> {
         keywords: *mut ffi::PyObject,
     ) -> Self {
         let positional = count.unsigned_abs();
-        let named = if keywords.is_null() {
-            0
-        } else {
-            // SAFETY: not null, so a tuple of names.
-            unsafe { ffi::PyTuple_GET_SIZE(keywords) }.unsigned_abs()
-        };
-        let values = if positional + named == 0 {
-            &[]
-        } else {
-            // SAFETY: `values` holds the positional values and behind them one for each name.
-            unsafe { core::slice::from_raw_parts(values, positional + named) }
-        };
+        // SAFETY: null, or a tuple of names.
+        let keywords = unsafe { passed::any_or_null(keywords) };
+        // SAFETY: as above.
+        let keywords = keywords.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
+        let count = positional + keywords.map_or(0, |names| names.len());
+        // SAFETY: `values` holds the positional values and behind them one for each name; the caller keeps them alive.
+        let values = if count == 0 { &[] } else { unsafe { core::slice::from_raw_parts(values.cast(), count) } };
         Self { values, positional, keywords }
     }
 
     /// The positional values.
     #[inline]
     pub(crate) fn positional(&self) -> &'a [Object] {
-        // SAFETY: the caller of the function keeps its arguments alive during the call.
-        unsafe { Object::view_all(&self.values[..self.positional]) }
+        &self.values[..self.positional]
     }
 
     /// The positional values, and behind them those of the keywords.
     #[inline]
     pub(crate) fn values(&self) -> &'a [Object] {
-        // SAFETY: the caller of the function keeps its arguments alive during the call.
-        unsafe { Object::view_all(self.values) }
+        self.values
     }
 
     /// The positional values if there are `N` of them and no keywords.
@@ -101,17 +96,14 @@ impl<'a> Arguments<'a> {
 
     /// The names of the keywords with their values.
     #[inline]
-    pub(crate) fn named<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, &'a Object)> + use<'a, 'py> {
-        let values = &self.values()[self.positional..];
-        self.keywords(py).map(|(name, _)| name).zip(values)
+    pub(crate) fn named(&self, _py: Python<'_>) -> impl Iterator<Item = (Bound<'a, PyAny>, &'a Object)> + use<'a> {
+        let (values, names) = (&self.values[self.positional..], self.keywords);
+        values.iter().enumerate().filter_map(move |(index, value)| Some((names?.get_item(index).ok()?, value)))
     }
 
-    /// The names of the keywords: a tuple, or null.
+    /// The names of the keywords.
     #[cfg(Py_3_14)]
-    pub(in crate::ffi) fn names(&self) -> *mut ffi::PyObject {
+    pub(in crate::ffi) const fn names(&self) -> Option<Borrowed<'a, 'a, PyTuple>> {
         self.keywords
     }
 
@@ -122,49 +114,18 @@ impl<'a> Arguments<'a> {
 
     /// Calls `function` with these arguments.
     pub(crate) fn pass_to(&self, py: Python<'_>, function: &Object) -> PyResult<Object> {
-        let values = self.values.as_ptr();
-        // SAFETY: a live object; the rest is as CPython passed it to the call under way.
-        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values, self.positional, self.keywords) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, result) }
+        vectorcall(function.lend(py), Object::lend_all(self.values, py), self.keywords)
     }
 
     /// `function(receiver, *args, **kwargs)` with these arguments.
     pub(crate) fn pass_on(&self, py: Python<'_>, function: &Object, receiver: &Object) -> PyResult<Object> {
-        let values: Vec<_> = core::iter::once(receiver.as_ptr()).chain(self.values.iter().copied()).collect();
-        let count = 1 + self.positional;
-        // SAFETY: the receiver and the arguments of the call under way, `count` of them without a name.
-        let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), values.as_ptr(), count, self.keywords) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, result) }
-    }
-
-    /// The keywords with the addresses of their values.
-    pub(crate) fn keywords<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> impl Iterator<Item = (Bound<'py, PyAny>, *mut ffi::PyObject)> + use<'a, 'py> {
-        let (values, names) = (&self.values[self.positional..], self.keywords);
-        values.iter().enumerate().map(move |(index, &value)| {
-            #[expect(clippy::cast_possible_wrap, reason = "the size of a tuple")]
-            // SAFETY: `names` is a tuple with one name for each of these values.
-            let name = unsafe { ffi::PyTuple_GET_ITEM(names, index as ffi::Py_ssize_t) };
-            // SAFETY: the tuple keeps its items alive during the call.
-            (unsafe { Bound::from_borrowed_ptr(py, name) }, value)
-        })
+        let values: Vec<_> = core::iter::once(receiver).chain(self.values).map(|value| value.lend(py)).collect();
+        vectorcall(function.lend(py), &values, self.keywords)
     }
 }
 
 /// Python's one empty tuple.
 static EMPTY: PyOnceLock<Object> = PyOnceLock::new();
-
-/// A tuple of the objects at these addresses.
-#[cfg(Py_3_12)]
-#[inline]
-pub(in crate::ffi) fn tuple(py: Python<'_>, values: &[*mut ffi::PyObject]) -> PyResult<Object> {
-    // SAFETY: the caller of the function whose arguments these are keeps them alive.
-    tuple_of(py, unsafe { Object::view_all(values) })
-}
 
 /// A tuple of these objects.
 #[inline]
@@ -174,9 +135,8 @@ pub(crate) fn tuple_of(py: Python<'_>, values: &[Object]) -> PyResult<Object> {
     }
     #[expect(clippy::cast_possible_wrap, reason = "the length of a slice")]
     // SAFETY: the thread is attached.
-    let tuple = unsafe { ffi::PyTuple_New(values.len() as ffi::Py_ssize_t) };
-    // SAFETY: a new reference, or null with an exception.
-    let tuple = unsafe { Object::from_result(py, tuple) }?;
+    let tuple = unsafe { c_api::PyTuple_New(values.len() as ffi::Py_ssize_t) };
+    let tuple = c_api::object(py, tuple)?;
     for (index, value) in (0..).zip(values) {
         // SAFETY: a new tuple that nobody has seen, an index below its length, a reference to give away.
         unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index, value.clone().into_ptr()) };

@@ -4,16 +4,12 @@ use core::ffi::{CStr, c_char, c_int};
 
 use pyo3::prelude::*;
 
+use super::c_api;
 use super::object::Object;
-use super::trampoline::fetched;
 
 unsafe extern "C" {
     // Public in `sysmodule.h`; pyo3-ffi has no variadic functions.
     fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
-}
-
-fn outcome(py: Python<'_>, status: c_int) -> PyResult<()> {
-    if status == 0 { Ok(()) } else { Err(fetched(py)) }
 }
 
 /// `socket.__new__`: a socket of this family, type and protocol is made.
@@ -23,7 +19,7 @@ fn outcome(py: Python<'_>, status: c_int) -> PyResult<()> {
 pub(crate) fn new_socket(py: Python<'_>, socket: &Object, [family, kind, proto]: [c_int; 3]) -> PyResult<()> {
     let (event, format) = (c"socket.__new__".as_ptr(), c"Oiii".as_ptr());
     // SAFETY: the arguments are as the format says: a live object and three integers.
-    outcome(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), family, kind, proto) })
+    c_api::status(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), family, kind, proto) })
 }
 
 /// `socket.connect`: a socket is connected to `(host, port)`.
@@ -33,7 +29,7 @@ pub(crate) fn new_socket(py: Python<'_>, socket: &Object, [family, kind, proto]:
 pub(crate) fn connect(py: Python<'_>, socket: &Object, host: &CStr, port: u16) -> PyResult<()> {
     let (event, format) = (c"socket.connect".as_ptr(), c"O(si)".as_ptr());
     // SAFETY: the arguments are as the format says: a live object, and a tuple of a text and an integer.
-    outcome(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), host.as_ptr(), c_int::from(port)) })
+    c_api::status(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), host.as_ptr(), c_int::from(port)) })
 }
 
 /// `socket.sendto`: a datagram is sent to an address.
@@ -43,5 +39,5 @@ pub(crate) fn connect(py: Python<'_>, socket: &Object, host: &CStr, port: u16) -
 pub(crate) fn send_to(py: Python<'_>, socket: &Object, address: &Object) -> PyResult<()> {
     let (event, format) = (c"socket.sendto".as_ptr(), c"OO".as_ptr());
     // SAFETY: the arguments are as the format says: two live objects.
-    outcome(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), address.as_ptr()) })
+    c_api::status(py, unsafe { PySys_Audit(event, format, socket.as_ptr(), address.as_ptr()) })
 }

@@ -24,27 +24,24 @@ pub(crate) fn is_generator(object: &Object) -> bool {
 /// Whether `await` does the same with `object` as with instances of `class`; false where that is nothing.
 #[inline]
 pub(crate) fn is_awaited_as(object: &Object, class: &Bound<'_, PyType>) -> bool {
-    // SAFETY: a live object.
-    let own = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    let address = |slot: ffi::unaryfunc| slot as usize;
     // SAFETY: the type of a live object.
-    let own = unsafe { await_slot(own) };
+    let own = unsafe { await_slot(object.class()) };
     // SAFETY: a live type.
-    own != 0 && own == unsafe { await_slot(class.as_type_ptr()) }
+    let other = unsafe { await_slot(class.as_type_ptr()) };
+    own.is_some() && own.map(address) == other.map(address)
 }
 
-/// The address of a type's `am_await`; 0 for none.
+/// A type's `am_await`.
 ///
 /// # Safety
 /// A live type.
 #[inline]
-unsafe fn await_slot(class: *const ffi::PyTypeObject) -> usize {
+unsafe fn await_slot(class: *const ffi::PyTypeObject) -> Option<ffi::unaryfunc> {
     // SAFETY: passed on to the caller.
     let methods = unsafe { (*class).tp_as_async };
-    if methods.is_null() {
-        return 0;
-    }
-    // SAFETY: a live type's table.
-    unsafe { (*methods).am_await }.map_or(0, |slot| slot as usize)
+    // SAFETY: null or a live type's table.
+    unsafe { methods.as_ref() }?.am_await
 }
 
 /// The iterator of `awaitable.__await__()`.
@@ -58,12 +55,7 @@ pub(crate) fn iterator_of(py: Python<'_>, awaitable: &Object) -> PyResult<Object
         return Ok(awaitable.clone());
     }
     // SAFETY: the type of a live object.
-    let class = unsafe { ffi::Py_TYPE(awaitable.as_ptr()) };
-    // SAFETY: a live type.
-    let methods = unsafe { (*class).tp_as_async };
-    // SAFETY: null or a live table.
-    let method = if methods.is_null() { None } else { unsafe { (*methods).am_await } };
-    let Some(method) = method else {
+    let Some(method) = (unsafe { await_slot(awaitable.class()) }) else {
         let name = awaitable.bind(py).get_type().name()?;
         return Err(PyTypeError::new_err(format!("object {name} can't be used in 'await' expression")));
     };

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::c_api;
 use super::future::Task;
 use super::method::Method;
 use super::object::Object;
@@ -33,9 +34,7 @@ impl TaskMethod {
     pub(crate) fn bind(&'static self, py: Python<'_>, task: &Task) -> PyResult<Object> {
         let definition = self.definition.get_or_init(|| Definition(UnsafeCell::new((self.make)().def)));
         // SAFETY: a definition that lives for ever, for the receiver that is bound here.
-        let method =
-            unsafe { ffi::PyCFunction_NewEx(definition.0.get(), task.object().as_ptr(), core::ptr::null_mut()) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, method) }
+        let method = unsafe { c_api::PyCFunction_NewEx(definition.0.get(), task.object().lend(py), None) };
+        c_api::object(py, method)
     }
 }

@@ -1,41 +1,68 @@
 //! Calls of Python functions and methods with borrowed arguments, without a tuple.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
+use pyo3::{Borrowed, ffi};
 
+use super::c_api::{self, Any};
 use super::names::names;
 use super::object::Object;
+
+/// How many arguments have no name.
+#[inline]
+fn positional(arguments: &[Any<'_>], names: Option<Borrowed<'_, '_, PyTuple>>) -> usize {
+    let positional = arguments.len().checked_sub(names.map_or(0, |names| names.len()));
+    positional.expect("a value for each name")
+}
+
+/// `function(*arguments)`, where the last arguments have the names in `names`.
+#[inline]
+pub(in crate::ffi) fn vectorcall(
+    function: Any<'_>,
+    arguments: &[Any<'_>],
+    names: Option<Borrowed<'_, '_, PyTuple>>,
+) -> PyResult<Object> {
+    let positional = positional(arguments, names);
+    // SAFETY: live objects, which the references keep for the call; the last of them have a name each.
+    let result = unsafe { c_api::PyObject_Vectorcall(function, arguments.as_ptr(), positional, names) };
+    c_api::object(function.py(), result)
+}
+
+/// [`vectorcall`] of the method `name` of the first argument.
+#[inline]
+fn method(
+    name: Borrowed<'_, '_, PyString>,
+    arguments: &[Any<'_>],
+    names: Option<Borrowed<'_, '_, PyTuple>>,
+) -> PyResult<Object> {
+    let positional = positional(arguments, names);
+    assert!(positional > 0, "the receiver comes first");
+    // SAFETY: live objects, which the references keep for the call: the receiver, and arguments the last of which have a name
+    // each.
+    let result = unsafe { c_api::PyObject_VectorcallMethod(name, arguments.as_ptr(), positional, names) };
+    c_api::object(name.py(), result)
+}
 
 /// `function(*arguments)`.
 #[inline]
 pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments: [&Object; N]) -> PyResult<Object> {
-    let addresses = arguments.map(Object::as_ptr);
-    let keywords = core::ptr::null_mut();
-    // SAFETY: live objects, which the references keep for the call.
-    let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), addresses.as_ptr(), N, keywords) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    vectorcall(function.lend(py), &arguments.map(|argument| argument.lend(py)), None)
 }
 
 /// `function(*arguments)`, without another tuple.
 #[inline]
 pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>) -> PyResult<Object> {
-    let (py, tuple) = (arguments.py(), arguments.as_ptr());
-    // SAFETY: a tuple.
-    let count = unsafe { ffi::PyTuple_GET_SIZE(tuple) };
-    let result = if count == 0 {
-        // SAFETY: a live object.
-        unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) }
-    } else {
-        // SAFETY: the tuple's items lie behind one another, and the tuple outlives the call.
-        let items = unsafe { (&raw const (*tuple.cast::<ffi::PyTupleObject>()).ob_item).cast() };
-        // SAFETY: `count` items at `items`, no keywords.
-        unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), items, count.unsigned_abs(), core::ptr::null_mut()) }
-    };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    let (py, count) = (arguments.py(), arguments.len());
+    if count == 0 {
+        return c_api::object(py, c_api::PyObject_CallNoArgs(function.lend(py)));
+    }
+    let tuple: *const ffi::PyTupleObject = arguments.as_ptr().cast();
+    // SAFETY: a live tuple.
+    let items = unsafe { &raw const (*tuple).ob_item }.cast();
+    // SAFETY: the tuple's items lie behind one another, and the tuple outlives the call.
+    let items = unsafe { core::slice::from_raw_parts(items, count) };
+    vectorcall(function.lend(py), items, None)
 }
 
 /// `receiver.name(*arguments)`, where `arguments` begins with the receiver.
@@ -45,13 +72,7 @@ pub(crate) fn call_method<const N: usize>(
     name: &Py<PyString>,
     arguments: [&Object; N],
 ) -> PyResult<Object> {
-    const { assert!(N > 0, "the receiver comes first") };
-    let addresses = arguments.map(Object::as_ptr);
-    let keywords = core::ptr::null_mut();
-    // SAFETY: live objects, which the references keep for the call; the first one is the receiver.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N, keywords) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    method(name.bind_borrowed(py), &arguments.map(|argument| argument.lend(py)), None)
 }
 
 /// [`call_method`], where the last argument is named by `keyword`, a tuple of one name.
@@ -62,13 +83,7 @@ pub(crate) fn call_method_with_keyword<const N: usize>(
     arguments: [&Object; N],
     keyword: &Bound<'_, PyTuple>,
 ) -> PyResult<Object> {
-    const { assert!(N > 1, "the receiver comes first, the named argument last") };
-    assert_eq!(keyword.len(), 1, "one name for one argument");
-    let addresses = arguments.map(Object::as_ptr);
-    // SAFETY: live objects, which the references keep for the call; the tuple has a name for the last of them.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N - 1, keyword.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    method(name.bind_borrowed(py), &arguments.map(|argument| argument.lend(py)), Some(keyword.as_borrowed()))
 }
 
 /// The names of the keyword arguments of a call with `context=`.
@@ -93,14 +108,10 @@ pub(crate) fn call_method_with_keywords<const N: usize>(
     arguments: [&Object; N],
     named: &[(&Py<PyString>, &Object)],
 ) -> PyResult<Object> {
-    const { assert!(N > 0, "the receiver comes first") };
     let keywords = PyTuple::new(py, named.iter().map(|(name, _)| name))?;
-    let addresses: Vec<_> =
-        arguments.into_iter().chain(named.iter().map(|(_, value)| *value)).map(Object::as_ptr).collect();
-    // SAFETY: live objects, which the references keep for the call; the tuple has a name for each of the last ones.
-    let result = unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), N, keywords.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    let values = arguments.into_iter().chain(named.iter().map(|(_, value)| *value));
+    let values: Vec<_> = values.map(|value| value.lend(py)).collect();
+    method(name.bind_borrowed(py), &values, Some(keywords.as_borrowed()))
 }
 
 /// `receiver.name(...)` with the arguments of the call under way, but for the first one.
@@ -115,14 +126,7 @@ pub(crate) fn call_method_with_rest(
     if let Some([_, argument]) = arguments.only() {
         return call_method(py, name, [receiver, argument]);
     }
-    let positional = arguments.positional().len();
-    assert!(positional > 0, "the receiver takes the place of an argument");
-    let mut addresses: Vec<_> = arguments.values().iter().map(Object::as_ptr).collect();
-    addresses[0] = receiver.as_ptr();
-    // SAFETY: live objects, which the references keep for the call; the first one is the receiver, and the names are those of
-    // the last ones.
-    let result =
-        unsafe { ffi::PyObject_VectorcallMethod(name.as_ptr(), addresses.as_ptr(), positional, arguments.names()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    let mut values = Object::lend_all(arguments.values(), py).to_vec();
+    values[0] = receiver.lend(py);
+    method(name.bind_borrowed(py), &values, arguments.names())
 }

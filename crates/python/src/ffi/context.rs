@@ -5,6 +5,7 @@ use core::mem::ManuallyDrop;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::c_api;
 use super::object::Object;
 use super::trampoline::fetched;
 
@@ -16,8 +17,7 @@ impl Context {
     /// The object as a context; `None` if it is none. Nothing can be derived from `contextvars.Context`.
     #[inline]
     pub(crate) fn of(object: &Object) -> Option<&Self> {
-        // SAFETY: a live object.
-        let is_context = unsafe { ffi::PyContext_CheckExact(object.as_ptr()) } != 0;
+        let is_context = object.has_class(&raw const ffi::PyContext_Type);
         // SAFETY: laid out as the reference itself.
         is_context.then(|| unsafe { &*(&raw const *object).cast() })
     }
@@ -26,9 +26,8 @@ impl Context {
     #[inline]
     pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Self> {
         // SAFETY: the thread is attached.
-        let copy = unsafe { ffi::PyContext_CopyCurrent() };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, copy) }.map(Self)
+        let copy = unsafe { c_api::PyContext_CopyCurrent() };
+        c_api::object(py, copy).map(Self)
     }
 
     #[inline]
@@ -78,16 +77,15 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback and step")]
     fn enter(py: Python<'_>, context: &'a Object) -> PyResult<Self> {
-        // SAFETY: a live object; one that is no context is a `TypeError`.
-        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 { Ok(Self(context)) } else { Err(fetched(py)) }
+        c_api::status(py, c_api::PyContext_Enter(context.lend(py))).map(|()| Self(context))
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call and a comparison, around every callback and step")]
     pub(crate) fn exit(self, py: Python<'_>) -> PyResult<()> {
         let context = ManuallyDrop::new(self).0;
-        // SAFETY: this context was entered, and what was entered since has been left. No exception is set now.
-        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 { Ok(()) } else { Err(fetched(py)) }
+        // What was entered since has been left. No exception is set now.
+        c_api::status(py, c_api::PyContext_Exit(context.lend(py)))
     }
 
     /// Leaves the context after `error`, which comes back unless leaving fails.
@@ -109,9 +107,8 @@ impl Drop for Entered<'_> {
 #[cold]
 #[inline(never)]
 fn exit_in_panic(context: &Object) {
-    // SAFETY: it was entered, and what was entered since has been left.
-    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
-        // SAFETY: the thread is attached.
-        unsafe { ffi::PyErr_Clear() };
+    let py = context.py();
+    if c_api::PyContext_Exit(context.lend(py)) != 0 {
+        drop(fetched(py));
     }
 }

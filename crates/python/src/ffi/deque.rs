@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::c_api;
 use super::call::call_method;
 use super::names::names;
 use super::object::Object;
@@ -32,8 +33,7 @@ static DEQUE: PyOnceLock<Deque> = PyOnceLock::new();
 fn deque(py: Python<'_>) -> PyResult<&'static Deque> {
     DEQUE.get_or_try_init(py, || {
         let class = OBJECTS.collections_deque.bind(py)?.cast::<PyType>()?;
-        // SAFETY: a live type.
-        let length = unsafe { ffi::PyType_GetSlot(class.as_type_ptr(), ffi::Py_sq_length) };
+        let length = c_api::PyType_GetSlot(class.as_borrowed(), ffi::Py_sq_length);
         Ok(Deque {
             // SAFETY: null, or the slot's function, which has this signature.
             length: unsafe { core::mem::transmute::<*mut c_void, Option<ffi::lenfunc>>(length) },
@@ -147,8 +147,5 @@ pub(crate) fn remove(py: Python<'_>, object: &Object, item: &Object) -> PyResult
 /// `deque[0]`.
 #[inline]
 pub(crate) fn first(py: Python<'_>, object: &Object) -> PyResult<Object> {
-    // SAFETY: a live object.
-    let first = unsafe { ffi::PySequence_GetItem(object.as_ptr(), 0) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, first) }
+    c_api::object(py, c_api::PySequence_GetItem(object.lend(py), 0))
 }

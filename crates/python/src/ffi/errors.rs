@@ -2,13 +2,13 @@
 
 use ferrio_engine::sys::Error;
 use pyo3::exceptions::{PyBaseException, PyOSError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyNone, PyTuple};
 use pyo3::{PyTypeInfo, ffi};
 
-use crate::ffi::object::Object;
-use crate::ffi::trampoline::fetched;
+use super::c_api;
+use super::object::Object;
+use super::objects::OBJECTS;
 
 /// The `OSError` that CPython would raise: two arguments, from which it picks the subclass.
 pub(crate) fn os_error(py: Python<'_>, error: Error) -> PyErr {
@@ -33,16 +33,13 @@ pub(crate) fn exception<E: PyTypeInfo>(py: Python<'_>, text: &str) -> PyResult<O
 /// Whether an `except class` would catch `exception`.
 #[inline]
 pub(crate) fn is_caught_by(exception: &Object, class: &Object) -> bool {
-    // SAFETY: two live objects, of any kind.
-    unsafe { ffi::PyErr_GivenExceptionMatches(exception.as_ptr(), class.as_ptr()) != 0 }
+    let py = exception.py();
+    c_api::PyErr_GivenExceptionMatches(exception.lend(py), class.lend(py)) != 0
 }
 
 /// The traceback of an exception.
 pub(crate) fn traceback_of(exception: &Bound<'_, PyBaseException>) -> Option<Object> {
-    // SAFETY: a live exception.
-    let traceback = unsafe { ffi::PyException_GetTraceback(exception.as_ptr()) };
-    // SAFETY: a new reference, or null for none.
-    unsafe { Object::from_owned(traceback) }
+    c_api::PyException_GetTraceback(exception.as_borrowed())
 }
 
 /// Gives an exception another traceback, or none.
@@ -51,17 +48,14 @@ pub(crate) fn traceback_of(exception: &Bound<'_, PyBaseException>) -> Option<Obj
 /// `TypeError`: it is no traceback.
 pub(crate) fn set_traceback(exception: &Bound<'_, PyBaseException>, traceback: Option<&Object>) -> PyResult<()> {
     let py = exception.py();
-    let none = Object::none(py);
-    // SAFETY: a live exception, and any object.
-    if unsafe { ffi::PyException_SetTraceback(exception.as_ptr(), traceback.unwrap_or(&none).as_ptr()) } != 0 {
-        return Err(fetched(py));
-    }
-    Ok(())
+    let none = PyNone::get(py);
+    let traceback = traceback.map_or_else(|| none.as_any().as_borrowed(), |traceback| traceback.lend(py));
+    c_api::status(py, c_api::PyException_SetTraceback(exception.as_borrowed(), traceback))
 }
 
 fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
     let errno = error.raw_os_error();
-    let text = py.import("os")?.call_method1(intern!(py, "strerror"), (errno,))?;
+    let text = OBJECTS.os_strerror.bind(py)?.call1((errno,))?;
     py.get_type::<PyOSError>().call1(PyTuple::new(py, [errno.into_pyobject(py)?.into_any(), text])?)
 }
 
@@ -69,9 +63,7 @@ fn os_error_object(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
 /// `logging.exception()` find it.
 pub(crate) fn while_handling<R>(_attached: Python<'_>, exception: &Bound<'_, PyAny>, body: impl FnOnce() -> R) -> R {
     // SAFETY: the thread is attached.
-    let before = unsafe { ffi::PyErr_GetHandledException() };
-    // SAFETY: the call gave a new reference, or null for none.
-    let _handled = Handled(unsafe { Object::from_owned(before) });
+    let _handled = Handled(unsafe { c_api::PyErr_GetHandledException() });
     // SAFETY: a live exception; the interpreter takes a reference of its own.
     unsafe { ffi::PyErr_SetHandledException(exception.as_ptr()) };
     body()

@@ -49,20 +49,12 @@ impl Collector {
         Self { visit, arg }
     }
 
-    /// Shows the object at an address; null is nothing.
-    ///
-    /// # Safety
-    /// Null, or the address of a live object that the visited one refers to.
+    /// Shows the class of an instance of a heap type, which owns a reference to it.
     #[inline]
-    pub(in crate::ffi) unsafe fn address(&self, address: *mut ffi::PyObject) -> Result<(), c_int> {
-        if address.is_null() {
-            return Ok(());
-        }
-        // SAFETY: the collector's function with its argument (see `new`) and a live object.
-        match unsafe { (self.visit)(address, self.arg) } {
-            0 => Ok(()),
-            stop => Err(stop),
-        }
+    pub(in crate::ffi) fn class_of(&self, object: &Object) -> Result<(), c_int> {
+        let class = object.class().cast();
+        // SAFETY: the object keeps its class alive.
+        self.object(unsafe { Object::view(&class) })
     }
 }
 
@@ -71,8 +63,11 @@ impl Visitor for Collector {
 
     #[inline]
     fn object(&self, object: &Object) -> Result<(), c_int> {
-        // SAFETY: a live object.
-        unsafe { self.address(object.as_ptr()) }
+        // SAFETY: the collector's function with its argument (see `new`) and a live object.
+        match unsafe { (self.visit)(object.as_ptr(), self.arg) } {
+            0 => Ok(()),
+            stop => Err(stop),
+        }
     }
 }
 

@@ -4,10 +4,13 @@
 //! type that the list is for. One whose finalizer the collector has run does not belong there: the mark that it never runs
 //! again stays on the memory.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
+use pyo3::{Borrowed, ffi};
 
-use crate::ffi::guarded::Guarded;
+use super::c_api;
+use super::guarded::Guarded;
+use super::object::Object;
 
 struct Freed(*mut ffi::PyObject);
 
@@ -32,24 +35,34 @@ impl FreeList {
     /// # Safety
     /// `class` is the type whose instances the list is given.
     #[inline]
-    pub(crate) unsafe fn take(&self, py: Python<'_>, class: *mut ffi::PyTypeObject) -> Option<*mut ffi::PyObject> {
+    pub(crate) unsafe fn take(&self, py: Python<'_>, class: Borrowed<'_, '_, PyType>) -> Option<Object> {
         let Freed(memory) = self.freed.with(py, Vec::pop)?;
         // SAFETY: memory of an instance of this very type, which nobody refers to.
-        Some(unsafe { ffi::PyObject_Init(memory, class) })
+        unsafe { c_api::PyObject_Init(memory, class) }
     }
 
-    /// Keeps the memory of an instance that has ended; `false`: there is no room, it is the caller's to free.
+    /// Frees an instance that has ended, or keeps its memory, if `may_keep` says so and there is room.
     ///
     /// # Safety
-    /// `object` is as the module says, and nobody uses it any more.
+    /// `object` has no references, is not tracked, holds nothing, and nobody uses it any more; if `may_keep`, it is as the module
+    /// says.
     #[inline]
-    pub(crate) unsafe fn give(&self, py: Python<'_>, object: *mut ffi::PyObject) -> bool {
-        self.freed.with(py, |freed| {
-            let room = freed.len() < self.most;
-            if room {
-                freed.push(Freed(object));
-            }
-            room
-        })
+    pub(crate) unsafe fn give_or_free(&self, object: &Object, may_keep: bool) {
+        let (py, address) = (object.py(), object.as_ptr());
+        let class: *mut ffi::PyObject = object.class().cast();
+        let is_kept = may_keep
+            && self.freed.with(py, |freed| {
+                let room = freed.len() < self.most;
+                if room {
+                    freed.push(Freed(address));
+                }
+                room
+            });
+        if !is_kept {
+            // SAFETY: memory from the type's allocator, untracked.
+            unsafe { ffi::PyObject_GC_Del(address.cast()) };
+        }
+        // SAFETY: an instance of a heap type owned a reference to it.
+        unsafe { ffi::Py_DECREF(class) };
     }
 }

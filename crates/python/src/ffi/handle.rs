@@ -80,7 +80,7 @@ pub(crate) fn check(handle: &Bound<'_, PyType>, timer: &Bound<'_, PyType>) -> Py
             return Err(inherited::unknown_layout(class, name));
         }
     }
-    AnyHandle::description().set_class(handle.clone());
+    AnyHandle::description().class().set(handle.clone());
     Ok(())
 }
 
@@ -142,15 +142,10 @@ impl Class for AnyHandle {
 unsafe impl Layout<AnyHandle> for SlotsOfAsyncio {
     #[inline]
     fn is_instance(object: &Object) -> bool {
-        if object.has_class(Handle::description().class())
-            || object.has_class(ThreadSafeHandle::description().class())
-            || object.has_class(TimerHandle::description().class())
-        {
-            return true;
-        }
-        let base = AnyHandle::description().class();
-        // SAFETY: a live object and, when it is there, a class that lives for ever.
-        !base.is_null() && unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), base) } != 0
+        Handle::description().class().is_class_of(object)
+            || ThreadSafeHandle::description().class().is_class_of(object)
+            || TimerHandle::description().class().is_class_of(object)
+            || AnyHandle::description().class().is_base_of(object)
     }
 
     #[inline]
@@ -174,7 +169,7 @@ pub(crate) unsafe trait HandleClass: NativeClass<Layout = SlotsOfAsyncio> {
 unsafe impl<T: HandleClass> Layout<T> for SlotsOfAsyncio {
     #[inline]
     fn is_instance(object: &Object) -> bool {
-        object.has_class(T::description().class())
+        T::description().class().is_class_of(object)
     }
 
     #[inline]

@@ -4,8 +4,7 @@
 //! They are read off the classes when the module is imported, so one that a release of Python adds is known too, whether
 //! or not anything in Ferrio uses it.
 
-use core::cell::Cell;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
@@ -15,20 +14,22 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::class::{Instance, NativeClass};
-use crate::ffi::nesting;
-use crate::ffi::object::Object;
+use super::cell::Slot;
+use super::class::{Instance, NativeClass};
+use super::fields::{Collector, Field};
+use super::object::Object;
 
-/// Offsets of slots in the instances of one type.
-pub(crate) struct InheritedSlots {
+/// Offsets of slots in the instances of `T`.
+pub(crate) struct InheritedSlots<T> {
     offsets: OnceLock<Box<[usize]>>,
     /// How many there are: mostly none, and a type's every end asks.
     count: AtomicUsize,
+    class: PhantomData<fn() -> T>,
 }
 
-impl InheritedSlots {
+impl<T> InheritedSlots<T> {
     pub(crate) const fn new() -> Self {
-        Self { offsets: OnceLock::new(), count: AtomicUsize::new(0) }
+        Self { offsets: OnceLock::new(), count: AtomicUsize::new(0), class: PhantomData }
     }
 
     /// Remembers every slot of `base`, the base of the type, and of what that is derived from, but for those at `known`
@@ -51,41 +52,25 @@ impl InheritedSlots {
     fn offsets(&self) -> &[usize] {
         if self.count.load(Ordering::Relaxed) == 0 { &[] } else { self.offsets.get().map_or(&[], |offsets| offsets) }
     }
+}
 
-    /// Shows what the slots of `object` hold to the collector.
-    ///
-    /// # Safety
-    /// `object` is an instance of the type; the others are as the collector gives them to `tp_traverse`.
+impl<T: NativeClass> InheritedSlots<T> {
     #[inline]
-    pub(crate) unsafe fn visit(&self, object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-        for &offset in self.offsets() {
-            // SAFETY: a slot of the type.
-            let value = *unsafe { slot_at(object, offset) };
-            if !value.is_null() {
-                // SAFETY: `visit` takes live objects that this one owns.
-                let stop = unsafe { visit(value, arg) };
-                if stop != 0 {
-                    return stop;
-                }
-            }
-        }
-        0
+    fn of<'a>(&'a self, instance: &'a Instance<T>) -> impl Iterator<Item = &'a Slot> {
+        // SAFETY: slots of the bases of the class.
+        self.offsets().iter().map(|&offset| unsafe { slot_at(instance, offset) })
     }
 
-    /// Empties the slots of `object`.
-    ///
-    /// # Safety
-    /// `object` is an instance of the type.
+    /// Shows what the slots of an instance hold.
     #[inline]
-    pub(crate) unsafe fn clear(&self, object: *mut ffi::PyObject) {
-        for &offset in self.offsets() {
-            // SAFETY: a slot of the type.
-            let before = core::mem::replace(unsafe { slot_at(object, offset) }, core::ptr::null_mut());
-            // SAFETY: the slot owned its reference.
-            if let Some(before) = unsafe { Object::from_owned(before) } {
-                nesting::release(before);
-            }
-        }
+    pub(in crate::ffi) fn visit(&self, instance: &Instance<T>, collector: &Collector) -> Result<(), c_int> {
+        self.of(instance).try_for_each(|slot| slot.visit_field(collector))
+    }
+
+    /// Empties the slots of an instance.
+    #[inline]
+    pub(crate) fn clear(&self, instance: &Instance<T>) {
+        self.of(instance).for_each(Field::clear_field);
     }
 }
 
@@ -112,44 +97,39 @@ impl<T: NativeClass> InheritedSlot<T> {
         Ok(())
     }
 
-    /// The slot's place; it is found before there are instances.
+    /// The slot; it is found before there are instances.
     #[inline]
-    fn place<'a>(&self, instance: &'a Instance<T>) -> Option<&'a Cell<*mut ffi::PyObject>> {
+    fn of<'a>(&self, instance: &'a Instance<T>) -> Option<&'a Slot> {
         let offset = *self.offset.get()?;
         // SAFETY: a slot of a base of the class.
-        Some(Cell::from_mut(unsafe { slot_at(instance.object().as_ptr(), offset) }))
+        Some(unsafe { slot_at(instance, offset) })
     }
 
     /// What is in it.
     pub(crate) fn get(&self, instance: &Instance<T>) -> Option<Object> {
-        let value = self.place(instance)?.get();
-        // SAFETY: the slot owns a reference.
-        (!value.is_null()).then(|| unsafe { Object::from_borrowed(value) })
+        self.of(instance)?.get()
     }
 
     #[inline]
     pub(crate) fn is_empty(&self, instance: &Instance<T>) -> bool {
-        self.place(instance).is_none_or(|place| place.get().is_null())
+        self.of(instance).is_none_or(Slot::is_empty)
     }
 
     /// Puts `value` in; what was there is dropped after that.
     pub(crate) fn set(&self, instance: &Instance<T>, value: Option<Object>) {
-        let Some(place) = self.place(instance) else { return };
-        let before = place.replace(value.map_or(core::ptr::null_mut(), Object::into_ptr));
-        // SAFETY: the slot owned its reference.
-        drop(unsafe { Object::from_owned(before) });
+        drop(self.of(instance).map(|slot| slot.replace(value)));
     }
 }
 
-/// The slot at `offset` of `object`.
+/// The slot at `offset` of an instance.
 ///
 /// # Safety
-/// The object's type has an object slot at that offset.
-pub(crate) unsafe fn slot_at<'a>(object: *mut ffi::PyObject, offset: usize) -> &'a mut *mut ffi::PyObject {
+/// A base of the class has an object slot at that offset.
+unsafe fn slot_at<T: NativeClass>(instance: &Instance<T>, offset: usize) -> &Slot {
     // SAFETY: passed on to the caller.
-    let address = unsafe { object.byte_add(offset) };
-    // SAFETY: passed on to the caller; an attached thread is alone with the slot.
-    unsafe { &mut *address.cast() }
+    let address = unsafe { instance.object().as_ptr().byte_add(offset) };
+    // SAFETY: a `Slot` is laid out as CPython's: null, or a reference that the slot owns. The instance keeps it there.
+    unsafe { &*address.cast() }
 }
 
 /// The offset of the slot `name` of `class`, from the interpreter's own member descriptor.

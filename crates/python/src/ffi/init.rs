@@ -2,12 +2,13 @@
 
 use core::ffi::{c_int, c_void};
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use pyo3::{Borrowed, ffi};
 
 use super::class::Builder;
 use super::method::{Receiver, the};
+use super::passed::This;
 use super::trampoline;
 
 impl<R: Receiver> Builder<R> {
@@ -27,26 +28,18 @@ impl<R: Receiver> Builder<R> {
     }
 }
 
+/// # Safety
+/// Called by CPython as a slot of the receiver's class.
 unsafe extern "C" fn init<R: Receiver, F>(
-    object: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
-    kwargs: *mut ffi::PyObject,
+    this: This<'_, R>,
+    args: Borrowed<'_, '_, PyTuple>,
+    kwargs: Option<Borrowed<'_, '_, PyDict>>,
 ) -> c_int
 where
     F: for<'a, 'b> Fn(Python<'a>, R::View<'a>, &'b Bound<'a, PyTuple>, Option<&'b Bound<'a, PyDict>>) -> PyResult<()>
         + Copy
         + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a slot of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        // SAFETY: CPython passes a tuple, which the call keeps alive.
-        let args = unsafe { Bound::from_borrowed_ptr(py, args) }.cast_into::<PyTuple>()?;
-        // SAFETY: CPython passes a dictionary, or null for none.
-        let kwargs = unsafe { Bound::from_borrowed_ptr_or_opt(py, kwargs) };
-        let kwargs = kwargs.map(Bound::cast_into::<PyDict>).transpose()?;
-        the::<F>()(py, receiver, &args, kwargs.as_ref()).map(|()| 0)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run(-1, body) }
+    let py = this.py();
+    trampoline::run(py, -1, || the::<F>()(py, this.view(), &args, kwargs.as_deref()).map(|()| 0))
 }

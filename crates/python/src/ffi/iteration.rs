@@ -5,10 +5,13 @@ use core::ptr::null_mut;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyNone;
 
-use super::class::Builder;
+use super::builder::Builder;
+use super::c_api::{self, Any};
 use super::method::{Receiver, the};
 use super::object::Object;
+use super::passed::This;
 use super::{stop_iteration, trampoline};
 
 /// What a step leads to.
@@ -21,13 +24,10 @@ pub(crate) enum Step {
 /// `iterator.send(None)`, without a `StopIteration`.
 #[inline]
 pub(crate) fn send_none(py: Python<'_>, iterator: &Object) -> PyResult<Step> {
-    let mut result = null_mut();
-    // SAFETY: a singleton, which is not read.
-    let none = unsafe { ffi::Py_None() };
-    // SAFETY: a live iterator, `None`, and a place for the result.
-    let answer = unsafe { ffi::PyIter_Send(iterator.as_ptr(), none, &raw mut result) };
-    // SAFETY: a new reference, or null with an exception.
-    let value = unsafe { Object::from_result(py, result) }?;
+    let mut result = None;
+    let none = PyNone::get(py);
+    let answer = c_api::PyIter_Send(iterator.lend(py), none.as_any().as_borrowed(), &mut result);
+    let value = c_api::object(py, result)?;
     Ok(if answer == ffi::PySendResult::PYGEN_NEXT { Step::Yield(value) } else { Step::Return(value) })
 }
 
@@ -57,23 +57,19 @@ impl<R: Receiver> Builder<R> {
     }
 }
 
+/// # Safety
+/// Called by CPython as a slot of the receiver's class; `result` is the caller's place for the result.
 unsafe extern "C" fn send<R: Receiver, F>(
-    address: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
+    this: This<'_, R>,
+    value: Any<'_>,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<Step> + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a slot of the receiver's class.
-        let receiver = unsafe { R::view(py, &address) };
-        // SAFETY: the argument of the call, which keeps it alive.
-        let value = unsafe { Object::view(&value) };
-        the::<F>()(py, receiver, value).map(Some)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    let (answer, pointer) = match unsafe { trampoline::run(None, body) } {
+    let py = this.py();
+    let step = trampoline::run(py, None, || the::<F>()(py, this.view(), Object::of(&value)).map(Some));
+    let (answer, pointer) = match step {
         Some(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
         Some(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
         None => (ffi::PySendResult::PYGEN_ERROR, null_mut()),
@@ -83,33 +79,31 @@ where
     answer
 }
 
-unsafe extern "C" fn next<R: Receiver, F>(address: *mut ffi::PyObject) -> *mut ffi::PyObject
+/// # Safety
+/// Called by CPython as a slot of the receiver's class.
+unsafe extern "C" fn next<R: Receiver, F>(this: This<'_, R>) -> *mut ffi::PyObject
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<Step> + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a slot of the receiver's class.
-        match the::<F>()(py, unsafe { R::view(py, &address) })? {
-            Step::Yield(value) => Ok(value.into_ptr()),
-            Step::Return(value) => {
-                // Null without an exception is the end with `None`.
-                if !value.is_none() {
-                    stop_iteration::raise(py, value);
-                }
-                Ok(null_mut())
+    let py = this.py();
+    trampoline::run(py, null_mut(), || match the::<F>()(py, this.view())? {
+        Step::Yield(value) => Ok(value.into_ptr()),
+        Step::Return(value) => {
+            // Null without an exception is the end with `None`.
+            if !value.is_none() {
+                stop_iteration::raise(py, value);
             }
+            Ok(null_mut())
         }
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run(null_mut(), body) }
+    })
 }
 
-unsafe extern "C" fn iterator<R: Receiver, F>(address: *mut ffi::PyObject) -> *mut ffi::PyObject
+/// # Safety
+/// Called by CPython as a slot of the receiver's class.
+unsafe extern "C" fn iterator<R: Receiver, F>(this: This<'_, R>) -> *mut ffi::PyObject
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<Object> + Copy + 'static,
 {
-    // SAFETY: a slot of the receiver's class.
-    let body = |py: Python<'_>| the::<F>()(py, unsafe { R::view(py, &address) });
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view()))
 }

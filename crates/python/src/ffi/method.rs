@@ -21,6 +21,7 @@ use super::arguments::Arguments;
 use super::cell::Slot;
 use super::class::{Class, Instance};
 use super::object::Object;
+use super::passed::{self, This};
 use super::trampoline;
 
 /// What a method's function is given as the object it is called on.
@@ -33,8 +34,8 @@ pub(crate) unsafe trait Receiver: 'static {
     type View<'a>;
 
     /// # Safety
-    /// The address is of a live instance of the receiver's class (or of a subclass), which the call keeps alive.
-    unsafe fn view<'a>(py: Python<'a>, address: &'a *mut ffi::PyObject) -> Self::View<'a>;
+    /// `object` is an instance of the receiver's class, or of a subclass.
+    unsafe fn view<'a>(py: Python<'a>, object: &'a Object) -> Self::View<'a>;
 }
 
 /// Methods that are added to a class of PyO3's see its bound instance.
@@ -45,9 +46,7 @@ unsafe impl<T: PyClass> Receiver for Pyo3<T> {
     type View<'a> = &'a Bound<'a, T>;
 
     #[inline]
-    unsafe fn view<'a>(py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Bound<'a, T> {
-        // SAFETY: a live object.
-        let object = unsafe { Object::view(address) };
+    unsafe fn view<'a>(py: Python<'a>, object: &'a Object) -> &'a Bound<'a, T> {
         // SAFETY: an instance of the class, as the caller promises.
         unsafe { object.bind(py).cast_unchecked::<T>() }
     }
@@ -61,9 +60,8 @@ unsafe impl Receiver for AnyObject {
     type View<'a> = &'a Object;
 
     #[inline]
-    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Object {
-        // SAFETY: a live object.
-        unsafe { Object::view(address) }
+    unsafe fn view<'a>(_py: Python<'a>, object: &'a Object) -> &'a Object {
+        object
     }
 }
 
@@ -180,13 +178,10 @@ where
     F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
     T: IntoObject,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a method of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        the::<F>()(py, receiver).map(|value| value.into_object(py))
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    // SAFETY: a method of the receiver's class.
+    let this = unsafe { This::<R>::new(object) };
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view()).map(|value| value.into_object(py)))
 }
 
 /// # Safety
@@ -199,15 +194,12 @@ where
     F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<T> + Copy + 'static,
     T: IntoObject,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a method of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        // SAFETY: the argument of the call, which keeps it alive.
-        let value = unsafe { Object::view(&value) };
-        the::<F>()(py, receiver, value).map(|value| value.into_object(py))
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    // SAFETY: a method of the receiver's class.
+    let this = unsafe { This::<R>::new(object) };
+    // SAFETY: the argument of the call.
+    let value = unsafe { passed::any(value) };
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view(), Object::of(&value)).map(|value| value.into_object(py)))
 }
 
 /// # Safety
@@ -222,15 +214,12 @@ where
     F: for<'a> Fn(Python<'a>, R::View<'a>, Arguments<'a>) -> PyResult<T> + Copy + 'static,
     T: IntoObject,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a method of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        // SAFETY: the three are as CPython passed them, and are used during this call only.
-        let arguments = unsafe { Arguments::new(values, count, keywords) };
-        the::<F>()(py, receiver, arguments).map(|value| value.into_object(py))
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    // SAFETY: a method of the receiver's class.
+    let this = unsafe { This::<R>::new(object) };
+    // SAFETY: the three are as CPython passed them, and are used during this call only.
+    let arguments = unsafe { Arguments::new(values, count, keywords) };
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view(), arguments).map(|value| value.into_object(py)))
 }
 
 /// An attribute's definition, for classes of the receiver `R`.
@@ -273,13 +262,10 @@ where
     F: for<'a> Fn(Python<'a>, R::View<'a>) -> PyResult<T> + Copy + 'static,
     T: IntoObject,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: an attribute of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        the::<F>()(py, receiver).map(|value| value.into_object(py))
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    // SAFETY: an attribute of the receiver's class.
+    let this = unsafe { This::<R>::new(object) };
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view()).map(|value| value.into_object(py)))
 }
 
 /// # Safety
@@ -292,15 +278,12 @@ unsafe extern "C" fn set_attribute<R: Receiver, F>(
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>, Option<&'a Object>) -> PyResult<()> + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: an attribute of the receiver's class.
-        let receiver = unsafe { R::view(py, &object) };
-        // SAFETY: not null, so the value, which the call keeps alive.
-        let value = (!value.is_null()).then(|| unsafe { Object::view(&value) });
-        the::<F>()(py, receiver, value).map(|()| 0)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run(-1, body) }
+    // SAFETY: an attribute of the receiver's class.
+    let this = unsafe { This::<R>::new(object) };
+    // SAFETY: the value of the call; null deletes the attribute.
+    let value = unsafe { passed::any_or_null(value) };
+    let py = this.py();
+    trampoline::run(py, -1, || the::<F>()(py, this.view(), value.as_deref().map(Object::of)).map(|()| 0))
 }
 
 impl<T: Class> Attribute<Instance<T>> {
@@ -326,18 +309,14 @@ unsafe extern "C" fn get_slot<T: Class, F>(object: *mut ffi::PyObject, name: *mu
 where
     F: for<'a> Fn(&'a T::State) -> &'a Slot + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: an attribute of the class.
-        let instance = unsafe { Instance::<T>::view(py, &object) };
-        the::<F>()(instance).get().ok_or_else(|| {
+    // SAFETY: an attribute of the class.
+    let this = unsafe { This::<Instance<T>>::new(object) };
+    trampoline::object(this.py(), || {
+        the::<F>()(this.view()).get().ok_or_else(|| {
             // SAFETY: the name that the definition was made with.
-            let name = unsafe { CStr::from_ptr(name.cast_const().cast()) };
-            // SAFETY: a live object.
-            missing(py, unsafe { Object::view(&object) }, name)
+            missing(this.py(), this.object(), unsafe { CStr::from_ptr(name.cast_const().cast()) })
         })
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    })
 }
 
 /// # Safety
@@ -350,19 +329,14 @@ unsafe extern "C" fn set_slot<T: Class, F>(
 where
     F: for<'a> Fn(&'a T::State) -> &'a Slot + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: an attribute of the class.
-        let instance = unsafe { Instance::<T>::view(py, &object) };
-        let slot = the::<F>()(instance);
-        // SAFETY: not null, so the value, which the call keeps alive.
-        match (!value.is_null()).then(|| unsafe { Object::view(&value) }) {
-            Some(value) => slot.set(value.clone()),
-            None => drop(slot.take()),
-        }
+    // SAFETY: an attribute of the class.
+    let this = unsafe { This::<Instance<T>>::new(object) };
+    // SAFETY: the value of the call; null deletes the attribute.
+    let value = unsafe { passed::any_or_null(value) };
+    trampoline::run(this.py(), -1, || {
+        drop(the::<F>()(this.view()).replace(value.as_deref().map(Object::of).cloned()));
         Ok(0)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::run(-1, body) }
+    })
 }
 
 /// The error for an attribute that is not there.

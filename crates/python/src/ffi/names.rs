@@ -45,6 +45,7 @@ names! {
     _call_connection_lost
     _cancel_message
     _cancel_requested
+    _cancelled
     _clients
     _closing
     _conn_lost
@@ -67,9 +68,9 @@ names! {
     _pending_removals
     _pipe
     _protocol
+    _raise_type_error
     _read_as_asyncio
     _reads_large
-    _refuse
     _remove
     _report_if_slow
     _resume_writing
@@ -141,6 +142,7 @@ names! {
     timeout
     value
     wait
+    warn_on_full_buffer
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

@@ -3,6 +3,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::c_api;
 use super::object::Object;
 
 /// The value of a `float` or an `int`; `None` for what is of another type, or of one derived from them.
@@ -11,18 +12,14 @@ use super::object::Object;
 /// `OverflowError`: the integer is too large for a float.
 #[inline]
 pub(crate) fn exact(py: Python<'_>, value: &Object) -> PyResult<Option<f64>> {
-    let address = value.as_ptr();
-    // SAFETY: a live object.
-    if unsafe { ffi::PyFloat_CheckExact(address) } != 0 {
+    if value.has_class(&raw const ffi::PyFloat_Type) {
         // SAFETY: a float.
-        return Ok(Some(unsafe { ffi::PyFloat_AS_DOUBLE(address) }));
+        return Ok(Some(unsafe { ffi::PyFloat_AS_DOUBLE(value.as_ptr()) }));
     }
-    // SAFETY: a live object.
-    if unsafe { ffi::PyLong_CheckExact(address) } == 0 {
+    if !value.has_class(&raw const ffi::PyLong_Type) {
         return Ok(None);
     }
-    // SAFETY: an integer; one too large for a float is an exception.
-    let number = unsafe { ffi::PyLong_AsDouble(address) };
+    let number = c_api::PyLong_AsDouble(value.lend(py));
     #[expect(clippy::float_cmp, reason = "exactly -1 stands for an error, and for -1")]
     if number == -1.0 { PyErr::take(py).map_or(Ok(Some(number)), Err) } else { Ok(Some(number)) }
 }
@@ -32,11 +29,7 @@ pub(crate) fn exact(py: Python<'_>, value: &Object) -> PyResult<Option<f64>> {
 /// # Errors
 /// `TypeError`: it is no integer and has no `__index__`; `OverflowError`: it is too large.
 pub(crate) fn size(py: Python<'_>, value: &Object) -> PyResult<isize> {
-    // SAFETY: a live object.
-    let index = unsafe { ffi::PyNumber_Index(value.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    let index = unsafe { Object::from_result(py, index) }?;
-    // SAFETY: an integer; -1 may be an exception.
-    let size = unsafe { ffi::PyLong_AsSsize_t(index.as_ptr()) };
+    let index = c_api::object(py, c_api::PyNumber_Index(value.lend(py)))?;
+    let size = c_api::PyLong_AsSsize_t(index.lend(py));
     if size == -1 { PyErr::take(py).map_or(Ok(size), Err) } else { Ok(size) }
 }

@@ -5,7 +5,7 @@
 //! attached threads only, so an [`Object`] gives its reference back at once.
 //!
 //! # Invariants
-//! 1. An `Object` is made, cloned and dropped by an attached thread.
+//! 1. An `Object` is made, used and dropped by an attached thread.
 //! 2. Dropping one may run any Python code: never inside [`Guarded::with`](crate::ffi::guarded::Guarded::with). Builds with debug
 //!    assertions check it, and that nobody gets at the object there to call it.
 
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi};
 
+use super::c_api::Any;
 use super::guarded::assert_outside;
 use super::trampoline::fetched;
 
@@ -32,16 +33,6 @@ impl Object {
     pub(in crate::ffi) const unsafe fn view(address: &*mut ffi::PyObject) -> &Self {
         // SAFETY: an `Object` is laid out as the address; the caller sees to its life.
         unsafe { &*(&raw const *address).cast() }
-    }
-
-    /// [`Self::view`] for each of some addresses.
-    ///
-    /// # Safety
-    /// As for [`Self::view`].
-    #[inline]
-    pub(in crate::ffi) const unsafe fn view_all(addresses: &[*mut ffi::PyObject]) -> &[Self] {
-        // SAFETY: an `Object` is laid out as the address; the caller sees to their lives.
-        unsafe { &*(&raw const *addresses as *const [Self]) }
     }
 
     /// Views a bound reference as one of the loop's.
@@ -92,8 +83,14 @@ impl Object {
     /// Whether its class is exactly `class`.
     #[inline]
     pub(crate) fn has_class(&self, class: *const ffi::PyTypeObject) -> bool {
+        core::ptr::eq(self.class(), class)
+    }
+
+    /// The address of its class.
+    #[inline]
+    pub(in crate::ffi) fn class(&self) -> *mut ffi::PyTypeObject {
         // SAFETY: a live object.
-        core::ptr::eq(unsafe { ffi::Py_TYPE(self.as_ptr()) }, class)
+        unsafe { ffi::Py_TYPE(self.as_ptr()) }
     }
 
     /// How many references there are to it.
@@ -161,6 +158,27 @@ impl Object {
         self.as_ptr() as usize
     }
 
+    /// The token of the thread that uses this.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "an object in use proves that the thread is attached")]
+    pub(in crate::ffi) fn py(&self) -> Python<'_> {
+        // SAFETY: it is attached (invariant 1).
+        unsafe { Python::assume_attached() }
+    }
+
+    /// The object as an argument of CPython's functions.
+    #[inline]
+    pub(in crate::ffi) fn lend<'a>(&'a self, py: Python<'a>) -> Any<'a> {
+        self.0.bind_borrowed(py)
+    }
+
+    /// [`Self::lend`] for each of some objects.
+    #[inline]
+    pub(in crate::ffi) const fn lend_all<'a>(objects: &'a [Self], _py: Python<'a>) -> &'a [Any<'a>] {
+        // SAFETY: both are laid out as the address of an object, which the references keep alive.
+        unsafe { &*(&raw const *objects as *const [Any<'a>]) }
+    }
+
     /// Shows the object to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&*self.0)
@@ -181,8 +199,7 @@ impl Object {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        // SAFETY: a live object (this reference) and an attached thread (invariant 1).
-        unsafe { Self::from_borrowed(self.as_ptr()) }
+        Self(ManuallyDrop::new(self.0.clone_ref(self.py())))
     }
 }
 

@@ -105,10 +105,12 @@ objects! {
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
+    os_strerror: "os"."strerror";
     reduced_function: "ferrio._copying"."reduced_function";
     release_waiter: "asyncio.tasks"."_release_waiter";
     server: "asyncio.base_events"."Server";
     shield_rules: "ferrio._combining"."SHIELD_RULES";
+    signal_set_wakeup_fd: "_signal"."set_wakeup_fd";
     socket: "socket";
     socket_class: "socket"."socket";
     task_group: "asyncio.taskgroups"."TaskGroup";

@@ -4,12 +4,14 @@
 //! value out of the exception at once. So the exception is made directly, without a call of its class.
 
 use pyo3::exceptions::{PyBaseException, PyStopIteration};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+#[cfg(Py_3_12)]
+use pyo3::{PyTypeInfo, ffi};
 
 #[cfg(Py_3_12)]
-use super::arguments::tuple;
+use super::arguments::tuple_of;
+use super::c_api;
 use super::call::call;
 use super::object::Object;
 
@@ -31,20 +33,15 @@ fn make(py: Python<'_>, value: Object) -> PyResult<()> {
 #[cfg(Py_3_12)]
 fn make(py: Python<'_>, value: Object) -> PyResult<()> {
     // SAFETY: the thread is attached.
-    let handled = unsafe { ffi::PyErr_GetHandledException() };
-    // SAFETY: a new reference, or null for none.
-    if unsafe { Object::from_owned(handled) }.is_some() {
+    if unsafe { c_api::PyErr_GetHandledException() }.is_some() {
         // It becomes the context.
         return raise_by_class(py, &value);
     }
-    let args = tuple(py, &[value.as_ptr()])?;
-    // SAFETY: a class that lives for ever.
-    let class: *mut ffi::PyTypeObject = unsafe { ffi::PyExc_StopIteration }.cast();
+    let args = tuple_of(py, core::slice::from_ref(&value))?;
+    let class = PyStopIteration::type_object(py);
     // SAFETY: a ready type without variable-sized part; the memory is zeroed, as its `__new__` leaves it.
-    let exception: *mut ffi::PyStopIterationObject = unsafe { ffi::PyType_GenericAlloc(class, 0) }.cast();
-    if exception.is_null() {
-        return Err(PyErr::fetch(py));
-    }
+    let exception = unsafe { c_api::PyType_GenericAlloc(class.as_borrowed(), 0) };
+    let exception: *mut ffi::PyStopIterationObject = c_api::object(py, exception)?.into_ptr().cast();
     // SAFETY: a new exception of that very type, whose fields are null; it takes the reference over.
     unsafe { (*exception).args = args.into_ptr() };
     // SAFETY: as above.
@@ -62,7 +59,6 @@ fn raise_by_class(py: Python<'_>, value: &Object) -> PyResult<()> {
     let is_special = value.bind(py).is_instance_of::<PyTuple>() || value.bind(py).is_instance_of::<PyBaseException>();
     let made = if is_special { Some(call(py, Object::of(&class), [value])?) } else { None };
     let argument = made.as_ref().unwrap_or(value);
-    // SAFETY: the class with an instance of it, or with an argument that is neither a tuple nor an exception.
-    unsafe { ffi::PyErr_SetObject(class.as_ptr(), argument.as_ptr()) };
+    c_api::PyErr_SetObject(Object::of(&class).lend(py), argument.lend(py));
     Ok(())
 }

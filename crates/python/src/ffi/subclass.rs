@@ -7,11 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::class::{Instance, NativeClass};
-use super::object::Object;
 
 /// A class that derives from `T` and had `__new__` and `__init__` of `T` when it was looked at.
 pub(crate) struct Subclass<T> {
-    class: Object,
+    class: Py<PyType>,
     native: PhantomData<fn() -> T>,
 }
 
@@ -19,7 +18,7 @@ impl<T: NativeClass> Subclass<T> {
     /// `None` if `class` does not derive from `T`, or has other ways to make an instance.
     pub(crate) fn of(class: &Bound<'_, PyAny>) -> Option<Self> {
         let class = class.cast::<PyType>().ok()?;
-        let native = Instance::<T>::class(class.py())?;
+        let native = T::description().class().get(class.py())?;
         if !class.is_subclass(&native).ok()? {
             return None;
         }
@@ -31,7 +30,7 @@ impl<T: NativeClass> Subclass<T> {
             let init = unsafe { (*class).tp_init };
             (new.map(|new| new as usize), init.map(|init| init as usize))
         };
-        (makers(class) == makers(&native)).then(|| Self { class: Object::of(class).clone(), native: PhantomData })
+        (makers(class) == makers(&native)).then(|| Self { class: class.clone().unbind(), native: PhantomData })
     }
 
     /// A new instance with `state`.
@@ -41,6 +40,6 @@ impl<T: NativeClass> Subclass<T> {
     #[inline]
     pub(crate) fn create(&self, py: Python<'_>, state: T::State) -> PyResult<Instance<T>> {
         // SAFETY: a class that derives from `T` and has its `__new__`, so nothing else of an instance needs to be filled.
-        unsafe { Instance::allocate(py, self.class.as_ptr().cast(), state) }
+        unsafe { Instance::allocate(py, self.class.bind_borrowed(py), state) }
     }
 }

@@ -23,15 +23,10 @@ const NO_OBJECT: &str = "PyObject pointer is null";
 const NO_EXCEPTION: &str = "attempted to fetch exception but none was set";
 
 /// Runs `body`; its error, or a panic, becomes Python's current exception and `failure` the result.
-///
-/// # Safety
-/// Called by CPython, so by an attached thread.
-pub(crate) unsafe fn run<R>(failure: R, body: impl FnOnce(Python<'_>) -> PyResult<R>) -> R {
-    // SAFETY: passed on to the caller.
-    let py = unsafe { Python::assume_attached() };
+pub(crate) fn run<R>(py: Python<'_>, failure: R, body: impl FnOnce() -> PyResult<R>) -> R {
     match catch_unwind(AssertUnwindSafe(|| {
         assert_outside("a native function is called");
-        body(py)
+        body()
     })) {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => {
@@ -46,12 +41,8 @@ pub(crate) unsafe fn run<R>(failure: R, body: impl FnOnce(Python<'_>) -> PyResul
 }
 
 /// [`run`] for functions that return an object.
-///
-/// # Safety
-/// As for [`run`].
-pub(crate) unsafe fn object(body: impl FnOnce(Python<'_>) -> PyResult<Object>) -> *mut ffi::PyObject {
-    // SAFETY: passed on to the caller.
-    unsafe { run(core::ptr::null_mut(), |py| body(py).map(Object::into_ptr)) }
+pub(crate) fn object(py: Python<'_>, body: impl FnOnce() -> PyResult<Object>) -> *mut ffi::PyObject {
+    run(py, core::ptr::null_mut(), || body().map(Object::into_ptr))
 }
 
 /// Runs `body`; a panic is an error.
@@ -61,32 +52,23 @@ pub(crate) fn caught<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
 }
 
 /// Runs the body of a slot that cannot fail. A panic goes to `sys.unraisablehook`.
-///
-/// # Safety
-/// As for [`run`].
 #[inline]
-pub(crate) unsafe fn release(body: impl FnOnce()) {
+pub(crate) fn release(py: Python<'_>, body: impl FnOnce()) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         assert_outside("an object is freed");
         body();
     }));
     if let Err(panic) = outcome {
-        // SAFETY: passed on to the caller.
-        report(unsafe { Python::assume_attached() }, error_of(panic), None);
+        report(py, error_of(panic), None);
     }
 }
 
-/// Runs the body of a finalizer: the exception under way is set aside, and an error of `body` goes to `sys.unraisablehook`.
-///
-/// # Safety
-/// As for [`run`]; `object` is the one that is finalized.
-pub(crate) unsafe fn finalize(object: *mut ffi::PyObject, body: impl FnOnce(Python<'_>) -> PyResult<()>) {
-    // SAFETY: passed on to the caller.
-    let py = unsafe { Python::assume_attached() };
-    let _aside = Aside::take(py);
-    if let Err(error) = caught(|| body(py)) {
-        // SAFETY: CPython keeps the object alive during the call.
-        report(py, error, Some(&unsafe { Bound::from_borrowed_ptr(py, object) }));
+/// Runs the body of the finalizer of `object`: the exception under way is set aside, and an error of `body` goes to
+/// `sys.unraisablehook`.
+pub(crate) fn finalize(object: &Bound<'_, PyAny>, body: impl FnOnce() -> PyResult<()>) {
+    let _aside = Aside::take(object.py());
+    if let Err(error) = caught(body) {
+        report(object.py(), error, Some(object));
     }
 }
 

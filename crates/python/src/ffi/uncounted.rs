@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. The memory of an instance is there while an [`Uncounted`] of it exists. Whoever makes one drops it when the instance
-//!    ends, at the latest in [`NativeClass::end`](super::class::NativeClass::end). The instance's [`Anchor`] counts them, and
+//!    ends, at the latest in [`NativeClass::END`](super::class::NativeClass::END). The instance's [`Anchor`] counts them, and
 //!    panics if the state is dropped before them: the memory is not freed then.
 
 use core::cell::Cell;

@@ -7,16 +7,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::arguments::Arguments;
-use super::class::{Builder, Instance, NativeClass};
+use super::builder::Builder;
+use super::c_api::{self, Any};
+use super::class::{Instance, NativeClass};
 use super::fields::holds_no_object;
 use super::guarded::assert_outside;
 use super::method::{Receiver, the};
 use super::object::Object;
+use super::passed::This;
 use super::trampoline;
-
-unsafe extern "C" {
-    fn PyMethod_New(function: *mut ffi::PyObject, object: *mut ffi::PyObject) -> *mut ffi::PyObject;
-}
 
 /// A field of each instance: the function that a call of it runs. [`NativeClass::VECTORCALL`] says where it is.
 pub(crate) struct Vectorcall(#[expect(dead_code, reason = "the interpreter reads it")] ffi::vectorcallfunc);
@@ -59,12 +58,11 @@ impl<R: Receiver> Builder<R> {
 /// # Errors
 /// `AttributeError`: there is none; those of descriptors; `TypeError`: the name is no string.
 pub(crate) fn plain_attribute(py: Python<'_>, object: &Object, name: &Object) -> PyResult<Object> {
-    // SAFETY: two live objects.
-    let value = unsafe { ffi::PyObject_GenericGetAttr(object.as_ptr(), name.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, value) }
+    c_api::object(py, c_api::PyObject_GenericGetAttr(object.lend(py), name.lend(py)))
 }
 
+/// # Safety
+/// Called by CPython on an instance of the class.
 unsafe extern "C" fn call<T: NativeClass, F>(
     function: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
@@ -75,52 +73,36 @@ where
     F: for<'a> Fn(Python<'a>, &'a Instance<T>, Arguments<'a>) -> PyResult<Object> + Copy + 'static,
 {
     assert_outside("a native function is called");
-    // SAFETY: CPython calls this on an attached thread.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: CPython calls this on an instance of the class, which the call keeps alive.
-    let function = unsafe { <Instance<T> as Receiver>::view(py, &function) };
+    // SAFETY: an instance of the class.
+    let this = unsafe { This::<Instance<T>>::new(function) };
     // SAFETY: as CPython passed it.
     let positional = unsafe { ffi::PyVectorcall_NARGS(count) };
     // SAFETY: the three are as CPython passed them, and are used during this call only.
     let arguments = unsafe { Arguments::new(values, positional, keywords) };
-    match the::<F>()(py, function, arguments) {
+    match the::<F>()(this.py(), this.view(), arguments) {
         Ok(result) => result.into_ptr(),
         Err(error) => {
-            trampoline::restore(py, error);
+            trampoline::restore(this.py(), error);
             core::ptr::null_mut()
         }
     }
 }
 
-unsafe extern "C" fn bind(
-    function: *mut ffi::PyObject,
-    object: *mut ffi::PyObject,
-    _class: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: a singleton of the interpreter.
-    if object.is_null() || object == unsafe { ffi::Py_None() } {
-        // SAFETY: a live object; the caller gets a reference.
-        unsafe { ffi::Py_INCREF(function) };
-        return function;
+/// # Safety
+/// Called by CPython as `tp_descr_get`.
+unsafe extern "C" fn bind(function: Any<'_>, object: Option<Any<'_>>, _class: Option<Any<'_>>) -> Option<Object> {
+    match object {
+        Some(object) if !object.is_none() => c_api::PyMethod_New(function, object),
+        _ => Some(Object::of(&function).clone()),
     }
-    // SAFETY: two live objects.
-    unsafe { PyMethod_New(function, object) }
 }
 
-unsafe extern "C" fn attribute<R: Receiver, F>(
-    address: *mut ffi::PyObject,
-    name: *mut ffi::PyObject,
-) -> *mut ffi::PyObject
+/// # Safety
+/// Called by CPython as a slot of the receiver's class.
+unsafe extern "C" fn attribute<R: Receiver, F>(this: This<'_, R>, name: Any<'_>) -> *mut ffi::PyObject
 where
     F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<Object> + Copy + 'static,
 {
-    let body = |py: Python<'_>| {
-        // SAFETY: a slot of the receiver's class.
-        let receiver = unsafe { R::view(py, &address) };
-        // SAFETY: the name of the call, which keeps it alive.
-        let name = unsafe { Object::view(&name) };
-        the::<F>()(py, receiver, name)
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::object(body) }
+    let py = this.py();
+    trampoline::object(py, || the::<F>()(py, this.view(), Object::of(&name)))
 }

@@ -53,8 +53,7 @@ pub(super) fn sleep(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option
         [delay, value] => (delay, Some(value)),
         _ => return Ok(None),
     };
-    let values = &arguments.values()[arguments.positional().len()..];
-    for ((name, _), value) in arguments.keywords(py).zip(values) {
+    for (name, value) in arguments.named(py) {
         if result.is_some() || name.to_string() != "result" {
             return Ok(None);
         }

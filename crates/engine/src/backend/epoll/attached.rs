@@ -38,7 +38,7 @@ impl Registration {
 /// What shows that nothing is left to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spent {
-    /// Nothing that the backend hears of.
+    /// Nothing that the backend is told.
     Unknown,
     /// A read that finds nothing.
     ByRefusal,
@@ -141,7 +141,7 @@ impl Attached {
         if is_shown {
             self.has_arrival = false;
         }
-        // Without a registration for arrivals nobody would hear of the next one.
+        // Without a registration for arrivals nothing would report the next one.
         is_shown && self.registered == Registration::Arrivals
     }
 }

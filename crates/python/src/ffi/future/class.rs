@@ -6,8 +6,6 @@
 //! and tasks that hold one another is freed without deep recursion; before, that is what the inherited `tp_dealloc` does.
 
 use core::ffi::{CStr, c_void};
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,19 +13,22 @@ use pyo3::types::PyType;
 
 use super::check::Approved;
 use super::{Future, FutureState, Task};
-use crate::ffi::class::Builder;
+use crate::ffi::builder::Builder;
+use crate::ffi::class::new_object;
 use crate::ffi::free_list::FreeList;
+use crate::ffi::known_class::KnownClass;
 use crate::ffi::method::Receiver;
 use crate::ffi::object::Object;
-use crate::ffi::{thread_state, trampoline};
+use crate::ffi::passed::This;
+use crate::ffi::{c_api, thread_state, trampoline};
 
 /// Freed instances of a class that keep their memory: 1.6 MB of tasks at the most.
 const KEPT: usize = 8192;
 
 /// One of the two classes, and asyncio's under it; null before they are known.
 pub(super) struct Known {
-    class: AtomicPtr<ffi::PyTypeObject>,
-    base: AtomicPtr<ffi::PyTypeObject>,
+    class: KnownClass,
+    base: KnownClass,
     freed: FreeList,
 }
 
@@ -36,49 +37,42 @@ pub(super) static TASK: Known = Known::new();
 
 impl Known {
     const fn new() -> Self {
-        Self { class: AtomicPtr::new(null_mut()), base: AtomicPtr::new(null_mut()), freed: FreeList::new(KEPT) }
+        Self { class: KnownClass::new(), base: KnownClass::new(), freed: FreeList::new(KEPT) }
     }
 
     /// Whether the object's class is this one, and nothing derived.
     #[inline]
     pub(super) fn is_class_of(&self, object: &Object) -> bool {
-        object.has_class(self.class.load(Ordering::Relaxed))
+        self.class.is_class_of(object)
     }
 
     /// Whether the object is an instance of asyncio's class or of one derived from it.
     #[cold]
     pub(super) fn is_base_of(&self, object: &Object) -> bool {
-        let base = self.base.load(Ordering::Relaxed);
-        // SAFETY: a live object and a type that lives for ever.
-        !base.is_null() && unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), base) } != 0
+        self.base.is_base_of(object)
     }
 
     /// A new instance, with empty slots and flags.
     #[inline]
     fn allocate(&self, py: Python<'_>) -> PyResult<Object> {
-        let class = self.class.load(Ordering::Relaxed);
-        assert!(!class.is_null(), "the class is made before its instances");
+        let class = self.class.get(py).expect("the class is made before its instances");
         if thread_state::is_known() {
             // SAFETY: exact instances of the class alone are given.
-            if let Some(address) = unsafe { self.freed.take(py, class) } {
+            if let Some(object) = unsafe { self.freed.take(py, class) } {
                 // SAFETY: untracked when it was freed; its slots are null.
-                unsafe { ffi::PyObject_GC_Track(address.cast()) };
-                // SAFETY: a new reference.
-                return unsafe { Object::from_result(py, address) };
+                unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
+                return Ok(object);
             }
         }
-        // SAFETY: a ready type without variable-sized part.
-        let address = unsafe { ffi::PyType_GenericAlloc(class, 0) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, address) }
+        // SAFETY: the fields of a new instance are zeros.
+        unsafe { new_object(py, class) }
     }
 }
 
 /// Whether `class` makes instances that are [`Future`]s.
 pub(crate) fn makes_futures(class: &Bound<'_, PyType>) -> bool {
-    let base = FUTURE.base.load(Ordering::Relaxed);
-    // SAFETY: two live types.
-    !base.is_null() && unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), base) } != 0
+    let base = FUTURE.base.get(class.py());
+    base.is_some_and(|base| c_api::PyType_IsSubtype(class.as_borrowed(), base) != 0)
 }
 
 impl Future {
@@ -133,64 +127,45 @@ impl<R: OverAsyncio> Builder<R> {
             if thread_state::is_known() { self.slot(ffi::Py_tp_dealloc, deallocate::<R> as *mut c_void) } else { self };
         let bases: Vec<_> = [base].into_iter().chain(others.iter().copied()).collect();
         let class = builder.build_over(py, &bases, 0)?;
-        // Both live as long as the process.
-        known.base.store(base.clone().into_ptr().cast(), Ordering::Relaxed);
-        known.class.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+        known.base.set(base.clone());
+        known.class.set(class.clone());
         Ok(class)
     }
 }
 
-unsafe extern "C" fn deallocate<R: OverAsyncio>(address: *mut ffi::PyObject) {
-    let body = || {
-        let known = known::<R>();
-        // SAFETY: the type of an object that is being freed outlives it.
-        let class = unsafe { ffi::Py_TYPE(address) };
-        // SAFETY: whole until below.
-        let object = unsafe { Object::view(&address) };
+/// # Safety
+/// Called by CPython as a slot of a class over asyncio's.
+unsafe extern "C" fn deallocate<R: OverAsyncio>(this: This<'_, R>) {
+    trampoline::release(this.py(), || {
+        let (known, object) = (known::<R>(), this.object());
         // SAFETY: a slot of a class over asyncio's.
         let future = unsafe { Future::assume(object) };
+        // SAFETY: for tasks it is one over asyncio's task.
+        let task = R::IS_TASK.then(|| unsafe { Task::assume(object) });
         let is_exact = known.is_class_of(object);
         let reports = future.log_traceback().get() || (R::IS_TASK && future.is_pending());
-        if reports || !is_exact {
-            // SAFETY: the object is being freed. The finalizer is asyncio's, or a derived type's.
-            if unsafe { ffi::PyObject_CallFinalizerFromDealloc(address) } < 0 {
-                return;
-            }
+        // The finalizer is asyncio's, or a derived type's.
+        if (reports || !is_exact) && c_api::PyObject_CallFinalizerFromDealloc(this.any()) < 0 {
+            return;
         }
-        // SAFETY: the collector's object.
-        let finalized = unsafe { ffi::PyObject_GC_IsFinalized(address) } != 0;
+        let is_finalized = c_api::PyObject_GC_IsFinalized(this.any()) != 0;
         // SAFETY: the collector's object, tracked.
-        unsafe { ffi::PyObject_GC_UnTrack(address.cast()) };
-        if R::IS_TASK {
-            // SAFETY: a slot of the class over asyncio's task.
-            thread_state::unregister(unsafe { Task::assume(object) });
+        unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
+        if let Some(task) = task {
+            thread_state::unregister(task);
         }
-        // SAFETY: its references have gone, weak ones go now.
-        unsafe { ffi::PyObject_ClearWeakRefs(address) };
+        c_api::PyObject_ClearWeakRefs(this.any());
         // SAFETY: a ready type; its `tp_clear` is inherited from asyncio's C type.
-        if let Some(clear) = unsafe { (*known.class.load(Ordering::Relaxed)).tp_clear } {
+        if let Some(clear) = unsafe { (*known.class.address()).tp_clear } {
             // SAFETY: an instance.
-            unsafe { clear(address) };
+            unsafe { clear(object.as_ptr()) };
         }
-        // SAFETY: CPython frees objects on attached threads.
-        let py = unsafe { Python::assume_attached() };
-        let is_kept = is_exact && !finalized && {
-            future.set_state(FutureState::Pending);
-            future.clear_flags();
-            if R::IS_TASK {
-                // SAFETY: as above.
-                unsafe { Task::assume(object) }.cancels_requested().set(0);
-            }
-            // SAFETY: it is untracked, empty, and nobody's.
-            unsafe { known.freed.give(py, address) }
-        };
-        if !is_kept {
-            // SAFETY: memory from the type's allocator, untracked, with null slots.
-            unsafe { ffi::PyObject_GC_Del(address.cast()) };
+        future.set_state(FutureState::Pending);
+        future.clear_flags();
+        if let Some(task) = task {
+            task.cancels_requested().set(0);
         }
-        // SAFETY: an instance of a heap type owns a reference to it.
-        unsafe { ffi::Py_DECREF(class.cast()) };
-    };
-    // SAFETY: CPython calls this on an attached thread.
-    unsafe { trampoline::release(body) }
+        // SAFETY: it is untracked, empty, and nobody's.
+        unsafe { known.freed.give_or_free(object, is_exact && !is_finalized) };
+    });
 }

@@ -30,6 +30,7 @@ use pyo3::prelude::*;
 use pyo3::types::PySet;
 
 use self::class::{FUTURE, TASK};
+use super::c_api;
 use super::cell::{Plain, Slot};
 use super::context::Context;
 use super::errors::{set_traceback, traceback_of};
@@ -350,11 +351,10 @@ impl Task {
     /// Shows it to the garbage collector, unless that sees it already.
     #[inline]
     pub(crate) fn track(&self) {
-        let address = self.object().as_ptr();
-        // SAFETY: a live object of a collected type.
-        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+        let object = self.object();
+        if c_api::PyObject_GC_IsTracked(object.lend(object.py())) == 0 {
             // SAFETY: a live object that is not tracked; its fields are whole.
-            unsafe { ffi::PyObject_GC_Track(address.cast()) };
+            unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
         }
     }
 }
@@ -414,9 +414,7 @@ unsafe impl Receiver for Future {
     type View<'a> = &'a Self;
 
     #[inline]
-    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Self {
-        // SAFETY: a live object.
-        let object = unsafe { Object::view(address) };
+    unsafe fn view<'a>(_py: Python<'a>, object: &'a Object) -> &'a Self {
         // SAFETY: an instance, as the caller promises.
         unsafe { Self::assume(object) }
     }
@@ -427,9 +425,7 @@ unsafe impl Receiver for Task {
     type View<'a> = &'a Self;
 
     #[inline]
-    unsafe fn view<'a>(_py: Python<'a>, address: &'a *mut ffi::PyObject) -> &'a Self {
-        // SAFETY: a live object.
-        let object = unsafe { Object::view(address) };
+    unsafe fn view<'a>(_py: Python<'a>, object: &'a Object) -> &'a Self {
         // SAFETY: an instance, as the caller promises.
         unsafe { Self::assume(object) }
     }

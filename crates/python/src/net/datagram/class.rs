@@ -47,9 +47,7 @@ impl NativeClass for DatagramTransport {
     const DOC: &'static CStr = c"The native half of ferrio's datagram transport.";
     const IS_SUBCLASSABLE: bool = true;
 
-    fn end(py: Python<'_>, transport: &Endpoint) {
-        detach(py, transport);
-    }
+    const END: Option<fn(Python<'_>, &Endpoint)> = Some(Self::before_clear);
 
     fn before_clear(py: Python<'_>, transport: &Endpoint) {
         detach(py, transport);

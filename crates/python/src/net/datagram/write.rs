@@ -86,7 +86,7 @@ impl Attempt {
 pub(super) fn sendto(py: Python<'_>, transport: &Endpoint, given: &Object, addr: &Object) -> PyResult<()> {
     if !is_bytes_like(given.bind(py)) {
         // asyncio checks the type before anything else, in the words of its version.
-        return call_method(py, &names(py)._refuse, [transport.object(), given]).map(drop);
+        return call_method(py, &names(py)._raise_type_error, [transport.object(), given]).map(drop);
     }
     if !with(py, transport, |inner| inner.sends_empty) && !given.bind(py).is_truthy()? {
         return Ok(());

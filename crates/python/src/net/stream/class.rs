@@ -57,14 +57,12 @@ impl NativeClass for StreamTransport {
         call_method(py, &names(py)._warn_unclosed, [transport.object()]).map(drop)
     }
 
-    fn end(py: Python<'_>, transport: &Stream) {
+    const END: Option<fn(Python<'_>, &Stream)> = Some(Self::before_clear);
+
+    fn before_clear(py: Python<'_>, transport: &Stream) {
         if let Some(socket) = release_descriptor(py, transport) {
             nesting::release(socket);
         }
-    }
-
-    fn before_clear(py: Python<'_>, transport: &Stream) {
-        Self::end(py, transport);
     }
 }
 

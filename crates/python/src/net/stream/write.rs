@@ -232,7 +232,7 @@ pub(super) fn write_lines(py: Python<'_>, transport: &Stream, lines: &Object) ->
 /// asyncio's `TypeError` for data that is no bytes, in the words of this interpreter's version.
 #[cold]
 fn refuse(py: Python<'_>, transport: &Stream, data: &Object) -> PyResult<()> {
-    call_method(py, &names(py)._refuse, [transport.object(), data]).map(drop)
+    call_method(py, &names(py)._raise_type_error, [transport.object(), data]).map(drop)
 }
 
 /// Sends now or when the callback ends, and tells the protocol to pause when too much is waiting.
