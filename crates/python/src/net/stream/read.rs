@@ -2,7 +2,7 @@
 //!
 //! One receive for each report, in the connection's context. Small receives go through the loop's buffer and are copied into
 //! a `bytes` of the exact size; after a large one, the next goes straight into a new `bytes`, which is then shortened. A
-//! `BufferedProtocol` is received into directly.
+//! `BufferedProtocol` is received into directly, and asyncio's stream reader is filled from the loop's buffer.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ use pyo3::types::{PyInt, PyString};
 
 use super::class::Stream;
 use super::state::{Delivery, Inner};
+use super::stock_reader::StockReader;
 use super::write;
 use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
@@ -106,15 +107,22 @@ enum Incoming {
     Nothing,
     End,
     Bytes(Object, usize),
+    /// Bytes that are in the reader's buffer.
+    InReader(StockReader, usize),
 }
 
 impl Receiver {
     /// Receives once, and hands what has come to the protocol.
     fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
-        let received = match self.delivery {
+        let reader = match self.delivery {
             Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
-            Delivery::Bytes if self.receives_large => receive_large(py, core, key),
-            Delivery::Bytes => receive_small(py, core, key),
+            Delivery::StockReader => StockReader::of(py, core, &self.protocol),
+            Delivery::Bytes => None,
+        };
+        let received = match reader {
+            Some(reader) => receive_into_reader(py, core, key, reader),
+            None if self.receives_large => receive_large(py, core, key),
+            None => receive_small(py, core, key),
         };
         match received {
             Err(error) => fatal(py, transport.object(), os_error(py, error), READ_FAILED),
@@ -128,6 +136,13 @@ impl Receiver {
                 }
                 let call = [&self.protocol, &data];
                 call_protocol(py, transport, &names(py).data_received, call, "data_received").map(drop)
+            }
+            Ok(Incoming::InReader(reader, count)) => {
+                core.counters.received.add(count);
+                match reader.deliver(py) {
+                    Ok(()) => Ok(()),
+                    Err(error) => fatal(py, transport.object(), error, &failed_call("data_received")),
+                }
             }
         }
     }
@@ -192,6 +207,23 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
         Received::Nothing => Incoming::Nothing,
         Received::End => Incoming::End,
         Received::Bytes(count) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
+    });
+    core.return_scratch(py, scratch);
+    incoming
+}
+
+/// Receives through the loop's buffer into the reader's.
+fn receive_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockReader) -> Result<Incoming, Error> {
+    let mut scratch = core.take_scratch(py);
+    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, &mut scratch));
+    let incoming = received.map(|received| match received {
+        Received::Nothing => Incoming::Nothing,
+        Received::End => Incoming::End,
+        Received::Bytes(count) => match reader.extend(py, scratch.filled(count)) {
+            Ok(()) => Incoming::InReader(reader, count),
+            // The protocol meets what is wrong with the buffer itself.
+            Err(_) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
+        },
     });
     core.return_scratch(py, scratch);
     incoming
