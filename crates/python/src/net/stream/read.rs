@@ -8,7 +8,7 @@
 
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
 use ferrio_engine::sys::{Error, clock};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
@@ -109,6 +109,8 @@ enum Incoming {
     Bytes(Object, usize),
     /// Bytes that are in the reader's buffer.
     InReader(StockReader, usize),
+    /// Bytes for which there was no memory.
+    Lost(PyErr, usize),
 }
 
 impl Receiver {
@@ -139,10 +141,11 @@ impl Receiver {
             }
             Ok(Incoming::InReader(reader, count)) => {
                 core.counters.received.add(count);
-                match reader.deliver(py) {
-                    Ok(()) => Ok(()),
-                    Err(error) => fatal(py, transport.object(), error, &failed_call("data_received")),
-                }
+                reader.deliver(py).or_else(|error| data_received_failed(py, transport, error))
+            }
+            Ok(Incoming::Lost(error, count)) => {
+                core.counters.received.add(count);
+                data_received_failed(py, transport, error)
             }
         }
     }
@@ -221,8 +224,11 @@ fn receive_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockR
         Received::End => Incoming::End,
         Received::Bytes(count) => match reader.extend(py, scratch.filled(count)) {
             Ok(()) => Incoming::InReader(reader, count),
-            // The protocol meets what is wrong with the buffer itself.
-            Err(_) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
+            // Somebody has a view of the buffer, which the protocol is to meet itself.
+            Err(error) if error.is_instance_of::<PyBufferError>(py) => {
+                Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count)
+            }
+            Err(error) => Incoming::Lost(error, count),
         },
     });
     core.return_scratch(py, scratch);
@@ -258,6 +264,12 @@ fn not_writable(py: Python<'_>, buffer: &Object) -> PyErr {
 
 fn failed_call(method: &str) -> String {
     format!("Fatal error: protocol.{method}() call failed.")
+}
+
+/// What a failed `data_received` leads to.
+#[cold]
+fn data_received_failed(py: Python<'_>, transport: &Stream, error: PyErr) -> PyResult<()> {
+    fatal(py, transport.object(), error, &failed_call("data_received"))
 }
 
 /// Calls a method of the protocol, `call[0]`; `None` when it failed and the transport has ended for it.
