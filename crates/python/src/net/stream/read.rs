@@ -32,6 +32,11 @@ const READ_FAILED: &str = "Fatal read error on socket transport";
 /// a large allocation that is then shortened.
 const LARGE_RECEIVE_BYTES: usize = 64 * 1024;
 
+/// Bytes of one receive for asyncio's stream reader at the most. What a program does with them (a copy out of the reader's
+/// buffer, a send) then finds them in the processor's cache, and the buffer is not grown to a size for which the allocator
+/// asks the kernel for fresh pages each time.
+const READER_RECEIVE_BYTES: usize = 64 * 1024;
+
 impl Inner {
     fn is_reading_under(&self, key: Key) -> bool {
         self.common.key == Some(key) && self.common.reading.is_wanted()
@@ -218,7 +223,8 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, 
 /// Receives through the loop's buffer into the reader's.
 fn receive_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockReader) -> Result<Incoming, Error> {
     let mut scratch = core.take_scratch(py);
-    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, &mut scratch));
+    let room = &mut scratch[..READER_RECEIVE_BYTES];
+    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
     let incoming = received.map(|received| match received {
         Received::Nothing => Incoming::Nothing,
         Received::End => Incoming::End,
