@@ -109,7 +109,7 @@ pub(crate) struct Flags {
     pub(crate) asked_before_sleep: Flag,
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
     pub(crate) has_other_waits: Flag,
-    /// The last large `sock_recv` brought much.
+    /// The last `sock_recv` that could bring much did.
     receives_large: Flag,
     /// The signals' socket pair is watched.
     pub(crate) has_signal_pair: Flag,
@@ -334,8 +334,11 @@ impl LoopCore {
     }
 
     /// A `bytes` with a copy of what was received.
+    ///
+    /// # Errors
+    /// `MemoryError`.
     #[inline]
-    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> Object {
+    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> PyResult<Object> {
         recycled(py, &self.recycled, data)
     }
 
@@ -344,7 +347,7 @@ impl LoopCore {
         self.counters.turns.get()
     }
 
-    /// Whether the last `sock_recv` for much brought much.
+    /// Whether the last `sock_recv` that could bring much did.
     pub(crate) fn receives_large(&self) -> bool {
         self.flags.receives_large.get()
     }
