@@ -3,8 +3,6 @@
 //! The interpreter numbers the states of classes (`tp_version_tag`): it takes the number away when the class, or one that it
 //! is derived from, is changed, and gives no number twice. Its own caches of attributes rely on that.
 
-use core::ffi::c_int;
-
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -38,5 +36,5 @@ impl ClassVersion {
 #[cfg(Py_3_12)]
 unsafe extern "C" {
     // Public in `cpython/object.h`; pyo3-ffi leaves it out.
-    fn PyUnstable_Type_AssignVersionTag(class: *mut ffi::PyTypeObject) -> c_int;
+    fn PyUnstable_Type_AssignVersionTag(class: *mut ffi::PyTypeObject) -> core::ffi::c_int;
 }
