@@ -59,12 +59,14 @@ names! {
     _get_loop
     _keep_rest
     _log_debug
+    _limit
     _loop
     _lose_closed_file
     _make_cancelled_error
     _on_task_done
     _on_timeout
     _pause_writing
+    _paused
     _pending_removals
     _pipe
     _protocol
@@ -77,7 +79,9 @@ names! {
     _run
     _sockets
     _task_factory
+    _transport
     _transports
+    _waiter
     _wakeup
     _warn_unclosed
     _write_as_asyncio
@@ -118,6 +122,7 @@ names! {
     gi_code
     locked
     name
+    pause_reading
     pop
     popleft
     proto

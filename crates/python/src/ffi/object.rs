@@ -74,6 +74,13 @@ impl Object {
         self.as_ptr() == unsafe { ffi::Py_True() }
     }
 
+    /// Whether it is the object `False`, as opposed to something falsy.
+    #[inline]
+    pub(crate) fn is_false(&self) -> bool {
+        // SAFETY: the address of a singleton, which is not read.
+        self.as_ptr() == unsafe { ffi::Py_False() }
+    }
+
     /// A reference to it, unless it is `None`.
     #[inline]
     pub(crate) fn unless_none(&self) -> Option<Self> {

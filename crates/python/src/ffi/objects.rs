@@ -94,6 +94,8 @@ objects! {
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
     asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
     asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
+    asyncio_stream_reader: "asyncio.streams"."StreamReader";
+    asyncio_stream_reader_protocol: "asyncio.streams"."StreamReaderProtocol";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
     barrier_phase: "asyncio.locks"."_BarrierState";

@@ -2,18 +2,20 @@
 //!
 //! One receive for each report, in the connection's context. Small receives go through the loop's buffer and are copied into
 //! a `bytes` of the exact size; after a large one, the kernel is asked how much is there, and the next goes straight into a
-//! `bytes` of that size. A `BufferedProtocol` is received into directly.
+//! `bytes` of that size. A `BufferedProtocol` is received into directly, and asyncio's stream reader is filled from the loop's
+//! buffer.
 
 #![forbid(unsafe_code)]
 
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
 use ferrio_engine::sys::clock;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
 use super::class::Stream;
 use super::state::{Delivery, Inner};
+use super::stock_reader::StockReader;
 use super::write;
 use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
@@ -30,6 +32,11 @@ const READ_FAILED: &str = "Fatal read error on socket transport";
 /// A receive of so many bytes makes the next one go straight into the final object: from here on a copy costs more than the
 /// question how many bytes are there.
 const LARGE_RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Bytes of one receive for asyncio's stream reader at the most. What a program does with them (a copy out of the reader's
+/// buffer, a send) then finds them in the processor's cache, and the buffer is not grown to a size for which the allocator
+/// asks the kernel for fresh pages each time.
+const READER_RECEIVE_BYTES: usize = 64 * 1024;
 
 impl Inner {
     fn is_reading_under(&self, key: Key) -> bool {
@@ -106,15 +113,24 @@ enum Incoming {
     Nothing,
     End,
     Bytes(Object, usize),
+    /// Bytes that are in the reader's buffer.
+    InReader(StockReader, usize),
+    /// Bytes for which there was no memory.
+    Lost(PyErr, usize),
 }
 
 impl Receiver {
     /// Receives once, and hands what has come to the protocol.
     fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
-        let received = match self.delivery {
+        let reader = match self.delivery {
             Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
-            Delivery::Bytes if self.receives_large => receive_large(py, core, key),
-            Delivery::Bytes => receive_small(py, core, key),
+            Delivery::StockReader => StockReader::of(py, core, &self.protocol),
+            Delivery::Bytes => None,
+        };
+        let received = match reader {
+            Some(reader) => receive_into_reader(py, core, key, reader),
+            None if self.receives_large => receive_large(py, core, key),
+            None => receive_small(py, core, key),
         };
         match received {
             Err(error) => fatal(py, transport.object(), error, READ_FAILED),
@@ -128,6 +144,14 @@ impl Receiver {
                 }
                 let call = [&self.protocol, &data];
                 call_protocol(py, transport, &names(py).data_received, call, "data_received").map(drop)
+            }
+            Ok(Incoming::InReader(reader, count)) => {
+                core.counters.received.add(count);
+                reader.deliver(py).or_else(|error| data_received_failed(py, transport, error))
+            }
+            Ok(Incoming::Lost(error, count)) => {
+                core.counters.received.add(count);
+                data_received_failed(py, transport, error)
             }
         }
     }
@@ -203,6 +227,31 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> PyResult<Incoming
     incoming
 }
 
+/// Receives through the loop's buffer into the reader's.
+///
+/// # Errors
+/// The connection's.
+fn receive_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockReader) -> PyResult<Incoming> {
+    let mut scratch = core.take_scratch(py);
+    let room = &mut scratch[..READER_RECEIVE_BYTES];
+    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
+    let incoming = match received {
+        Err(error) => Err(os_error(py, error)),
+        Ok(Received::Nothing) => Ok(Incoming::Nothing),
+        Ok(Received::End) => Ok(Incoming::End),
+        Ok(Received::Bytes(count)) => match reader.extend(py, scratch.filled(count)) {
+            Ok(()) => Ok(Incoming::InReader(reader, count)),
+            // Somebody has a view of the buffer, which the protocol is to meet itself.
+            Err(error) if error.is_instance_of::<PyBufferError>(py) => {
+                core.received_bytes(py, scratch.filled(count)).map(|data| Incoming::Bytes(data, count))
+            }
+            Err(error) => Ok(Incoming::Lost(error, count)),
+        },
+    };
+    core.return_scratch(py, scratch);
+    incoming
+}
+
 /// Receives what the kernel has, straight into a `bytes` of that size; a small amount as [`receive_small`] does.
 ///
 /// # Errors
@@ -240,6 +289,12 @@ fn not_writable(py: Python<'_>, buffer: &Object) -> PyErr {
 
 fn failed_call(method: &str) -> String {
     format!("Fatal error: protocol.{method}() call failed.")
+}
+
+/// What a failed `data_received` leads to.
+#[cold]
+fn data_received_failed(py: Python<'_>, transport: &Stream, error: PyErr) -> PyResult<()> {
+    fatal(py, transport.object(), error, &failed_call("data_received"))
 }
 
 /// Calls a method of the protocol, `call[0]`; `None` when it failed and the transport has ended for it.
