@@ -72,6 +72,8 @@ impl<E> Ord for Node<E> {
 pub struct Timers<E: Expirable> {
     heap: BinaryHeap<Node<E>>,
     next_seq: u64,
+    /// `next_seq` when [`Timers::iter_new`] was last called.
+    seen_seq: u64,
     cancelled: usize,
 }
 
@@ -79,7 +81,7 @@ impl<E: Expirable> Timers<E> {
     /// No timers, no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { heap: BinaryHeap::new(), next_seq: 0, cancelled: 0 }
+        Self { heap: BinaryHeap::new(), next_seq: 0, seen_seq: 0, cancelled: 0 }
     }
 
     /// Adds an entry that is due once `now >= deadline`.
@@ -162,6 +164,14 @@ impl<E: Expirable> Timers<E> {
     /// Every entry held, cancelled ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Nanos, &E)> {
         self.heap.iter().map(|node| (node.deadline, &node.entry))
+    }
+
+    /// The entries held that were added since this was last called, in no particular order. O(1) if there are none, else it
+    /// goes over the whole heap.
+    pub fn iter_new(&mut self) -> impl Iterator<Item = &E> {
+        let since = std::mem::replace(&mut self.seen_seq, self.next_seq);
+        let nodes = if since == self.next_seq { &[] } else { self.heap.as_slice() };
+        nodes.iter().filter(move |node| node.seq >= since).map(|node| &node.entry)
     }
 
     /// Removes everything, cancelled entries included, in no particular order, and gives the heap's memory back.
@@ -333,6 +343,23 @@ mod tests {
         assert_eq!(timers.cancelled_len(), 1);
         assert_eq!(pop_all_due(&mut timers, at(1)), [1]);
         assert_eq!(timers.cancelled_len(), 0);
+    }
+
+    #[test]
+    fn new_entries_are_shown_once() {
+        let mut timers = Timers::new();
+        let shown = |timers: &mut Timers<Entry>| {
+            let mut shown: Vec<u32> = timers.iter_new().map(|entry| entry.name).collect();
+            shown.sort_unstable();
+            shown
+        };
+        assert!(shown(&mut timers).is_empty());
+        (0..3).for_each(|name| timers.push(at(u64::from(9 - name)), entry(name)));
+        assert_eq!(shown(&mut timers), [0, 1, 2]);
+        (3..5).for_each(|name| timers.push(at(u64::from(9 - name)), entry(name)));
+        assert!(timers.pop_due(at(5), &mut Vec::new()).is_some());
+        assert_eq!(shown(&mut timers), [3]);
+        assert!(shown(&mut timers).is_empty());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
+use super::shared_context::SharedContexts;
 use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
@@ -45,6 +46,8 @@ pub(crate) struct LoopCore {
     behind_poll: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
     pub(super) pace: Pace,
+    /// Those of handles.
+    pub(crate) contexts: SharedContexts,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
@@ -318,9 +321,10 @@ impl LoopCore {
         }
     }
 
-    /// Counts a cancelled timer; the caller drops what the timers no longer hold.
-    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<Timer> {
-        self.reactor.with(py, |reactor| reactor.timers.note_cancelled())
+    /// Counts a cancelled timer, and gives up those that the timers no longer hold.
+    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) {
+        let mut discarded = self.reactor.with(py, |reactor| reactor.timers.note_cancelled());
+        Timer::discard(&mut discarded);
     }
 
     /// Takes the receive buffer; [`Self::return_scratch`] gives it back.
@@ -372,6 +376,7 @@ impl LoopCore {
                 behind_poll: Guarded::default(),
                 inbox: Inbox::new(),
                 pace: Pace::default(),
+                contexts: SharedContexts::default(),
                 wake: Guarded::new(Some(wake)),
                 parts: Parts::new(),
                 scratch: Guarded::default(),
@@ -398,6 +403,7 @@ impl LoopCore {
             }
             reactor.sources.iter().try_for_each(|source| source.visit(&visit))
         })?;
+        self.contexts.visit(py, &visit)?;
         self.parts.iter().try_for_each(|part| part.visit(py, &visit))?;
         self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
     }
@@ -420,6 +426,7 @@ impl LoopCore {
             (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
         });
         let wake = self.wake.with(py, Option::take);
+        self.contexts.give_up(py);
         self.flags.has_behind_poll.set(false);
         let behind_poll = self.behind_poll.with(py, core::mem::take);
         let factory = self.task_factory.with(py, Option::take);

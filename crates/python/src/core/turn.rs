@@ -80,9 +80,13 @@ impl LoopCore {
         }
     }
 
-    /// Nobody runs the loop any more, which may become garbage with what is ready.
+    /// Nobody runs the loop any more, which may become garbage with what waits in it.
     pub(crate) fn note_stop(&self, py: Python<'_>) {
-        self.with_reactor(py, |reactor| reactor.ready.iter().for_each(Entry::on_stop));
+        self.take_inbox(py);
+        self.with_reactor(py, |reactor| {
+            reactor.ready.iter().for_each(Entry::on_stop);
+            reactor.timers.iter_new().for_each(Timer::let_go);
+        });
     }
 
     /// One turn.
@@ -92,7 +96,7 @@ impl LoopCore {
         let mut discarded: Vec<Timer> = Vec::new();
         let stopping = self.flags.stopping.get();
         let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
-        discarded.clear();
+        Timer::discard(&mut discarded);
         if self.flags.has_behind_poll.get() {
             budget = SleepBudget::None;
         }
@@ -123,7 +127,7 @@ impl LoopCore {
             if let Some((count, lag)) = due {
                 self.counters.note_due(count, lag);
             }
-            discarded.clear();
+            Timer::discard(&mut discarded);
             drop(marks);
         }
         Ok(self.run_entries(py)?)
@@ -143,6 +147,7 @@ impl LoopCore {
             let Some(entry) = self.with_reactor(py, |reactor| reactor.ready.pop()) else { break };
             self.run_entry(py, entry)?;
         }
+        self.contexts.give_up(py);
         Ok(())
     }
 

@@ -412,6 +412,30 @@ impl<T: NativeClass> Instance<T> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
     pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
+        Self::make::<true>(py, state)
+    }
+
+    /// [`Self::create_with`], of an instance that the collector does not see before [`Self::track`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_untracked_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
+        Self::make::<false>(py, state)
+    }
+
+    /// Shows the instance to the collector, unless that sees it already.
+    #[inline]
+    pub(crate) fn track(&self) {
+        let address = self.object.as_ptr();
+        // SAFETY: a live object.
+        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+            // SAFETY: an instance of a collected class that is not tracked; its state is whole (invariant 1).
+            unsafe { ffi::PyObject_GC_Track(address.cast()) };
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    fn make<const IS_TRACKED: bool>(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.load(Ordering::Relaxed);
         assert!(!class.is_null(), "the class is made before its instances");
@@ -428,9 +452,13 @@ impl<T: NativeClass> Instance<T> {
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
         // SAFETY: no state yet, or no longer, of its size and alignment.
         unsafe { place.write(state()) };
-        if memory.is_some() {
+        if IS_TRACKED && memory.is_some() {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
+        }
+        if !IS_TRACKED && memory.is_none() {
+            // SAFETY: a new object, which its allocation has tracked.
+            unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
         }
         Ok(Self { object, class: PhantomData })
     }

@@ -12,6 +12,7 @@ pub(crate) mod cell;
 pub(crate) mod class;
 pub(crate) mod class_table;
 pub(crate) mod context;
+pub(crate) mod context_fields;
 pub(crate) mod deque;
 pub(crate) mod descriptor;
 pub(crate) mod dictionary;
