@@ -22,6 +22,9 @@ const OWN_REGISTRATIONS: usize = 1;
 /// Turns after which the hook that runs before a sleep runs in any case.
 const TURNS_WITHOUT_HOOK: u64 = 512;
 
+/// How many entries ahead an object is loaded: a few callbacks take as long as that.
+const PREFETCHED: usize = 4;
+
 /// The loop is about to sleep, or sleeps: whoever pushes into its inbox wakes it. Over when this is dropped.
 struct Asleep<'a>(&'a LoopCore);
 
@@ -144,7 +147,13 @@ impl LoopCore {
         self.counters.callbacks.add(entries);
         for _ in 0..entries {
             // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
-            let Some(entry) = self.with_reactor(py, |reactor| reactor.ready.pop()) else { break };
+            let entry = self.with_reactor(py, |reactor| {
+                if let Some(soon) = reactor.ready.peek(PREFETCHED) {
+                    soon.prefetch();
+                }
+                reactor.ready.pop()
+            });
+            let Some(entry) = entry else { break };
             self.run_entry(py, entry)?;
         }
         self.contexts.give_up(py);
