@@ -281,16 +281,24 @@ impl LoopCore {
     }
 
     /// Adds an entry from any thread and wakes the loop.
+    #[inline]
     pub(crate) fn push_from_any_thread(&self, py: Python<'_>, entry: Entry) {
-        // While no thread runs the loop, whoever holds the interpreter may use its queue.
-        if self.is_own_thread() || (self.flags.thread.load(Ordering::Relaxed) == 0 && !cfg!(Py_GIL_DISABLED)) {
-            self.push_ready(py, entry);
-            return;
+        let thread = self.flags.thread.load(Ordering::Relaxed);
+        if cfg!(Py_GIL_DISABLED) && thread != thread::current() {
+            if self.inbox.push(entry) == WakeNeed::Needed {
+                self.signal(py);
+            }
+            return self.pace_producer(py);
         }
-        if self.inbox.push(entry) == WakeNeed::Needed {
-            self.signal(py);
+        // With the GIL whoever is attached is alone with the queue. The loop looks at it right before it sleeps, and runs no
+        // Python in between.
+        self.push_ready(py, entry);
+        if thread != 0 && thread != thread::current() {
+            if self.inbox.rouse() == WakeNeed::Needed {
+                self.signal(py);
+            }
+            self.pace_producer(py);
         }
-        self.pace_producer(py);
     }
 
     /// Ends a wait under way, from any thread.
