@@ -1,7 +1,7 @@
 """What an operation costs with 1,000, 100,000 and 1,000,000 of them pending at a time.
 
-Figures are CPU time of the process, the collector's share of it included: each size is a benchmark of its own, and what is
-measured is one operation, made and run. The functions take their namespace from :data:`waiting.namespace`, as those there do.
+Figures are CPU time of the process, the collector's share of it included: each size is a benchmark of its own, and what
+is measured is one operation, made and run.
 """
 
 import asyncio

@@ -25,7 +25,9 @@ class Benchmark(NamedTuple):
 BENCHMARKS: dict[str, Benchmark] = {}
 
 
-def benchmark(operation: str, *, per_round: int = 1, threaded: bool = False, unit: str = "ns", is_long: bool = False) -> Callable[[Run], Run]:
+def benchmark(
+    operation: str, *, per_round: int = 1, threaded: bool = False, unit: str = "ns", is_long: bool = False
+) -> Callable[[Run], Run]:
     def register(run: Run) -> Run:
         BENCHMARKS[run.__name__] = Benchmark(run, operation, per_round, threaded, unit, is_long)
         return run

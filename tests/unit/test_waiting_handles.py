@@ -302,7 +302,9 @@ def test_every_handle_has_a_context_of_its_own(loop: Loop, make: Any) -> None:
     assert len({id(context) for context in contexts}) == 4
     contexts[0].run(variable.set, "changed")
     assert [context.get(variable) for context in contexts] == ["changed", None, None, None]
-    assert [handle.get_context() if hasattr(handle, "get_context") else handle._context for handle in handles] == contexts
+    assert [
+        handle.get_context() if hasattr(handle, "get_context") else handle._context for handle in handles
+    ] == contexts
     turn(loop, 2)
 
 

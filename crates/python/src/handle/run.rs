@@ -75,34 +75,64 @@ fn call_back(py: Python<'_>, core: &LoopCore, handle: &Instance<AnyHandle>) -> P
     let Some(arguments) = call.and_then(Call::arguments) else {
         return call_back_with_tuple(py, handle, &callback, context);
     };
-    let Some(call) = call.filter(|call| call.shares_context()) else {
-        return call_in(py, context, &callback, &arguments);
+    let lent = match call.filter(|call| call.shares_context()) {
+        Some(call) => lend_context(py, core, handle, call, context)?,
+        None => Lent::Nothing,
     };
-    // The handle's slot and the clone of it have the only references: nobody shares the context any more.
-    if context.object().reference_count() <= 2 {
-        call.own_context();
-        return call_in(py, context, &callback, &arguments);
-    }
-    // Somebody has the handle, and may look at its context later.
-    if handle.object().reference_count() > 1 {
-        let own = context.copy(py)?;
-        context::put(handle, own.object().clone());
-        return call_in(py, &own, &callback, &arguments);
-    }
-    let own = core.contexts.for_run(py, context)?;
-    let outcome = call_in(py, &own, &callback, &arguments);
-    if outcome.is_ok() {
-        core.contexts.after_run(py, own, context);
-    } else {
+    let outcome = call_in(py, lent.context().unwrap_or(context), &callback, &arguments);
+    match lent {
+        Lent::Once(own) if outcome.is_ok() => core.contexts.after_run(py, own, context),
         // The report shows the handle.
-        context::put(handle, own.into_object());
+        Lent::Once(own) => context::put(handle, own.into_object()),
+        Lent::Nothing | Lent::ForGood(_) => {}
     }
     outcome
 }
 
+/// What the callback of a handle runs in if that shares its context.
+enum Lent {
+    /// In the context that the handle holds.
+    Nothing,
+    /// In one that the handle has got.
+    ForGood(Context),
+    /// In one that the next callback runs in as well, if this one changes nothing.
+    Once(Context),
+}
+
+impl Lent {
+    const fn context(&self) -> Option<&Context> {
+        match self {
+            Self::Nothing => None,
+            Self::ForGood(context) | Self::Once(context) => Some(context),
+        }
+    }
+}
+
+/// Finds what the callback of a handle runs in, which shares `shared`; the caller has a reference to that.
+#[inline]
+fn lend_context(
+    py: Python<'_>,
+    core: &LoopCore,
+    handle: &Instance<AnyHandle>,
+    call: &Call,
+    shared: &Context,
+) -> PyResult<Lent> {
+    // The handle's reference and the caller's are the only ones: nobody shares the context any more.
+    if shared.object().reference_count() <= 2 {
+        call.own_context();
+        return Ok(Lent::Nothing);
+    }
+    // Somebody has the handle, and may look at its context later.
+    if handle.object().reference_count() > 1 {
+        let own = shared.copy(py)?;
+        context::put(handle, own.object().clone());
+        return Ok(Lent::ForGood(own));
+    }
+    core.contexts.for_run(py, shared).map(Lent::Once)
+}
+
 /// Calls the callback in a context.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "three calls, one of which is for nearly every handle")]
+#[inline]
 fn call_in(py: Python<'_>, context: &Context, callback: &Object, arguments: &InlineArguments) -> PyResult<()> {
     let entered = context.enter(py)?;
     let result = match arguments {
