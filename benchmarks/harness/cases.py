@@ -1,5 +1,6 @@
 """What is measured: network cases (a server and the load generator), applications, micro cases, memory."""
 
+import inspect
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -114,7 +115,11 @@ class MicroCase:
     @property
     def uses_namespace(self) -> bool:
         """Whether ``ferrio.asyncio`` in place of asyncio can make a difference."""
-        return "namespace" in BENCHMARKS[self.name].run.__code__.co_names
+        return "namespace" in inspect.unwrap(BENCHMARKS[self.name].run).__code__.co_names
+
+    @property
+    def is_long(self) -> bool:
+        return BENCHMARKS[self.name].is_long
 
 
 @dataclass(frozen=True)

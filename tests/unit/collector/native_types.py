@@ -121,6 +121,7 @@ def handle_kind(schedule: Callable[..., Any], is_used: bool = True) -> Kind:
             "context": in_context,
         },
         is_used=is_used,
+        attributes=frozenset({"_args", "_context"}),
     )
 
 

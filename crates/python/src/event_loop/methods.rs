@@ -113,7 +113,7 @@ impl LoopCore {
     }
 
     fn _timer_handle_cancelled(&self, py: Python<'_>, _handle: &Bound<'_, PyAny>) {
-        drop(self.note_cancelled_timer(py));
+        self.note_cancelled_timer(py);
     }
 
     #[getter]

@@ -100,6 +100,17 @@ impl Object {
         unsafe { ffi::Py_TYPE(self.as_ptr()) }
     }
 
+    /// Has the processor load the beginning of the object, which will be used soon.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..2 {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint: it reads nothing, at whatever address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
+        }
+    }
+
     /// How many references there are to it.
     #[inline]
     pub(crate) fn reference_count(&self) -> isize {
