@@ -49,6 +49,7 @@ names! {
     _closing
     _conn_lost
     _detach
+    _drain_helper
     _end_wait
     _ensure_fd_no_transport
     _entered
@@ -109,14 +110,18 @@ names! {
     eof_received
     error_received
     exception
+    feed_data
     fileno
     get
     get_buffer
     get_loop
     gettimeout
     gi_code
+    is_closing
+    join
     locked
     name
+    pause_reading
     pop
     popleft
     proto
@@ -129,6 +134,7 @@ names! {
     remove
     remove_done_callback
     result
+    resume_reading
     return_when
     send
     sendto
@@ -141,6 +147,8 @@ names! {
     timeout
     value
     wait
+    write
+    writelines
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

@@ -86,13 +86,19 @@ objects! {
     asyncio_format_helpers: "asyncio.format_helpers";
     asyncio_futures: "asyncio.futures";
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_incomplete_read_error: "asyncio.exceptions"."IncompleteReadError";
     asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
     asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";
+    asyncio_limit_overrun_error: "asyncio.exceptions"."LimitOverrunError";
     asyncio_log: "asyncio.log";
     asyncio_queue_empty: "asyncio.queues"."QueueEmpty";
     asyncio_queue_full: "asyncio.queues"."QueueFull";
     asyncio_queue_shut_down: "asyncio.queues"."QueueShutDown";
     asyncio_raw_running_loop: "_asyncio"."_get_running_loop";
+    asyncio_read: "asyncio.streams"."StreamReader"."read";
+    asyncio_readexactly: "asyncio.streams"."StreamReader"."readexactly";
+    asyncio_readline: "asyncio.streams"."StreamReader"."readline";
+    asyncio_readuntil: "asyncio.streams"."StreamReader"."readuntil";
     asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
@@ -102,6 +108,8 @@ objects! {
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
+    ferrio_stream_protocol: "ferrio._streams"."StreamReaderProtocol";
+    ferrio_stream_reader: "ferrio._streams"."StreamReader";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
