@@ -205,20 +205,39 @@ impl Buffer {
         pushed.map_err(|_| PyMemoryError::new_err(()))
     }
 
-    /// Takes the first `count` bytes.
+    /// Takes the first `count` bytes, or all.
     ///
     /// # Errors
     /// `MemoryError`; nothing was taken.
     #[inline]
     pub(super) fn take(&self, py: Python<'_>, count: usize) -> PyResult<Object> {
-        let count = count.min(self.length.get());
-        let Some(first) = self.first.get() else { return Ok(nothing(py)) };
-        let (start, bytes) = (self.start.get(), bytes_of(&first));
-        if count == bytes.len() && start == 0 {
-            self.skip(py, count)?;
+        let Some(first) = self.first.take() else { return Ok(nothing(py)) };
+        let (start, length) = (self.start.get(), self.length.get());
+        let bytes = bytes_of(&first);
+        let (count, end) = (count.min(length), start + count.min(length));
+        if end < bytes.len() {
+            let taken = copied(py, &bytes[start..end]);
+            self.first.set(first);
+            let taken = taken?;
+            self.start.set(end);
+            self.length.set(length - count);
+            return Ok(taken);
+        }
+        if start == 0 && count == length && end == bytes.len() {
+            self.length.set(0);
             return Ok(first);
         }
+        self.first.set(first);
+        self.take_pieces(py, count)
+    }
+
+    /// [`Self::take`], of what ends with the first piece or behind it.
+    #[inline(never)]
+    fn take_pieces(&self, py: Python<'_>, count: usize) -> PyResult<Object> {
+        let Some(first) = self.first.get() else { return Ok(nothing(py)) };
+        let (start, bytes) = (self.start.get(), bytes_of(&first));
         let taken = match bytes.get(start..start + count) {
+            Some(_) if count == bytes.len() => first.clone(),
             Some(bytes) => copied(py, bytes)?,
             None => self.gathered(py, &bytes[start..], count)?,
         };

@@ -35,97 +35,233 @@ enum Look {
 }
 
 /// What differs between the reads.
-struct Read {
-    /// As `asyncio` names it where two wait at once.
-    name: &'static str,
+trait Read: Sized + 'static {
+    const QUALIFIED_NAME: &'static str;
+    /// As asyncio names it where two wait at once.
+    const NAME: &'static str;
     /// asyncio's function.
-    function: &'static Lazy,
+    const FUNCTION: &'static Lazy;
+    const PLAN: &'static Plan =
+        &Plan { qualified_name: Self::QUALIFIED_NAME, start: start::<Self>, resume: resume::<Self> };
+
     /// Before the first look. `Some` is the result already.
-    begin: fn(Python<'_>, &Reader, &CoroutineState) -> PyResult<Option<Object>>,
-    look: fn(Python<'_>, &Reader, &CoroutineState) -> PyResult<Look>,
-    /// After a wait, in place of `look`.
-    look_again: fn(Python<'_>, &Reader, &CoroutineState) -> PyResult<Look>,
+    fn begin(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>>;
+
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look>;
+
+    /// After a wait, in place of [`Self::look`].
+    fn look_again(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        Self::look(py, reader, coroutine)
+    }
+
+    /// What it does with its result.
+    fn end(bytes: Object) -> PyResult<Object> {
+        Ok(bytes)
+    }
+
+    /// What asyncio's function is given besides the reader.
+    fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object>;
+
+    /// The result of asyncio's coroutine, with what had been read before it.
+    fn end_of_other(_py: Python<'_>, _coroutine: &CoroutineState, result: Object) -> PyResult<Object> {
+        Ok(result)
+    }
 }
 
-static READ: Read = Read {
-    name: "read",
-    function: &OBJECTS.asyncio_read,
-    begin: begin_read,
-    look: look_for_some,
-    look_again: look_for_some_again,
-};
-static READ_EXACTLY: Read = Read {
-    name: "readexactly",
-    function: &OBJECTS.asyncio_readexactly,
-    begin: begin_read_exactly,
-    look: look_for_count,
-    look_again: look_for_count,
-};
-static READ_UNTIL: Read = Read {
-    name: "readuntil",
-    function: &OBJECTS.asyncio_readuntil,
-    begin: begin_read_until,
-    look: look_for_separator,
-    look_again: look_for_separator,
-};
-static READ_LINE: Read = Read {
-    name: "readuntil",
-    function: &OBJECTS.asyncio_readline,
-    begin: begin_read_until,
-    look: look_for_line,
-    look_again: look_for_line,
-};
+fn start<R: Read>(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
+    let reader = coroutine.take_receiver::<StreamReaderCore>(py)?;
+    if !reader.is_native(py) {
+        return hand_over::<R>(py, &reader, coroutine);
+    }
+    if let Some(result) = R::begin(py, &reader, coroutine)? {
+        return Ok(Step::Return(result));
+    }
+    match R::look(py, &reader, coroutine)? {
+        Look::Bytes(bytes) => R::end(bytes).map(Step::Return),
+        Look::Wait => reader.wait(py, coroutine, R::NAME),
+    }
+}
 
-static READ_PLAN: Plan = Plan {
-    qualified_name: "StreamReader.read",
-    start: |py, coroutine| start(py, coroutine, &READ),
-    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, &READ),
-};
-static READ_EXACTLY_PLAN: Plan = Plan {
-    qualified_name: "StreamReader.readexactly",
-    start: |py, coroutine| start(py, coroutine, &READ_EXACTLY),
-    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, &READ_EXACTLY),
-};
-static READ_UNTIL_PLAN: Plan = Plan {
-    qualified_name: "StreamReader.readuntil",
-    start: |py, coroutine| start(py, coroutine, &READ_UNTIL),
-    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, &READ_UNTIL),
-};
-static READ_LINE_PLAN: Plan = Plan {
-    qualified_name: "StreamReader.readline",
-    start: |py, coroutine| start(py, coroutine, &READ_LINE),
-    resume: |py, coroutine, outcome| resume(py, coroutine, outcome, &READ_LINE),
-};
-static NEXT_PLAN: Plan = Plan {
-    qualified_name: "StreamReader.__anext__",
-    start: |py, coroutine| unless_empty(start(py, coroutine, &READ_LINE)?),
-    resume: |py, coroutine, outcome| unless_empty(resume(py, coroutine, outcome, &READ_LINE)?),
-};
+fn resume<R: Read>(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    if coroutine.stage.get() == HANDED_OVER {
+        return R::end(R::end_of_other(py, coroutine, outcome?)?).map(Step::Return);
+    }
+    let reader = coroutine.receiver::<StreamReaderCore>(py)?;
+    reader.stop_waiting();
+    outcome?;
+    if !reader.is_native(py) {
+        return hand_over::<R>(py, &reader, coroutine);
+    }
+    match R::look_again(py, &reader, coroutine)? {
+        Look::Bytes(bytes) => R::end(bytes).map(Step::Return),
+        Look::Wait => reader.wait(py, coroutine, R::NAME),
+    }
+}
 
-pub(super) const READ_LINE_METHOD: CoroutineMethod = CoroutineMethod::of(&READ_LINE_PLAN, 0);
-pub(super) const NEXT_METHOD: CoroutineMethod = CoroutineMethod::of(&NEXT_PLAN, 0);
+/// Goes on as asyncio's coroutine.
+#[cold]
+fn hand_over<R: Read>(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Step> {
+    let function = R::FUNCTION.get(py)?;
+    let other = match R::argument(py, coroutine) {
+        Some(argument) => call(py, function, [reader.object(), &argument])?,
+        None => call(py, function, [reader.object()])?,
+    };
+    coroutine.stage.set(HANDED_OVER);
+    drop(coroutine.future.take());
+    coroutine.go_on_in(py, other, None)
+}
+
+/// `read(n)`. The number of the coroutine is `n`; one that reads to the end has a list of what it has read so far.
+struct AtMost;
 
 /// `read(n=-1)`.
 pub(super) fn read(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let (reader, count) = match arguments.positional() {
-        [reader] if arguments.has_no_keywords() => (reader, None),
+        [reader] if arguments.has_no_keywords() => (reader, -1),
+        [reader, count] if arguments.has_no_keywords() => match count_of(py, count) {
+            Some(count) => (reader, count),
+            None => return Ok(None),
+        },
         _ => match arguments.ending_with::<2>(py, "n") {
-            Some([reader, count]) if is_count(py, count) => (reader, Some(count.clone())),
-            _ => return Ok(None),
+            Some([reader, count]) => match count_of(py, count) {
+                Some(count) => (reader, count),
+                None => return Ok(None),
+            },
+            None => return Ok(None),
         },
     };
-    coroutine::make(py, &READ_PLAN, reader.clone(), count).map(Some)
+    coroutine::make_numbered(py, AtMost::PLAN, reader.clone(), count.cast_unsigned()).map(Some)
 }
+
+/// The number of bytes that is asked for, if the native code is to judge it.
+#[inline]
+fn count_of(py: Python<'_>, count: &Object) -> Option<isize> {
+    let count = count.bind(py);
+    if count.is_exact_instance_of::<PyInt>() { count.extract().ok() } else { None }
+}
+
+impl Read for AtMost {
+    const QUALIFIED_NAME: &'static str = "StreamReader.read";
+    const NAME: &'static str = "read";
+    const FUNCTION: &'static Lazy = &OBJECTS.asyncio_read;
+
+    #[inline]
+    fn begin(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>> {
+        reader.check(py)?;
+        let count = coroutine.number.get().cast_signed();
+        if count < 0 {
+            coroutine.item.set(Object::new(PyList::empty(py)));
+        }
+        Ok((count == 0).then(|| nothing(py)))
+    }
+
+    #[inline]
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        if reader.buffer.len() == 0 && !reader.is_at_end() {
+            return Ok(Look::Wait);
+        }
+        Self::look_again(py, reader, coroutine)
+    }
+
+    /// There may be nothing, when somebody else has read it: that is the result, as in asyncio.
+    #[inline]
+    fn look_again(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        let count = coroutine.number.get();
+        if count.cast_signed() < 0 {
+            return look_for_all(py, reader, coroutine);
+        }
+        let bytes = reader.buffer.take(py, count)?;
+        reader.maybe_resume(py)?;
+        Ok(Look::Bytes(bytes))
+    }
+
+    fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
+        Some(Object::new(PyInt::new(py, coroutine.number.get().cast_signed())))
+    }
+
+    fn end_of_other(py: Python<'_>, coroutine: &CoroutineState, result: Object) -> PyResult<Object> {
+        let Some(blocks) = coroutine.item.get() else { return Ok(result) };
+        let blocks = blocks.bind(py).cast::<PyList>()?;
+        blocks.append(result.bind(py))?;
+        joined(py, blocks)
+    }
+}
+
+/// A read to the end.
+fn look_for_all(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+    let blocks = coroutine.item.get_or_none(py);
+    let blocks = blocks.bind(py).cast::<PyList>()?;
+    loop {
+        let is_last = reader.buffer.len() == 0;
+        let block = reader.buffer.take(py, usize::MAX)?;
+        reader.maybe_resume(py)?;
+        if is_last {
+            return joined(py, blocks).map(Look::Bytes);
+        }
+        blocks.append(block.bind(py))?;
+        reader.check(py)?;
+        if reader.buffer.len() == 0 && !reader.is_at_end() {
+            return Ok(Look::Wait);
+        }
+    }
+}
+
+fn joined(py: Python<'_>, blocks: &Bound<'_, PyList>) -> PyResult<Object> {
+    if blocks.len() == 1 {
+        return Ok(Object::new(blocks.get_item(0)?));
+    }
+    call_method(py, &names(py).join, [&nothing(py), Object::of(blocks)])
+}
+
+/// `readexactly(n)`. The number of the coroutine is `n`.
+struct Exactly;
 
 /// `readexactly(n)`.
 pub(super) fn read_exactly(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    match arguments.ending_with::<2>(py, "n") {
-        Some([reader, count]) if is_count(py, count) => {
-            coroutine::make(py, &READ_EXACTLY_PLAN, reader.clone(), Some(count.clone())).map(Some)
+    let given = arguments.only().or_else(|| arguments.ending_with::<2>(py, "n"));
+    let Some([reader, count]) = given else { return Ok(None) };
+    let Some(count) = count_of(py, count) else { return Ok(None) };
+    coroutine::make_numbered(py, Exactly::PLAN, reader.clone(), count.cast_unsigned()).map(Some)
+}
+
+impl Read for Exactly {
+    const QUALIFIED_NAME: &'static str = "StreamReader.readexactly";
+    const NAME: &'static str = "readexactly";
+    const FUNCTION: &'static Lazy = &OBJECTS.asyncio_readexactly;
+
+    #[inline]
+    fn begin(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>> {
+        let count = coroutine.number.get().cast_signed();
+        if count < 0 {
+            return Err(PyValueError::new_err("readexactly size can not be less than zero"));
         }
-        _ => Ok(None),
+        reader.check(py)?;
+        Ok((count == 0).then(|| nothing(py)))
+    }
+
+    #[inline]
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        let count = coroutine.number.get();
+        if reader.buffer.len() >= count {
+            let bytes = reader.buffer.take(py, count)?;
+            reader.maybe_resume(py)?;
+            return Ok(Look::Bytes(bytes));
+        }
+        if reader.is_at_end() {
+            let partial = reader.buffer.take(py, usize::MAX)?;
+            return Err(incomplete(py, &partial, Object::of(&PyInt::new(py, count))));
+        }
+        Ok(Look::Wait)
+    }
+
+    fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
+        Some(Object::new(PyInt::new(py, coroutine.number.get())))
     }
 }
+
+/// `readuntil(separator)`. Its item is what [`separators`] gives, or nothing for a newline; its number is how many bytes have
+/// been searched.
+struct Until;
 
 /// `readuntil(separator=b"\n")`.
 pub(super) fn read_until(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
@@ -136,16 +272,10 @@ pub(super) fn read_until(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<O
                 Some(separators) => (reader, Some(separators)),
                 None => return Ok(None),
             },
-            _ => return Ok(None),
+            None => return Ok(None),
         },
     };
-    coroutine::make(py, &READ_UNTIL_PLAN, reader.clone(), separator).map(Some)
-}
-
-/// Whether the native code takes it for a number of bytes.
-fn is_count(py: Python<'_>, count: &Object) -> bool {
-    let count = count.bind(py);
-    count.is_exact_instance_of::<PyInt>() && count.extract::<i64>().is_ok()
+    coroutine::make(py, Until::PLAN, reader.clone(), separator).map(Some)
 }
 
 /// The separators that the native code searches for, the shortest first: one `bytes`, or a tuple of such. `None` for what
@@ -169,188 +299,53 @@ fn separators(py: Python<'_>, given: &Object) -> PyResult<Option<Object>> {
     }
 }
 
-fn start(py: Python<'_>, coroutine: &CoroutineState, read: &'static Read) -> PyResult<Step> {
-    let reader = coroutine.take_receiver::<StreamReaderCore>(py)?;
-    if !reader.is_native(py) {
-        return hand_over(py, &reader, coroutine, read);
-    }
-    if let Some(result) = (read.begin)(py, &reader, coroutine)? {
-        return Ok(Step::Return(result));
-    }
-    let look = (read.look)(py, &reader, coroutine)?;
-    go_on(py, &reader, coroutine, read, look)
-}
+impl Read for Until {
+    const QUALIFIED_NAME: &'static str = "StreamReader.readuntil";
+    const NAME: &'static str = "readuntil";
+    const FUNCTION: &'static Lazy = &OBJECTS.asyncio_readuntil;
 
-fn resume(
-    py: Python<'_>,
-    coroutine: &CoroutineState,
-    outcome: PyResult<Object>,
-    read: &'static Read,
-) -> PyResult<Step> {
-    if coroutine.stage.get() == HANDED_OVER {
-        return end_of_other(py, coroutine, outcome?).map(Step::Return);
+    fn begin(py: Python<'_>, reader: &Reader, _: &CoroutineState) -> PyResult<Option<Object>> {
+        reader.check(py).map(|()| None)
     }
-    let reader = coroutine.receiver::<StreamReaderCore>(py)?;
-    reader.stop_waiting();
-    outcome?;
-    if !reader.is_native(py) {
-        return hand_over(py, &reader, coroutine, read);
-    }
-    let look = (read.look_again)(py, &reader, coroutine)?;
-    go_on(py, &reader, coroutine, read, look)
-}
 
-fn go_on(
-    py: Python<'_>,
-    reader: &Reader,
-    coroutine: &CoroutineState,
-    read: &'static Read,
-    look: Look,
-) -> PyResult<Step> {
-    match look {
-        Look::Bytes(bytes) => Ok(Step::Return(bytes)),
-        Look::Wait => reader.wait(py, coroutine, read.name),
-    }
-}
-
-/// Goes on as asyncio's coroutine.
-#[cold]
-fn hand_over(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState, read: &'static Read) -> PyResult<Step> {
-    let function = read.function.get(py)?;
-    let argument = coroutine.item.get().filter(|item| blocks(py, item).is_none());
-    let other = match &argument {
-        Some(argument) => call(py, function, [reader.object(), argument])?,
-        None => call(py, function, [reader.object()])?,
-    };
-    coroutine.stage.set(HANDED_OVER);
-    drop(coroutine.future.take());
-    coroutine.go_on_in(py, other, None)
-}
-
-/// The result of asyncio's coroutine, behind what had been read before it.
-#[cold]
-fn end_of_other(py: Python<'_>, coroutine: &CoroutineState, result: Object) -> PyResult<Object> {
-    let item = coroutine.item.get();
-    match item.as_ref().and_then(|item| blocks(py, item)) {
-        Some(blocks) => {
-            blocks.append(result.bind(py))?;
-            joined(py, blocks)
-        }
-        None => Ok(result),
-    }
-}
-
-/// `__anext__`: an empty line is the end.
-fn unless_empty(step: Step) -> PyResult<Step> {
-    match step {
-        Step::Return(line) if Bytes::of(&line).is_some_and(|line| line.len() == 0) => {
-            Err(PyStopAsyncIteration::new_err(()))
-        }
-        step => Ok(step),
-    }
-}
-
-/// What a read to the end has read so far.
-fn blocks<'a, 'py>(py: Python<'py>, item: &'a Object) -> Option<&'a Bound<'py, PyList>> {
-    item.bind(py).cast_exact().ok()
-}
-
-fn joined(py: Python<'_>, blocks: &Bound<'_, PyList>) -> PyResult<Object> {
-    if blocks.len() == 1 {
-        return Ok(Object::new(blocks.get_item(0)?));
-    }
-    call_method(py, &names(py).join, [&nothing(py), Object::of(blocks)])
-}
-
-/// The number of bytes that was asked for.
-fn count_of(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<i64> {
-    coroutine.item.get().map_or(Ok(-1), |count| count.bind(py).extract())
-}
-
-fn begin_read(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>> {
-    reader.check(py)?;
-    let count = count_of(py, coroutine)?;
-    if count == 0 {
-        return Ok(Some(nothing(py)));
-    }
-    if count < 0 {
-        coroutine.item.set(Object::new(PyList::empty(py)));
-    }
-    Ok(None)
-}
-
-fn look_for_some(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
-    if reader.buffer.len() == 0 && !reader.is_at_end() {
-        return Ok(Look::Wait);
-    }
-    look_for_some_again(py, reader, coroutine)
-}
-
-/// After a wait there may be nothing, when somebody else has read it: that is the result, as in asyncio.
-fn look_for_some_again(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
-    let item = coroutine.item.get();
-    if let Some(blocks) = item.as_ref().and_then(|item| blocks(py, item)) {
-        return look_for_all(py, reader, blocks);
-    }
-    let count = usize::try_from(count_of(py, coroutine)?).unwrap_or(usize::MAX);
-    let bytes = reader.buffer.take(py, count)?;
-    reader.maybe_resume(py)?;
-    Ok(Look::Bytes(bytes))
-}
-
-fn look_for_all(py: Python<'_>, reader: &Reader, blocks: &Bound<'_, PyList>) -> PyResult<Look> {
-    loop {
-        let is_last = reader.buffer.len() == 0;
-        let block = reader.buffer.take(py, usize::MAX)?;
-        reader.maybe_resume(py)?;
-        if is_last {
-            return joined(py, blocks).map(Look::Bytes);
-        }
-        blocks.append(block.bind(py))?;
-        reader.check(py)?;
-        if reader.buffer.len() == 0 && !reader.is_at_end() {
-            return Ok(Look::Wait);
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        let item = coroutine.item.get();
+        let found = match &item {
+            None => search(py, reader, coroutine, &[b"\n"])?,
+            Some(item) => match Bytes::of(item) {
+                Some(separator) => search(py, reader, coroutine, &[separator.as_slice()])?,
+                None => {
+                    let several: Vec<Object> = item.bind(py).cast::<PyTuple>()?.iter().map(Object::new).collect();
+                    let several: Vec<&[u8]> = several.iter().filter_map(Bytes::of).map(Bytes::as_slice).collect();
+                    search(py, reader, coroutine, &several)?
+                }
+            },
+        };
+        match found {
+            Search::Found(bytes) => Ok(Look::Bytes(bytes)),
+            Search::Wait => Ok(Look::Wait),
+            Search::Overrun(text, consumed) => Err(overrun(py, text, consumed)),
+            Search::Ended => Err(incomplete(py, &reader.buffer.take(py, usize::MAX)?, &Object::none(py))),
         }
     }
-}
 
-fn begin_read_exactly(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>> {
-    let count = count_of(py, coroutine)?;
-    if count < 0 {
-        return Err(PyValueError::new_err("readexactly size can not be less than zero"));
+    fn argument(_: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
+        coroutine.item.get()
     }
-    reader.check(py)?;
-    Ok((count == 0).then(|| nothing(py)))
-}
-
-fn look_for_count(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
-    let count = usize::try_from(count_of(py, coroutine)?)?;
-    if reader.buffer.len() >= count {
-        let bytes = reader.buffer.take(py, count)?;
-        reader.maybe_resume(py)?;
-        return Ok(Look::Bytes(bytes));
-    }
-    if reader.is_at_end() {
-        return Err(incomplete(py, &reader.buffer.take(py, usize::MAX)?, &coroutine.item.get_or_none(py)));
-    }
-    Ok(Look::Wait)
-}
-
-fn begin_read_until(py: Python<'_>, reader: &Reader, _: &CoroutineState) -> PyResult<Option<Object>> {
-    reader.check(py).map(|()| None)
 }
 
 /// What a search comes to.
 enum Search {
     Found(Object),
     Wait,
-    /// The limit does not let it go on; how many bytes asyncio tells as consumed.
+    /// The limit does not let it go on: asyncio's words, and how many bytes it tells as consumed.
     Overrun(&'static str, usize),
     /// The stream has ended before.
     Ended,
 }
 
 /// Searches for `separators`, the shortest first, and takes the bytes to the end of the one that ends first.
+#[inline]
 fn search(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState, separators: &[&[u8]]) -> PyResult<Search> {
     let (Some(shortest), Some(longest)) = (separators.first(), separators.last()) else { return Ok(Search::Wait) };
     let (length, offset) = (reader.buffer.len(), coroutine.number.get());
@@ -381,44 +376,85 @@ fn search(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState, separator
     Ok(if reader.is_at_end() { Search::Ended } else { Search::Wait })
 }
 
-fn look_for_separator(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
-    let item = coroutine.item.get();
-    let found = match &item {
-        None => search(py, reader, coroutine, &[b"\n"])?,
-        Some(item) => match Bytes::of(item) {
-            Some(separator) => search(py, reader, coroutine, &[separator.as_slice()])?,
-            None => {
-                let several: Vec<Object> = item.bind(py).cast::<PyTuple>()?.iter().map(Object::new).collect();
-                let several: Vec<&[u8]> = several.iter().filter_map(Bytes::of).map(Bytes::as_slice).collect();
-                search(py, reader, coroutine, &several)?
-            }
-        },
-    };
-    match found {
-        Search::Found(bytes) => Ok(Look::Bytes(bytes)),
-        Search::Wait => Ok(Look::Wait),
-        Search::Overrun(text, consumed) => Err(overrun(py, text, consumed)),
-        Search::Ended => Err(incomplete(py, &reader.buffer.take(py, usize::MAX)?, &Object::none(py))),
+/// `readline()`. Its number is how many bytes have been searched.
+struct Line;
+
+pub(super) const READ_LINE: CoroutineMethod = CoroutineMethod::of(Line::PLAN, 0);
+
+impl Read for Line {
+    const QUALIFIED_NAME: &'static str = "StreamReader.readline";
+    const NAME: &'static str = "readuntil";
+    const FUNCTION: &'static Lazy = &OBJECTS.asyncio_readline;
+
+    #[inline]
+    fn begin(py: Python<'_>, reader: &Reader, _: &CoroutineState) -> PyResult<Option<Object>> {
+        reader.check(py).map(|()| None)
+    }
+
+    #[inline]
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        match search(py, reader, coroutine, &[b"\n"])? {
+            Search::Found(bytes) => Ok(Look::Bytes(bytes)),
+            Search::Wait => Ok(Look::Wait),
+            Search::Ended => reader.buffer.take(py, usize::MAX).map(Look::Bytes),
+            Search::Overrun(text, consumed) => Err(line_too_long(py, reader, text, consumed)),
+        }
+    }
+
+    fn argument(_: Python<'_>, _: &CoroutineState) -> Option<Object> {
+        None
     }
 }
 
-fn look_for_line(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
-    match search(py, reader, coroutine, &[b"\n"])? {
-        Search::Found(bytes) => Ok(Look::Bytes(bytes)),
-        Search::Wait => Ok(Look::Wait),
-        Search::Ended => reader.buffer.take(py, usize::MAX).map(Look::Bytes),
-        Search::Overrun(text, consumed) => {
-            let cause = overrun(py, text, consumed);
-            if reader.buffer.find(b"\n", consumed, consumed + 1).is_some() {
-                reader.buffer.skip(py, consumed + 1)?;
-            } else {
-                reader.buffer.forget();
-            }
-            reader.maybe_resume(py)?;
-            let error = made(py, PyValueError::new_err(text));
-            error.set_context(py, Some(cause));
-            Err(error)
+/// Drops the line, or what there is of it; the error.
+#[cold]
+fn line_too_long(py: Python<'_>, reader: &Reader, text: &'static str, consumed: usize) -> PyErr {
+    let drop_line = || {
+        if reader.buffer.find(b"\n", consumed, consumed + 1).is_some() {
+            reader.buffer.skip(py, consumed + 1)?;
+        } else {
+            reader.buffer.forget();
         }
+        reader.maybe_resume(py)
+    };
+    let error = match drop_line() {
+        Ok(()) => made(py, PyValueError::new_err(text)),
+        Err(error) => made(py, error),
+    };
+    error.set_context(py, Some(overrun(py, text, consumed)));
+    error
+}
+
+/// `__anext__()`: an empty line is the end.
+struct Next;
+
+pub(super) const NEXT: CoroutineMethod = CoroutineMethod::of(Next::PLAN, 0);
+
+impl Read for Next {
+    const QUALIFIED_NAME: &'static str = "StreamReader.__anext__";
+    const NAME: &'static str = Line::NAME;
+    const FUNCTION: &'static Lazy = Line::FUNCTION;
+
+    #[inline]
+    fn begin(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Option<Object>> {
+        Line::begin(py, reader, coroutine)
+    }
+
+    #[inline]
+    fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
+        Line::look(py, reader, coroutine)
+    }
+
+    #[inline]
+    fn end(line: Object) -> PyResult<Object> {
+        if Bytes::of(&line).is_some_and(|line| line.len() == 0) {
+            return Err(PyStopAsyncIteration::new_err(()));
+        }
+        Ok(line)
+    }
+
+    fn argument(_: Python<'_>, _: &CoroutineState) -> Option<Object> {
+        None
     }
 }
 
