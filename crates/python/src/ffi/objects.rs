@@ -81,6 +81,7 @@ objects! {
     asyncio_c_unregister_eager_task: "_asyncio"."_unregister_eager_task";
     asyncio_c_unregister_task: "_asyncio"."_unregister_task";
     asyncio_cancelled_error: "asyncio.exceptions"."CancelledError";
+    asyncio_coroutine_mark: "asyncio.coroutines"."_is_coroutine";
     asyncio_current_task: "asyncio.tasks"."current_task";
     asyncio_events: "asyncio.events";
     asyncio_format_helpers: "asyncio.format_helpers";
@@ -113,6 +114,7 @@ objects! {
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
+    inspect_coroutine_mark: "inspect"."_is_coroutine_mark";
     reduced_function: "ferrio._copying"."reduced_function";
     release_waiter: "asyncio.tasks"."_release_waiter";
     server: "asyncio.base_events"."Server";
