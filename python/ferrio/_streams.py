@@ -1,4 +1,4 @@
-"""``StreamReader``, ``StreamWriter``, ``StreamReaderProtocol`` and the functions that make them: asyncio's, over native state.
+"""``StreamReader``, ``StreamWriter``, ``StreamReaderProtocol``, and what makes them: asyncio's, over native state.
 
 Each class combines a core from ``_ferrio`` with asyncio's class. Its ``Function`` and ``CoroutineFunction`` attributes
 run natively for instances of exactly that class; for instances of a subclass they run asyncio's code, which calls the

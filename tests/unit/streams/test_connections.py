@@ -206,9 +206,9 @@ def test_drain_ends_with_the_connection(loop: asyncio.AbstractEventLoop, ours: A
                 await task
             assert raised.value is error
             expected = ConnectionAbortedError
-        with pytest.raises(expected, match="(?i)lost"):
+        with pytest.raises(expected, match=r"(?i)lost"):
             await writer.drain()
-        with pytest.raises(ConnectionResetError, match="^Connection lost$"):
+        with pytest.raises(ConnectionResetError, match=r"^Connection lost$"):
             await protocol._drain_helper()
         if error is None:
             await writer.wait_closed()
@@ -421,7 +421,5 @@ assert asyncio.StreamReader is StreamReader and asyncio.streams.StreamWriter is 
 
 
 def test_streams_from_before_and_after_install_go_together() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INSTALLED], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -310,16 +310,14 @@ impl Read for Until {
 
     fn look(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Look> {
         let item = coroutine.item.get();
-        let found = match &item {
-            None => search(py, reader, coroutine, &[b"\n"])?,
-            Some(item) => match Bytes::of(item) {
-                Some(separator) => search(py, reader, coroutine, &[separator.as_slice()])?,
-                None => {
-                    let several: Vec<Object> = item.bind(py).cast::<PyTuple>()?.iter().map(Object::new).collect();
-                    let several: Vec<&[u8]> = several.iter().filter_map(Bytes::of).map(Bytes::as_slice).collect();
-                    search(py, reader, coroutine, &several)?
-                }
-            },
+        let one = item.as_ref().map_or(Some(&b"\n"[..]), |item| Bytes::of(item).map(Bytes::as_slice));
+        let found = match (one, &item) {
+            (None, Some(item)) => {
+                let several: Vec<Object> = item.bind(py).cast::<PyTuple>()?.iter().map(Object::new).collect();
+                let several: Vec<&[u8]> = several.iter().filter_map(Bytes::of).map(Bytes::as_slice).collect();
+                search(py, reader, coroutine, &several)?
+            }
+            (one, _) => search(py, reader, coroutine, &[one.unwrap_or_default()])?,
         };
         match found {
             Search::Found(bytes) => Ok(Look::Bytes(bytes)),
