@@ -1,4 +1,4 @@
-"""``python -m ferrio app.py``, ``python -m ferrio -m module``: a program, unchanged, on Ferrio's loop."""
+"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 from typing import NoReturn
 
 from . import __version__, install
-from ._program import run_module, run_program
+from ._program import run_command, run_module, run_program
 
 USAGE = """\
 usage: python -m ferrio [--version | --help] PROGRAM.py [ARG ...]
        python -m ferrio -m MODULE [ARG ...]
+       python -m ferrio -c COMMAND [ARG ...]
 
 Runs a Python program with Ferrio's event loop in place of asyncio's."""
 
@@ -29,6 +30,11 @@ def main() -> None:
         case ["-m", module, *arguments]:
             install()
             run_module(module, arguments)
+        case ["-c"]:
+            misuse("-c needs a command")
+        case ["-c", command, *arguments]:
+            install()
+            run_command(command, arguments)
         case [option, *_] if option.startswith("-"):
             misuse(f"no such option: {option}")
         case [program, *arguments]:

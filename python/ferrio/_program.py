@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import textwrap
 import types
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import BuiltinImporter, SourceFileLoader
 
 
 def run_module(name: str, arguments: list[str]) -> None:
@@ -14,6 +15,18 @@ def run_module(name: str, arguments: list[str]) -> None:
     sys.argv = [name, *arguments]
     _fresh_main()
     runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def run_command(command: str, arguments: list[str]) -> None:
+    """Run *command* as ``python -c`` does."""
+    sys.argv = ["-c", *arguments]
+    if not sys.flags.safe_path:
+        sys.path[0] = ""
+    main = _fresh_main()
+    main.__dict__["__loader__"] = BuiltinImporter
+    if sys.version_info >= (3, 14):
+        command = textwrap.dedent(command)
+    exec(compile(command, "<string>", "exec"), main.__dict__)
 
 
 def run_program(path: str, arguments: list[str]) -> None:

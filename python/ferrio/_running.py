@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -48,10 +49,17 @@ def run(
 
     Raises:
         RuntimeError: A loop is running in this thread.
+        TypeError, ValueError: *main* is no coroutine; which of them is asyncio's, by version.
 
     Follows ``asyncio.run``.
     """
     if asyncio.events._get_running_loop() is not None:
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        except (TypeError, ValueError) as error:
+            # A function in place of the coroutine that it makes is the usual mistake.
+            if inspect.iscoroutinefunction(main):
+                error.add_note(f"{main.__name__} is a function; call it: run({main.__name__}())")
+            raise

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import _ferrio
 from ._asyncio_internals import SERVERS_KNOW_TRANSPORTS, base_events, selector_events, trsock
 from ._native_transport import NativeTransport, add_addresses
+from ._tls import adopted
 
 if TYPE_CHECKING:
     from ._base_loop import BaseLoop
@@ -134,6 +135,10 @@ class SocketTransport(NativeTransport, _ferrio.StreamTransport):
                 server._detach(self)
             else:
                 server._detach()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """From the next event on, call *protocol*."""
+        super().set_protocol(adopted(protocol))
 
     def can_write_eof(self) -> bool:
         """True: ``write_eof`` closes the sending direction only."""

@@ -58,9 +58,8 @@ class Case:
         return transport
 
     async def until(self, is_there: Callable[[], object]) -> None:
-        for _ in range(100):
-            if is_there():
-                break
+        end = asyncio.get_running_loop().time() + PATIENCE_S
+        while not is_there() and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.0005)
 
     async def lost(self) -> None:
@@ -105,7 +104,8 @@ async def fill(case: Case) -> None:
 async def write_and_close(case: Case) -> None:
     await fill(case)
     case.other.resume_reading()
-    await asyncio.sleep(0.02)
+    await case.until(lambda: case.protocol.lost.done() or not case.transport.get_write_buffer_size())
+    await turns(3)
     case.transport.close()
     await case.lost()
 

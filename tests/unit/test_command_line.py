@@ -96,6 +96,40 @@ def test_a_module_sees_argv_path_file_and_name_as_with_python(folder: Path, modu
     assert shown(folder, "-m", "ferrio", *arguments) == shown(folder, *arguments)
 
 
+def test_a_command_runs_on_ferrios_loop(folder: Path) -> None:
+    assert python("-m", "ferrio", "-c", WHICH_LOOP, cwd=folder).stdout == "ferrio\n"
+
+
+SHOW_COMMAND = """
+import json, sys
+print(json.dumps({
+    "argv": sys.argv,
+    "path": sys.path,
+    "package": __package__,
+    "spec": __spec__,
+    "loader": repr(__loader__),
+    "has a file": "__file__" in globals(),
+    "is the module": vars(sys.modules["__main__"]) is globals(),
+}))
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-P"]])
+def test_a_command_sees_argv_path_and_name_as_with_python(folder: Path, options: list[str]) -> None:
+    arguments = ["-c", SHOW_COMMAND, "one", "--two", "-m", "-c"]
+    assert shown(folder, *options, "-m", "ferrio", *arguments) == shown(folder, *options, *arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["import sys; sys.exit(7)", "    print(1)\n    print(2)", "this is no Python", "raise SystemExit('text')"],
+)
+def test_a_command_ends_as_with_python(folder: Path, command: str) -> None:
+    ran, expected = python("-m", "ferrio", "-c", command, cwd=folder), python("-c", command, cwd=folder)
+    assert (ran.returncode, ran.stdout) == (expected.returncode, expected.stdout)
+    assert bool(ran.stderr) == bool(expected.stderr)
+
+
 @pytest.mark.parametrize("arguments", [["package/uses.py"], ["-m", "package.uses"]])
 def test_a_program_imports_its_neighbours_as_with_python(folder: Path, arguments: list[str]) -> None:
     (folder / "package" / "neighbour.py").write_text("")
@@ -155,7 +189,7 @@ def test_no_arguments_is_a_mistake_in_the_use(folder: Path) -> None:
     assert "usage: python -m ferrio" in ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["-x"], ["-m"]])
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["-x"], ["-m"], ["-c"]])
 def test_an_unknown_option_is_a_mistake_in_the_use(folder: Path, arguments: list[str]) -> None:
     ran = python("-m", "ferrio", *arguments, cwd=folder)
     assert ran.returncode == 2

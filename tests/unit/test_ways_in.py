@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import importlib.metadata
 import sys
 import warnings
@@ -39,6 +40,26 @@ def test_run_lets_the_exception_out() -> None:
 
     with pytest.raises(LookupError, match="theirs"):
         ferrio.run(main())
+
+
+def test_run_of_a_function_says_that_the_call_is_missing() -> None:
+    async def program() -> None: ...
+
+    with pytest.raises((TypeError, ValueError)) as theirs:
+        asyncio.run(program)  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError)) as ours:
+        ferrio.run(program)  # type: ignore[arg-type]
+    assert (type(ours.value), str(ours.value)) == (type(theirs.value), str(theirs.value))
+    assert ours.value.__notes__ == ["program is a function; call it: run(program())"]
+
+
+def test_a_loop_that_was_refused_is_dropped_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+    with pytest.raises(TypeError):
+        ferrio.Loop(debug=True)  # type: ignore[call-arg]
+    gc.collect()
+    assert reports == []
 
 
 def test_run_cancels_what_is_left_running() -> None:

@@ -95,6 +95,11 @@ class RunningMethods(BaseLoop):
             self._put_wakeup_descriptor_back(self._take_previous_wakeup_fd())
         self._release()
 
+    def __del__(self) -> None:
+        # One whose `__init__` has failed holds nothing to close.
+        if "_pid" in self.__dict__:
+            super().__del__()
+
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
         *counters, lag, max_lag = self._counters()

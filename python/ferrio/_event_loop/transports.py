@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio.sslproto
 import contextvars
+import functools
 import socket
 from collections.abc import MutableMapping
 from typing import Any
@@ -14,6 +14,7 @@ from .._asyncio_internals import CONNECTIONS_HAVE_CONTEXTS
 from .._base_loop import BaseLoop
 from .._datagram import NATIVE_FAMILIES, DatagramSocketTransport
 from .._pipe import ReadPipeTransport, WritePipeTransport
+from .._tls import RECEIVE_BYTES, protocol_class
 from .._transport import SocketTransport
 from .._transports import Transports
 
@@ -94,11 +95,11 @@ class TransportMethods(BaseLoop):
         self._ensure_fd_no_transport(rawsock)
         server_side = options.pop("server_side", False)
         server_hostname = options.pop("server_hostname", None)
-        ssl_protocol = asyncio.sslproto.SSLProtocol(
+        ssl_protocol = protocol_class()(
             self,
             protocol,
             sslcontext,
-            waiter,  # type: ignore[arg-type]
+            waiter,
             server_side,
             server_hostname,
             **options,
@@ -106,6 +107,11 @@ class TransportMethods(BaseLoop):
         self._make_native_transport(rawsock, ssl_protocol, None, extra, server, context)
         transport = ssl_protocol._app_transport
         return transport
+
+    @functools.cached_property
+    def _tls_buffer(self) -> memoryview:
+        """What the kernel has for a TLS connection is received here, and copied at once."""
+        return memoryview(bytearray(RECEIVE_BYTES))
 
     def _make_read_pipe_transport(
         self,
