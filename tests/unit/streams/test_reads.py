@@ -150,9 +150,13 @@ def test_arguments_are_judged_as_by_asyncio(loop: asyncio.AbstractEventLoop) -> 
         lambda reader: reader.read(1.5),
         lambda reader: reader.read(True),
         lambda reader: reader.read(-5),
+        lambda reader: reader.read(-(2**63)),
+        lambda reader: reader.read(2**63 - 1),
         lambda reader: reader.read(2**80),
         lambda reader: reader.readexactly(),
         lambda reader: reader.readexactly(-1),
+        lambda reader: reader.readexactly(-(2**63)),
+        lambda reader: reader.readexactly(2**63 - 1),
         lambda reader: reader.readexactly(0),
         lambda reader: reader.readexactly(2**80),
         lambda reader: reader.readexactly(None),
@@ -172,19 +176,23 @@ def test_arguments_are_judged_as_by_asyncio(loop: asyncio.AbstractEventLoop) -> 
         lambda reader: reader.feed_data(None),
     ]
 
-    async def outcome(namespace: Any, call: Callable[[Any], Any]) -> Any:
+    async def outcome(namespace: Any, call: Callable[[Any], Any], is_shown: bool) -> Any:
         reader = namespace.StreamReader()
         reader.feed_data(b"abc\ndef")
         reader.feed_eof()
+        buffer = reader._buffer if is_shown else None
         try:
             result = call(reader)
-            return await result if asyncio.iscoroutine(result) else result
+            result = await result if asyncio.iscoroutine(result) else result
+            return result, buffer
         except Exception as error:
-            return type(error), str(error).replace("StreamReader.", "")
+            return type(error), str(error).replace("StreamReader.", ""), buffer
 
     async def main() -> None:
         for number, call in enumerate(calls):
-            assert await outcome(ferrio.asyncio, call) == await outcome(asyncio, call), number
+            for is_shown in (False, True):
+                theirs = await outcome(asyncio, call, is_shown)
+                assert await outcome(ferrio.asyncio, call, is_shown) == theirs, number
 
     run(loop, main())
 

@@ -255,7 +255,7 @@ impl Read for Exactly {
     }
 
     fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
-        Some(Object::new(PyInt::new(py, coroutine.number.get())))
+        Some(Object::new(PyInt::new(py, coroutine.number.get().cast_signed())))
     }
 }
 
