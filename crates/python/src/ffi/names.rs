@@ -50,6 +50,7 @@ names! {
     _closing
     _conn_lost
     _detach
+    _drain_helper
     _end_wait
     _ensure_fd_no_transport
     _entered
@@ -114,12 +115,15 @@ names! {
     eof_received
     error_received
     exception
+    feed_data
     fileno
     get
     get_buffer
     get_loop
     gettimeout
     gi_code
+    is_closing
+    join
     locked
     name
     pause_reading
@@ -135,6 +139,7 @@ names! {
     remove
     remove_done_callback
     result
+    resume_reading
     return_when
     send
     sendto
@@ -148,6 +153,8 @@ names! {
     value
     wait
     warn_on_full_buffer
+    write
+    writelines
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();
