@@ -1,6 +1,7 @@
 """Large receives: every size around a threshold, what the program keeps of them, memory that has run out."""
 
 import asyncio
+import contextlib
 import hashlib
 import mmap
 import os
@@ -268,23 +269,23 @@ def test_sock_recv_for_more_than_there_can_be_raises(loop: Loop, size: int) -> N
 
 def without_large_memory(scenario: Callable[[Callable[[], None], Callable[[], None]], str]) -> str:
     """Return the result of *scenario* in a child, which it is given two functions for: the first takes all memory in
-    pieces of 100 kB and more, the second gives it back."""
+    pieces of 16 kB and more, the second gives it back."""
 
     def limited() -> str:
         taken: list[bytearray] = []
-        # Python's own small objects find memory all the while.
-        spare = [[number] for number in range(20_000)]
+        # Python's own small objects find memory all the while: pools of every size have room, none is wholly free.
+        spare = [bytearray(size) for size in range(1, 512, 8) for _ in range(600)]
         del spare[::2]
 
         def take() -> None:
             with open("/proc/self/statm") as file:
                 size = int(file.read().split()[0]) * mmap.PAGESIZE
             resource.setrlimit(resource.RLIMIT_AS, (size + 4 * MIB, resource.RLIM_INFINITY))
-            try:
-                while True:
-                    taken.append(bytearray(100_000))
-            except MemoryError:
-                pass
+            # A receive finds what the socket has room for, which may be less than was sent.
+            for piece in (100_000, 16_000):
+                with contextlib.suppress(MemoryError):
+                    while True:
+                        taken.append(bytearray(piece))
 
         def give_back() -> None:
             taken.clear()
