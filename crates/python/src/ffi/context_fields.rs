@@ -34,7 +34,7 @@ unsafe fn word_of_thread(index: usize) -> usize {
     // SAFETY: the thread is attached, as the caller says.
     let state = unsafe { ffi::PyThreadState_Get() };
     // SAFETY: within the state, as the caller says.
-    unsafe { state.cast::<usize>().add(index).read() }
+    unsafe { state.cast::<usize>().wrapping_add(index).read() }
 }
 
 /// One word of a context.
@@ -44,7 +44,7 @@ unsafe fn word_of_thread(index: usize) -> usize {
 #[inline]
 unsafe fn word_of_context(context: *mut ffi::PyObject, index: usize) -> usize {
     // SAFETY: within the object, as the caller says.
-    unsafe { context.cast::<usize>().add(index).read() }
+    unsafe { context.cast::<usize>().wrapping_add(index).read() }
 }
 
 /// The address of the variables of `context`; `None` where they are not known.
@@ -103,9 +103,13 @@ impl Drop for Entered<'_> {
 /// Those of making contexts and a variable; the places are not known then.
 pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
     // SAFETY: the thread is attached.
-    let empty = unsafe { Object::from_result(py, ffi::PyContext_New()) }?;
+    let empty = unsafe { ffi::PyContext_New() };
+    // SAFETY: a new reference, or null with an exception.
+    let empty = unsafe { Object::from_result(py, empty) }?;
     // SAFETY: the thread is attached.
-    let changed = unsafe { Object::from_result(py, ffi::PyContext_New()) }?;
+    let changed = unsafe { ffi::PyContext_New() };
+    // SAFETY: a new reference, or null with an exception.
+    let changed = unsafe { Object::from_result(py, changed) }?;
     // SAFETY: a name, and no default.
     let variable = unsafe { ffi::PyContextVar_New(c"ferrio".as_ptr(), core::ptr::null_mut()) };
     // SAFETY: a new reference, or null with an exception.
