@@ -22,7 +22,7 @@ import loops
 from harness import cases, machine, peers, programs, rounds, sample, summary, targets, verdict
 from harness.progress import Progress, span
 from harness.services import Services
-from report import tables, writer
+from report import standings, tables, writer
 
 DEFAULT = sample.Settings()
 
@@ -50,9 +50,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=positive, default=5, help="times every case runs on every loop (5)")
-    parser.add_argument("--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (2)")
-    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, net, apps or micro, with commas")
+    parser.add_argument("--rounds", type=positive, default=3, help="times every case runs on every loop (3)")
+    parser.add_argument("--seconds", type=float, default=DEFAULT.seconds, help="length of a network sample (1)")
+    parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, groups (net, large, apps, ...)")
     parser.add_argument("--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)")
     parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
     parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")
@@ -84,6 +84,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         DEFAULT, seconds=options.seconds, server_core=options.server_core, client_core=options.client_core
     )
     if options.quick:
+        # Of cases that take long, those that were asked for by name alone.
+        chosen = [case for case in chosen if not (isinstance(case, cases.MicroCase) and case.is_long)] or chosen
         settings = replace(settings, seconds=0.3, warmup_s=0.1, micro_seconds=0.01, micro_repeats=2)
     missing = {settings.server_core, settings.client_core} - os.sched_getaffinity(0)
     if missing:
@@ -140,8 +142,18 @@ def show(results: Mapping[str, Any], folder: Path) -> None:
         print(problem)
     for note in verdict.notes(results):
         print(note)
+    print_standings(standings.standings(results["samples"]))
     print_targets(targets.judge(targets.load(), results["samples"]))
     shout(results)
+
+
+def print_standings(rows: list[standings.Standing]) -> None:
+    """Who is first, and where Ferrio is behind."""
+    print("\n" + tables.plain(tables.STANDING_HEAD, tables.standing_rows(rows)))
+    late = standings.behind(rows)
+    if late:
+        names = ", ".join(row.case.name for row in late)
+        print(f"\nferrio is behind another loop in {len(late)} of {len(rows)}, farthest first: {names}.")
 
 
 def print_targets(judged: list[targets.Judged]) -> None:

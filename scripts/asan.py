@@ -6,12 +6,14 @@
 
 The module's reads and writes are checked, and those of the C library's functions that it or the interpreter calls; the
 interpreter's own code is not instrumented. Python's small objects come from malloc, so that memory of one that is freed
-is known as such. What was found is in build/asan/report.*, and is printed.
+is known as such. What was found is in build/asan/report.*, and is printed. The stack may grow further than usual, as
+frames of instrumented code are several times larger, and tests may take longer.
 
 Needs rustc on Linux with the sanitizer's runtime (rustup's toolchains have it) and gcc's libasan.
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,10 @@ REPORTS = FOLDER / "report"
 TARGET = f"{os.uname().machine}-unknown-linux-gnu"
 #: `detect_leaks`: the interpreter frees little at its end. `handle_segv`: faulthandler's, which names the Python line.
 OPTIONS = "detect_leaks=0:handle_segv=0:allocator_may_return_null=1:malloc_context_size=20"
+#: The limit of a main thread's stack.
+STACK_BYTES = 256 << 20
+#: For one unit test.
+LIMIT_S = 120
 
 
 def cargo(*arguments: str) -> int:
@@ -64,8 +70,20 @@ def runtime() -> str:
     return os.path.realpath(path)
 
 
+def allow_a_large_stack() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    soft = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+
+
+def findings() -> list[Path]:
+    """The reports that tell of more than a refused allocation, which tests ask for."""
+    return [report for report in sorted(FOLDER.glob("report.*")) if "ERROR:" in report.read_text(errors="replace")]
+
+
 def run(arguments: list[str]) -> int:
     package = build()
+    allow_a_large_stack()
     for report in FOLDER.glob("report.*"):
         report.unlink()
     environment = {
@@ -74,10 +92,11 @@ def run(arguments: list[str]) -> int:
         "ASAN_OPTIONS": OPTIONS if arguments[:1] == ["tests/fuzz"] else f"{OPTIONS}:log_path={REPORTS}",
         "LD_PRELOAD": runtime(),
         "PYTHONMALLOC": "malloc",
+        "FERRIO_TEST_LIMIT_S": str(LIMIT_S),
         "PYTHONPATH": str(package),
     }
     code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
-    reports = sorted(FOLDER.glob("report.*"))
+    reports = findings()
     for report in reports:
         print(f"\n{report}:\n{report.read_text(errors='replace')}")
     print(f"asan: {' '.join(arguments)}: exit status {code}, {len(reports)} reports")

@@ -1,5 +1,6 @@
 """What is measured: network cases (a server and the load generator), applications, micro cases, memory."""
 
+import inspect
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -16,8 +17,12 @@ class EchoCase:
     connections: int = 100
     size_bytes: int = 1024
     unix: bool = False
+    #: The length of every other message, where that differs.
+    then_bytes: int | None = None
+    group: str = "net"
+    #: How many times the usual length the window has: the messages under way at its ends must be few beside the others.
+    windows: int = 1
 
-    group = "net"
     #: Contestants besides the loops.
     also = (loops.LIMIT,)
 
@@ -32,10 +37,24 @@ class EchoCase:
 
     @property
     def title(self) -> str:
-        size = f"{self.size_bytes // 1024} KiB" if self.size_bytes >= 1024 else f"{self.size_bytes} B"
+        size = size_in_words(self.size_bytes)
+        if self.then_bytes is not None:
+            size += f" and {size_in_words(self.then_bytes)} by turns"
         plural = "s" if self.connections > 1 else ""
         family = "Unix" if self.unix else "TCP"
-        return f"{family} echo, {self.api}, {self.connections} connection{plural} x {size}"
+        return f"{family} echo, {self.api}, {self.connections:,} connection{plural} x {size}"
+
+    @property
+    def uses_namespace(self) -> bool:
+        """Whether ``ferrio.asyncio`` in place of asyncio can make a difference."""
+        return self.api in ("streams", "readline")
+
+
+def size_in_words(size_bytes: int) -> str:
+    for unit, name in ((1024 * 1024, "MiB"), (1024, "KiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:g} {name}"
+    return f"{size_bytes} B"
 
 
 @dataclass(frozen=True)
@@ -45,9 +64,9 @@ class ServiceCase:
     name: str
     framework: str
     connections: int = 32
+    also: tuple[str, ...] = (loops.C_TASKS,)
 
     group = "apps"
-    also = (loops.C_TASKS,)
 
     @property
     def title(self) -> str:
@@ -96,7 +115,11 @@ class MicroCase:
     @property
     def uses_namespace(self) -> bool:
         """Whether ``ferrio.asyncio`` in place of asyncio can make a difference."""
-        return "namespace" in BENCHMARKS[self.name].run.__code__.co_names
+        return "namespace" in inspect.unwrap(BENCHMARKS[self.name].run).__code__.co_names
+
+    @property
+    def is_long(self) -> bool:
+        return BENCHMARKS[self.name].is_long
 
 
 @dataclass(frozen=True)
@@ -114,6 +137,21 @@ class IdleCase:
         return f"{self.connections:,} idle TCP connections, protocol"
 
 
+def large_payloads() -> list[EchoCase]:
+    """Two sizes, few connections and many; and connections whose messages are small and large by turns."""
+    fixed = [
+        EchoCase(f"echo-{api}-{label}-{connections}", api, connections, size_bytes, group="large")
+        for api in ("protocol", "buffered", "streams")
+        for label, size_bytes in (("64k", 64 * 1024), ("1m", 1024 * 1024))
+        for connections in (4, 100)
+    ]
+    mixed = [
+        EchoCase(f"echo-{api}-mixed", api, 16, 64, then_bytes=256 * 1024, group="large")
+        for api in ("protocol", "buffered", "streams")
+    ]
+    return [*fixed, *mixed]
+
+
 AppCase = ServiceCase | ClientCase
 Case = EchoCase | AppCase | MicroCase | IdleCase
 
@@ -122,10 +160,14 @@ CASES: tuple[Case, ...] = (
     EchoCase("echo-streams", "streams"),
     EchoCase("echo-readline", "readline"),
     EchoCase("echo-sock", "sock"),
-    EchoCase("echo-protocol-64k", "protocol", size_bytes=64 * 1024),
     EchoCase("echo-protocol-one", "protocol", connections=1),
     EchoCase("echo-protocol-unix", "protocol", unix=True),
+    EchoCase("echo-protocol-5000", "protocol", connections=5_000, windows=3),
+    EchoCase("echo-streams-5000", "streams", connections=5_000, windows=3),
+    EchoCase("echo-buffered", "buffered"),
+    *large_payloads(),
     ServiceCase("app-fastapi", "fastapi"),
+    *(ServiceCase(f"app-fastapi-{number}", "fastapi", number, also=()) for number in (8, 64, 256)),
     ServiceCase("app-aiohttp", "aiohttp"),
     ClientCase("app-aiohttp-client", "aiohttp"),
     ClientCase("app-asyncpg", "asyncpg", tasks=8),
@@ -143,8 +185,9 @@ def pick(patterns: str | None) -> list[Case]:
     if patterns is None:
         return list(CASES)
     wanted = [pattern.strip() for pattern in patterns.split(",")]
+    groups = dict.fromkeys(case.group for case in CASES)
     for pattern in wanted:
         if not any(fnmatch(case.name, pattern) or case.group == pattern for case in CASES):
             names = ", ".join(case.name for case in CASES)
-            raise ValueError(f"no case is called {pattern}; there are net, apps, micro, memory, {names}")
+            raise ValueError(f"no case is called {pattern}; there are {', '.join(groups)}, {names}")
     return [case for case in CASES if any(fnmatch(case.name, w) or case.group == w for w in wanted)]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import loops
 
-from .cases import Case, MicroCase
+from .cases import Case, EchoCase, MicroCase
 from .progress import Progress
 from .sample import Metrics, SampleFailed, Settings, expected_seconds
 
@@ -48,7 +48,7 @@ def plan(cases: list[Case], names: list[str], rounds: int) -> list[Step]:
 
 def contestants_of(case: Case, names: list[str]) -> list[str]:
     """Those of *names* that differ in this case, and the further contestants of the case."""
-    has_namespace = isinstance(case, MicroCase) and case.uses_namespace
+    has_namespace = isinstance(case, MicroCase | EchoCase) and case.uses_namespace
     return [*(name for name in names if has_namespace or name != loops.NAMESPACE), *case.also]
 
 

@@ -38,10 +38,10 @@ class SampleFailed(Exception):
 class Settings:
     """Lengths and places of the measurements."""
 
-    seconds: float = 2.0
-    warmup_s: float = 0.5
+    seconds: float = 1.0
+    warmup_s: float = 0.3
     micro_seconds: float = 0.1
-    micro_repeats: int = 5
+    micro_repeats: int = 3
     server_core: int = 0
     client_core: int = 1
 
@@ -49,7 +49,7 @@ class Settings:
 def expected_seconds(case: Case, settings: Settings) -> float:
     """A first guess of how long :func:`take` needs; progress reports correct it."""
     if isinstance(case, EchoCase):
-        return 0.5 + settings.warmup_s + settings.seconds
+        return 0.3 + (settings.warmup_s + settings.seconds) * case.windows
     if isinstance(case, ServiceCase | ClientCase):
         return 1.5 + settings.warmup_s + settings.seconds
     if isinstance(case, IdleCase):
@@ -161,15 +161,19 @@ def run_client(command: list[str], settings: Settings) -> Metrics:
 def drive(case: EchoCase | ServiceCase, server: "Server", settings: Settings, programs: Programs) -> Metrics:
     command = [str(programs.loadgen), *server.target, "--cpu-of", str(server.pid)]
     command += ["--connections", str(case.connections)]
-    command += ["--warmup", str(settings.warmup_s), "--seconds", str(settings.seconds)]
+    windows = case.windows if isinstance(case, EchoCase) else 1
+    lengths_s = settings.warmup_s * windows, settings.seconds * windows
+    command += ["--warmup", str(lengths_s[0]), "--seconds", str(lengths_s[1])]
     command += ["--core", str(settings.client_core)]
     if isinstance(case, ServiceCase):
         command += ["--http", "/item/"]
     else:
         command += ["--size", str(case.size_bytes)]
+        if case.then_bytes is not None:
+            command += ["--then", str(case.then_bytes)]
         if case.lines:
             command.append("--lines")
-    return run_for_json(command, limit_s=settings.warmup_s + settings.seconds + 30)
+    return run_for_json(command, limit_s=sum(lengths_s) + 30)
 
 
 def micro(case: MicroCase, loop: str, settings: Settings) -> Metrics:

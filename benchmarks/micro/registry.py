@@ -18,14 +18,18 @@ class Benchmark(NamedTuple):
     threaded: bool
     #: Of what it counts: ``ns`` or ``bytes``.
     unit: str
+    #: A round takes seconds: a sample is one of them, and a quick run has none.
+    is_long: bool = False
 
 
 BENCHMARKS: dict[str, Benchmark] = {}
 
 
-def benchmark(operation: str, *, per_round: int = 1, threaded: bool = False, unit: str = "ns") -> Callable[[Run], Run]:
+def benchmark(
+    operation: str, *, per_round: int = 1, threaded: bool = False, unit: str = "ns", is_long: bool = False
+) -> Callable[[Run], Run]:
     def register(run: Run) -> Run:
-        BENCHMARKS[run.__name__] = Benchmark(run, operation, per_round, threaded, unit)
+        BENCHMARKS[run.__name__] = Benchmark(run, operation, per_round, threaded, unit, is_long)
         return run
 
     return register

@@ -29,7 +29,7 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import loops
-from micro import waiting
+from micro import large_numbers, waiting  # noqa: F401 - registers its cases
 from micro.registry import BENCHMARKS, Benchmark, Run, benchmark
 
 
@@ -358,8 +358,9 @@ async def measure(chosen: Benchmark, seconds: float, repeats: int) -> dict[str, 
     ``cpu_ns`` is the median of what the process used.
     """
     loop = asyncio.get_running_loop()
-    # Memory is measured once.
-    rounds, repeats = (1, 1) if chosen.unit == "bytes" else (await rounds_that_fill(chosen.run, seconds), repeats)
+    # Memory is measured once, and so is what takes seconds.
+    is_once = chosen.unit == "bytes" or chosen.is_long
+    rounds, repeats = (1, 1) if is_once else (await rounds_that_fill(chosen.run, seconds), repeats)
     figures, used = [], []
     operations = rounds * chosen.per_round
     for _ in range(repeats):

@@ -1,11 +1,12 @@
-"""An echo server on one event loop and one of asyncio's four ways to do I/O.
+"""An echo server on one event loop and one of asyncio's five ways to do I/O.
 
     python benchmarks/net/echo_server.py --loop uvloop --api streams [--core 0] [--unix PATH]
 
 Prints ``port N`` (or ``path PATH``) when it listens, and serves until a signal ends it. Its CPU time is read
 from outside, by its process clock, so nothing but the echo runs in it.
 
-The ways: ``protocol`` writes each ``data_received`` back; ``streams`` is ``read`` + ``write`` + ``drain``;
+The ways: ``protocol`` writes each ``data_received`` back; ``buffered`` is a ``BufferedProtocol`` with one buffer for
+each connection, which writes what arrives back as ``bytes``; ``streams`` is ``read`` + ``write`` + ``drain``;
 ``readline`` is ``readline`` + ``write`` + ``drain``; ``sock`` is ``sock_recv`` + ``sock_sendall``. All have
 TCP_NODELAY set.
 """
@@ -13,10 +14,12 @@ TCP_NODELAY set.
 import argparse
 import asyncio
 import os
+import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,6 +28,8 @@ import loops
 READ_BYTES = 64 * 1024
 #: One more than the largest line that a case sends.
 LINE_LIMIT_BYTES = 1024 * 1024
+#: What asyncio asks the kernel for at once.
+BUFFER_BYTES = 256 * 1024
 
 
 class Echo(asyncio.Protocol):
@@ -41,6 +46,24 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
+class BufferedEcho(asyncio.BufferedProtocol):
+    """Writes back what arrives in its buffer. A transport may keep what it is given, so that is a copy."""
+
+    __slots__ = ("buffer", "transport")
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment] # a stream transport, as create_server promises
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.transport.write(bytes(self.buffer[:nbytes]))
+
+
 async def echo_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(READ_BYTES):
         writer.write(data)
@@ -55,17 +78,17 @@ async def echo_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def serve_protocol(listener: socket.socket) -> None:
+async def serve_protocol(listener: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> None:
     loop = asyncio.get_running_loop()
     make_server = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
-    await (await make_server(Echo, sock=listener)).serve_forever()
+    await (await make_server(factory, sock=listener)).serve_forever()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def serve_streams(listener: socket.socket, handler: Handler) -> None:
-    start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
+async def serve_streams(listener: socket.socket, handler: Handler, namespace: ModuleType) -> None:
+    start = namespace.start_unix_server if listener.family == socket.AF_UNIX else namespace.start_server
     await (await start(handler, sock=listener, limit=LINE_LIMIT_BYTES)).serve_forever()
 
 
@@ -88,11 +111,13 @@ async def serve_sock(listener: socket.socket) -> None:
         task.add_done_callback(tasks.discard)
 
 
-SERVE: dict[str, Callable[[socket.socket], Awaitable[None]]] = {
-    "protocol": serve_protocol,
-    "streams": lambda listener: serve_streams(listener, echo_streams),
-    "readline": lambda listener: serve_streams(listener, echo_lines),
-    "sock": serve_sock,
+#: With the module that stands for asyncio.
+SERVE: dict[str, Callable[[socket.socket, ModuleType], Awaitable[None]]] = {
+    "protocol": lambda listener, _: serve_protocol(listener, Echo),
+    "buffered": lambda listener, _: serve_protocol(listener, BufferedEcho),
+    "streams": lambda listener, namespace: serve_streams(listener, echo_streams, namespace),
+    "readline": lambda listener, namespace: serve_streams(listener, echo_lines, namespace),
+    "sock": lambda listener, _: serve_sock(listener),
 }
 
 
@@ -110,8 +135,14 @@ def listen(path: str | None) -> socket.socket:
     return listener
 
 
-async def serve(api: str, path: str | None) -> None:
-    await SERVE[api](listen(path))
+async def serve(api: str, path: str | None, namespace: ModuleType) -> None:
+    await SERVE[api](listen(path), namespace)
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -123,8 +154,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
-        runner.run(serve(options.api, options.unix))
+        runner.run(serve(options.api, options.unix, loops.namespace(options.loop)))
 
 
 if __name__ == "__main__":

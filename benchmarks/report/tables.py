@@ -7,6 +7,8 @@ import loops
 from harness import targets, verdict
 from harness.cases import CASES, AppCase, Case, EchoCase, IdleCase, MicroCase
 
+from .standings import Standing, standings
+
 NAMES = {loops.LIMIT: "C, raw epoll", loops.C_TASKS: "ferrio, native_tasks=False"}
 
 
@@ -101,13 +103,33 @@ def idle_table(by_loop: Mapping[str, Any]) -> str:
 def target_rows(judged: Iterable[targets.Judged]) -> list[list[str]]:
     rows = []
     for entry in judged:
-        spread = entry.ratio
-        got = f"{spread['median']:.2f} x ({spread['min']:.2f} - {spread['max']:.2f})" if spread else "-"
+        got = with_ratio_spread(entry.ratio)
         target = entry.target
         against = entry.peer if target.peer == entry.peer else f"{target.peer}: {entry.peer}"
         rows.append([target.goal, target.candidate, against, target.bound, got, entry.verdict])
     return rows
 
+
+def standing_rows(rows: Iterable[Standing]) -> list[list[str]]:
+    return [
+        [
+            row.case.name,
+            row.metric,
+            row.first,
+            number(row.figure),
+            row.next or "-",
+            f"{row.next_ratio['median']:.2f} x" if row.next_ratio else "-",
+            with_ratio_spread(row.ours_to_best),
+        ]
+        for row in rows
+    ]
+
+
+def with_ratio_spread(spread: Mapping[str, float] | None) -> str:
+    return f"{spread['median']:.2f} x ({spread['min']:.2f} - {spread['max']:.2f})" if spread else "-"
+
+
+STANDING_HEAD = ["case", "figure", "first", "its median", "next", "next to first", "ferrio to the best other"]
 
 TARGET_HEAD = ["goal", "of", "against", "wanted", "got (spread)", "verdict"]
 
@@ -153,6 +175,10 @@ def page(results: Mapping[str, Any], plots: list[tuple[str, str]]) -> str:
         "the rounds' own ratios. `C, raw epoll` is the same echo in C, straight on the kernel: the limit.\n"
     )
     parts += [f"![{title}]({name})\n" for name, title in plots]
+    parts.append(
+        "## Who is first\n\nLess is better. The next is the best loop of another maker: `ferrio` and `ferrio.asyncio` "
+        f"are one.\n\n{markdown(STANDING_HEAD, standing_rows(standings(results['samples'])))}"
+    )
     cases = measured_cases(summary)
     for case in cases:
         if isinstance(case, EchoCase):

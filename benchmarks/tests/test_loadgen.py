@@ -58,7 +58,15 @@ def test_every_message_to_an_honest_server_counts(built: Programs, c_server: Ser
 
 
 @pytest.mark.parametrize(
-    "options", ["--size 1", "--size 200000", "--size 100 --lines", "--size 4000000 --connections 2"]
+    "options",
+    [
+        "--size 1",
+        "--size 200000",
+        "--size 100 --lines",
+        "--size 4000000 --connections 2",
+        "--size 64 --then 262144 --connections 3",
+        "--size 10 --connections 1001",
+    ],
 )
 def test_any_size_comes_back_whole(built: Programs, c_server: Server, options: str) -> None:
     result = load(built, c_server.target, *options.split())

@@ -92,6 +92,19 @@ def test_a_pattern_that_matches_nothing_is_an_error() -> None:
         "call_soon_from_thread",
     ]
     assert {case.group for case in cases.pick("net")} == {"net"}
+    assert {case.name for case in cases.pick("large")} > {"echo-protocol-64k-4", "echo-streams-mixed"}
+
+
+def test_names_and_titles_are_unique() -> None:
+    assert len({case.name for case in cases.CASES}) == len(cases.CASES)
+    assert len({case.title for case in cases.CASES if case.group != "micro"}) == sum(
+        case.group != "micro" for case in cases.CASES
+    )
+
+
+def test_the_namespace_is_a_contestant_where_a_case_uses_it() -> None:
+    steps = plan(cases.pick("echo-protocol,echo-streams,echo-readline"), ["ferrio", "ferrio.asyncio"], 1)
+    assert {step.case.name for step in steps if step.loop == "ferrio.asyncio"} == {"echo-streams", "echo-readline"}
 
 
 def test_the_time_left_follows_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,10 @@ __all__ = [
     "QueueCore",
     "SemaphoreCore",
     "SocketOperation",
+    "StreamReaderCore",
+    "StreamReaderProtocolCore",
     "StreamTransport",
+    "StreamWriterCore",
     "Task",
     "TaskGroupCore",
     "ThreadSafeHandle",
@@ -493,6 +496,39 @@ class QueueCore:
     _finished: asyncio.Event
     _unfinished_tasks: int
     _is_shutdown: bool
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+
+@disjoint_base
+class StreamReaderCore:
+    _buffer: Any
+    _eof: bool
+    _exception: BaseException | None
+    _limit: Any
+    _loop: Any
+    _paused: bool
+    _transport: asyncio.BaseTransport | None
+    _waiter: asyncio.Future[Any] | None
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+    def __delattr__(self, name: str, /) -> None: ...
+
+@disjoint_base
+class StreamReaderProtocolCore:
+    _connection_lost: bool
+    _drain_waiters: deque[asyncio.Future[Any]]
+    _loop: Any
+    _paused: bool
+    _stream_reader_wr: Callable[[], asyncio.StreamReader | None] | None
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+    def __delattr__(self, name: str, /) -> None: ...
+
+@disjoint_base
+class StreamWriterCore:
+    _loop: Any
+    _protocol: Any
+    _reader: asyncio.StreamReader | None
+    _transport: Any
     def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
 
 @disjoint_base

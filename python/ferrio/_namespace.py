@@ -9,7 +9,7 @@ import asyncio
 import asyncio.unix_events
 from typing import Any
 
-from . import _combining, _locks, _queues, _sleeping, _task_groups, _timeouts
+from . import _combining, _locks, _queues, _sleeping, _streams, _task_groups, _timeouts
 from ._copying import native_functions
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
@@ -34,7 +34,7 @@ POLICIES = tuple(
 
 def _differing() -> tuple[Primitive, ...]:
     found = []
-    for module in (_sleeping, _combining, _locks, _queues, _timeouts, _task_groups):
+    for module in (_sleeping, _combining, _locks, _queues, _timeouts, _task_groups, _streams):
         for name in module.__all__:
             original, ours = vars(asyncio)[name], vars(module)[name]
             # In some releases a name still has asyncio's object, whose behaviour the native one does not match.

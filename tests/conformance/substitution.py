@@ -36,6 +36,7 @@ INSTALLED_MODULES = (
     "test_eager_task_factory",
     "test_graph",
     "test_tasks",
+    "test_streams",
 )
 
 

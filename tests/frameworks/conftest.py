@@ -14,10 +14,13 @@ DESCRIPTORS = 4096
 LIMIT_S = 45
 
 #: The Debian programs behind the fixtures of the same names.
-SERVERS = {
+PROGRAMS = {
     "postgresql_server": postgresql.PROGRAM,
     "redis_server": redis.PROGRAM,
     "nginx_server": nginx.PROGRAM,
+    "curl": debian.Program("curl", "curl"),
+    # Debian has several programs called nc.
+    "nc": debian.Program("nc.openbsd", "netcat-openbsd"),
 }
 
 
@@ -32,7 +35,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Install what the chosen tests need, outside of any test's time."""
     if not session.config.option.collectonly:
         wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-        debian.install_missing([program for name, program in SERVERS.items() if name in wanted])
+        debian.install_missing([program for name, program in PROGRAMS.items() if name in wanted])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,3 +67,15 @@ def redis_server(certificates: Certificates) -> Iterator[redis.Redis]:
 def nginx_server(certificates: Certificates) -> Iterator[nginx.Nginx]:
     with nginx.nginx(certificates) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def curl() -> Path:
+    """Where curl is."""
+    return PROGRAMS["curl"].require()
+
+
+@pytest.fixture(scope="session")
+def nc() -> Path:
+    """Where OpenBSD's netcat is."""
+    return PROGRAMS["nc"].require()

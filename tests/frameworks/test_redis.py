@@ -1,8 +1,13 @@
-"""redis-py's asyncio client against a real Redis: over TCP, TLS and a Unix socket, with both of its parsers."""
+"""redis-py's asyncio client against a real Redis: over TCP, TLS and a Unix socket, with both of its parsers.
+
+Its connections are asyncio's streams, and over TCP those of Ferrio's namespace too.
+"""
 
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -10,11 +15,14 @@ from typing import Any
 import pytest
 from redis import asyncio as aioredis
 from redis._parsers import _AsyncHiredisParser, _AsyncRESP2Parser
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError, WatchError
 
 from .certificates import Certificates
 from .loop_under_test import run
+from .namespaces import NAMESPACES
 from .servers.redis import Redis
 
 Open = Callable[..., AbstractAsyncContextManager[Any]]
@@ -23,11 +31,24 @@ Open = Callable[..., AbstractAsyncContextManager[Any]]
 LIMIT_S = 10.0
 
 
-@pytest.fixture(params=["tcp", "tcp-python-parser", "tls", "unix"])
-def where(request: pytest.FixtureRequest, redis_server: Redis, certificates: Certificates) -> dict[str, Any]:
+KINDS = {
+    "tcp": ("tcp", _AsyncHiredisParser, "streams"),
+    "tcp-python-parser": ("tcp", _AsyncRESP2Parser, "streams"),
+    "tls": ("tls", _AsyncHiredisParser, "streams"),
+    "unix": ("unix", _AsyncHiredisParser, "streams"),
+    "tcp-namespace": ("tcp", _AsyncHiredisParser, "ferrio.asyncio streams"),
+    "tcp-python-parser-namespace": ("tcp", _AsyncRESP2Parser, "ferrio.asyncio streams"),
+}
+
+
+@pytest.fixture(params=[name for name, (_, _, streams) in KINDS.items() if streams in NAMESPACES])
+def where(
+    request: pytest.FixtureRequest, redis_server: Redis, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     """Arguments of a connection pool."""
-    kind, _, parser = request.param.partition("-")
-    shared = {"protocol": 2, "parser_class": _AsyncRESP2Parser if parser else _AsyncHiredisParser}
+    kind, parser, streams = KINDS[request.param]
+    monkeypatch.setattr("redis.asyncio.connection.asyncio", NAMESPACES[streams])
+    shared = {"protocol": 2, "parser_class": parser}
     if kind == "unix":
         return {"connection_class": aioredis.UnixDomainSocketConnection, "path": str(redis_server.socket), **shared}
     if kind == "tcp":
@@ -234,5 +255,76 @@ def test_a_connection_that_the_server_closes_is_made_again(open_client: Open) ->
             assert await other.client_kill_filter(_id=number) == 1
             assert await client.ping()
             assert await client.client_id() != number
+
+    run(main)
+
+
+@asynccontextmanager
+async def relayed(port: int) -> AsyncIterator[tuple[int, Callable[[], None]]]:
+    """Carry connections over streams to *port*: the port to connect to, and what resets all of its clients."""
+    clients: set[asyncio.StreamWriter] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(100_000):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        clients.add(writer)
+        await asyncio.gather(carry(reader, server_writer), carry(server_reader, writer))
+        clients.discard(writer)
+
+    def reset() -> None:
+        for writer in clients:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        try:
+            yield server.sockets[0].getsockname()[1], reset
+        finally:
+            reset()
+
+
+def test_a_connection_that_is_reset_is_made_again(where: dict[str, Any], redis_server: Redis) -> None:
+    if where.get("port") != redis_server.port:
+        pytest.skip("the relay speaks TCP")
+
+    async def main() -> None:
+        async with relayed(redis_server.port) as (port, reset):
+            # A command whose answer is lost is asked again.
+            pool = aioredis.ConnectionPool(**{**where, "port": port}, retry=Retry(NoBackoff(), 3))
+            async with aioredis.Redis(connection_pool=pool) as client, client.pubsub() as subscriber:
+                await client.set("key", b"x" * 1_000_000)
+                await subscriber.subscribe("news")
+                assert (await subscriber.get_message(timeout=LIMIT_S))["type"] == "subscribe"
+                for _ in range(3):
+                    reset()
+                    assert await client.get("key") == b"x" * 1_000_000
+                    # The first message after a reset is the answer to the subscription that was made again.
+                    assert (await subscriber.get_message(timeout=LIMIT_S))["type"] == "subscribe"
+                async with aioredis.Redis(port=redis_server.port) as observer:
+
+                    async def popping() -> set[str]:
+                        return {each["id"] for each in await observer.client_list() if each["cmd"] == "blpop"}
+
+                    async def is_another() -> bool:
+                        now = await popping()
+                        return len(now) == 1 and now != first
+
+                    # While a command waits for its answer.
+                    waiting = asyncio.create_task(client.blpop(["list"], timeout=60))
+                    await wait_until(popping)
+                    first = await popping()
+                    reset()
+                    await wait_until(is_another)
+                    await observer.rpush("list", "something")
+                    assert await waiting == (b"list", b"something")
+                    await observer.flushdb()
+            await pool.disconnect()
 
     run(main)

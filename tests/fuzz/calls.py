@@ -175,6 +175,42 @@ aio.TaskGroup()
 aio.timeout({delay})
 aio.timeout_at({number})
 aio.Timeout({number})
+aio.StreamReader({number}, {loop})
+aio.StreamReader(loop={loop})
+aio.StreamReader(loop={loop})
+aio.StreamReaderProtocol({stream}, loop={loop})
+aio.StreamReaderProtocol({any}, {callback}, {loop})
+aio.StreamWriter({transport}, {stream}, {stream}, {loop})
+aio.StreamWriter({transport}, {any}, None, {loop})
+run({loop}, aio.open_connection(*address_of({server})))
+run({loop}, aio.start_server({callback}, '127.0.0.1', 0))
+{stream}.feed_data({bytes})
+{stream}.feed_data({bytes})
+{stream}.feed_data({any})
+{stream}.feed_eof()
+{stream}.set_exception({error})
+{stream}.set_transport({transport})
+{stream}.read({number})
+{stream}.read()
+{stream}.readexactly({number})
+{stream}.readuntil({bytes})
+{stream}.readuntil(({bytes}, {bytes}))
+{stream}.readline()
+{stream}.__anext__()
+run({loop}, {stream}.read({number}))
+run({loop}, {stream}.readline())
+{stream}._buffer
+{stream}._buffer.extend({bytes})
+memoryview({stream}._buffer)
+{stream}.data_received({bytes})
+{stream}.connection_made({transport})
+{stream}.connection_lost({error})
+{stream}.pause_writing()
+{stream}.resume_writing()
+{stream}._drain_helper()
+{stream}.write({bytes})
+{stream}.drain()
+run({loop}, {stream}.drain())
 {primitive}.acquire()
 {primitive}.wait()
 {primitive}.get()
@@ -450,6 +486,11 @@ SIGNATURES = {
     "write": "bytes",
     "writelines": "any",
     "sendto": "bytes any",
+    "feed_data": "bytes",
+    "data_received": "bytes",
+    "read": "number",
+    "readexactly": "number",
+    "readuntil": "bytes",
     "set_protocol": "protocol",
     "set_write_buffer_limits": "number number",
     "get_extra_info": "name any",
@@ -552,6 +593,7 @@ TYPES += [
     (f"aio.{name}", getattr(values.aio, name))
     for name in """
     Lock Event Condition Semaphore BoundedSemaphore Barrier Queue LifoQueue PriorityQueue TaskGroup Timeout
+    StreamReader StreamReaderProtocol StreamWriter
     """.split()
 ]
 TYPES.append(("ferrio.Loop", values.ferrio.Loop))
@@ -622,6 +664,7 @@ def _find_kinds(kind: type) -> list[str]:
         "sock": issubclass(kind, socket.socket),
         "primitive": issubclass(kind, PRIMITIVES),
         "group": issubclass(kind, values.aio.TaskGroup),
+        "stream": issubclass(kind, (asyncio.StreamReader, asyncio.StreamWriter, asyncio.StreamReaderProtocol)),
         "server": issubclass(kind, asyncio.base_events.Server),
         "connection": kind.__name__ == "Connection",
         "context": issubclass(kind, contextvars.Context),

@@ -341,8 +341,9 @@ def test_handles_are_tracked_by_the_collector(loop: Loop) -> None:
     for make in MAKERS.values():
         handle = make(loop, module_function, 1)
         assert gc.is_tracked(handle)
+        expected = (module_function, loop, handle._args, handle.get_context())
         referents = gc.get_referents(handle)
-        for each in (module_function, loop, handle._args, handle.get_context()):
+        for each in expected:
             assert any(each is referent for referent in referents)
         handle.cancel()
 

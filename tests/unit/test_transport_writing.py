@@ -95,6 +95,19 @@ def test_what_is_no_bytes_is_refused_in_asyncios_words(loop: Loop, data: Any) ->
     connection.end()
 
 
+@pytest.mark.parametrize("count", [1, 2, 64, 65, 1024, 1025, 3000])
+def test_any_number_of_lines_leaves_in_order(loop: Loop, count: int) -> None:
+    connection = connect(loop)
+    kinds = [bytes, bytearray, memoryview]
+    lines = [kinds[number % 3](b"%d," % number) for number in range(count)]
+    lines[count // 2] = b""
+    expected = b"".join(lines)
+    connection.transport.writelines(lines)
+    assert connection.receive(len(expected)) == expected
+    assert connection.transport.get_write_buffer_size() == 0
+    connection.end()
+
+
 @ferrio_only
 def test_lines_with_one_that_is_no_bytes_are_refused_as_a_whole(loop: Loop) -> None:
     connection = connect(loop)

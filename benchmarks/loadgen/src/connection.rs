@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     sent_bytes: usize,
     received_bytes: usize,
     started: Instant,
+    /// The first message has come back.
+    pub(crate) answered: bool,
     /// The kernel took only a part, so the descriptor is watched for room too.
     pub(crate) waits_for_room: bool,
 }
@@ -63,11 +65,11 @@ pub(crate) enum Sent {
 }
 
 impl Connection {
-    /// Connects (blocking), and prepares message 0 without sending it.
+    /// Connects (blocking), and prepares message 0 without sending it; `lengths` are those of messages to be echoed.
     pub(crate) fn open(
         target: &Target,
         number: usize,
-        size_bytes: usize,
+        lengths: [usize; 2],
         lines: bool,
         http: Option<&str>,
     ) -> io::Result<Self> {
@@ -88,11 +90,12 @@ impl Connection {
             socket,
             talk: match http {
                 Some(prefix) => Talk::Http(Exchange::new(prefix, number)),
-                None => Talk::Echo(Payload::new(number as u64, size_bytes, lines)),
+                None => Talk::Echo(Payload::new(number as u64, lengths, lines)),
             },
             sent_bytes: 0,
             received_bytes: 0,
             started: Instant::now(),
+            answered: false,
             waits_for_room: false,
         })
     }
@@ -127,7 +130,7 @@ impl Connection {
     }
 
     /// Starts the clock of the message under way, of which nothing is sent yet.
-    pub(crate) fn restart(&mut self, now: Instant) {
+    fn restart(&mut self, now: Instant) {
         self.sent_bytes = 0;
         self.received_bytes = 0;
         if let Talk::Http(exchange) = &mut self.talk {

@@ -8,6 +8,7 @@ usage: loadgen (--tcp HOST:PORT | --unix PATH) [options]
   --connections N   connections, each with one message under way (100)
   --size BYTES      message length (1024)
   --http PREFIX     GET requests of PREFIX and a token that the answer's body must hold, in place of bytes to be echoed
+  --then BYTES      every other message has this length (that of --size)
   --lines           messages are lines: exactly one newline, at the end
   --warmup SECONDS  time before the measurement starts (0.5)
   --seconds SECONDS time of the measurement (3)
@@ -27,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     pub(crate) connections: usize,
     pub(crate) size_bytes: usize,
+    pub(crate) then_bytes: usize,
     pub(crate) lines: bool,
     pub(crate) http: Option<String>,
     pub(crate) warmup: Duration,
@@ -41,6 +43,7 @@ impl Options {
         let mut target = None;
         let mut connections = 100;
         let mut size_bytes = 1024;
+        let mut then_bytes = None;
         let mut lines = false;
         let mut http = None;
         let mut warmup = Duration::from_millis(500);
@@ -53,6 +56,7 @@ impl Options {
             let mut value = || arguments.next().ok_or_else(|| format!("{name} wants a value"));
             match name.as_str() {
                 "--help" | "-h" => return Ok(None),
+                "--then" => then_bytes = Some(number(&name, &value()?)?),
                 "--lines" => lines = true,
                 "--http" => http = Some(value()?),
                 "--tcp" => target = Some(Target::Tcp(value()?)),
@@ -67,10 +71,18 @@ impl Options {
             }
         }
         let target = target.ok_or("one of --tcp and --unix is needed")?;
-        if connections == 0 || size_bytes == 0 {
-            return Err("--connections and --size are at least 1".into());
+        let then_bytes = then_bytes.unwrap_or(size_bytes);
+        if connections == 0 || size_bytes == 0 || then_bytes == 0 {
+            return Err("--connections, --size and --then are at least 1".into());
         }
-        Ok(Some(Self { target, connections, size_bytes, lines, http, warmup, measured, core, cpu_of }))
+        Ok(Some(Self { target, connections, size_bytes, then_bytes, lines, http, warmup, measured, core, cpu_of }))
+    }
+}
+
+impl Options {
+    /// Of the messages, by turns.
+    pub(crate) fn lengths(&self) -> [usize; 2] {
+        [self.size_bytes, self.then_bytes]
     }
 }
 
@@ -98,11 +110,14 @@ mod tests {
         let options = parse("--unix /tmp/x").expect("parses").expect("no help asked");
         assert_eq!(options.target, Target::Unix("/tmp/x".into()));
         assert_eq!((options.connections, options.size_bytes, options.lines), (100, 1024, false));
+        assert_eq!(options.lengths(), [1024, 1024]);
     }
 
     #[test]
     fn what_cannot_run_is_refused() {
-        for text in ["", "--tcp a:1 --size 0", "--tcp a:1 --seconds -1", "--tcp a:1 --what", "--tcp"] {
+        for text in
+            ["", "--tcp a:1 --size 0", "--tcp a:1 --then 0", "--tcp a:1 --seconds -1", "--tcp a:1 --what", "--tcp"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -1,5 +1,8 @@
 //! The run: connect, warm up, measure, let the last echoes arrive, report.
 //!
+//! Connecting goes by batches, and a connection waits with its second message until all have had their first back. No
+//! queue of the server's can overflow, and what accepting costs is not measured.
+//!
 //! A phase ends between two batches of events, and its length is taken from the clock there, so every message of the
 //! window and every nanosecond of the server's CPU time in it are counted over the same interval.
 //!
@@ -11,6 +14,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
 
 use crate::connection::{Connection, Received, Sent};
@@ -24,6 +28,8 @@ use crate::payload::Payload;
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// How long the last echoes may take after the measurement.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Connections that are opened before one of them has been answered: less than any server's backlog.
+const CONNECT_AT_ONCE: usize = 100;
 /// Events taken from the kernel at once.
 const BATCH: usize = 1024;
 
@@ -103,6 +109,7 @@ impl Mark {
 }
 
 enum Phase {
+    Connect,
     WarmUp { until: Instant },
     Measure { begin: Mark, until: Instant },
     Drain { until: Instant },
@@ -112,7 +119,8 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
     if let Some(core) = options.core {
         pin(core).map_err(system("pinning to the core"))?;
     }
-    let mut clients = Clients::connect(options)?;
+    raise_descriptor_limit();
+    let mut clients = Clients::new(options)?;
     let mut report = Report {
         connections: options.connections,
         size_bytes: options.size_bytes,
@@ -124,10 +132,13 @@ pub(crate) fn run(options: &Options) -> Result<Report, Failure> {
         server_cpu: None,
     };
     let mut events = Vec::with_capacity(BATCH);
-    let mut phase = Phase::WarmUp { until: Instant::now() + options.warmup };
-    clients.start_all(&mut report)?;
+    let mut phase = Phase::Connect;
 
     while clients.open > 0 {
+        if matches!(phase, Phase::Connect) && clients.unanswered == 0 && !clients.connect_more(options, &mut report)? {
+            phase = Phase::WarmUp { until: Instant::now() + options.warmup };
+            clients.start_all(&mut report)?;
+        }
         events.clear();
         match epoll::wait(&clients.epoll, rustix::buffer::spare_capacity(&mut events), Some(&IDLE)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -174,6 +185,8 @@ struct Clients {
     connections: Vec<Option<Connection>>,
     /// Connections with a message under way.
     open: usize,
+    /// Connections of the last batch that have had no message back yet.
+    unanswered: usize,
     scratch: Vec<u8>,
 }
 
@@ -181,29 +194,40 @@ const READABLE: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlag
 const WRITABLE_TOO: epoll::EventFlags = READABLE.union(epoll::EventFlags::OUT);
 
 impl Clients {
-    fn connect(options: &Options) -> Result<Self, Failure> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("epoll_create"))?;
-        let mut connections = Vec::with_capacity(options.connections);
-        for number in 0..options.connections {
-            let connection =
-                Connection::open(&options.target, number, options.size_bytes, options.lines, options.http.as_deref())
-                    .map_err(system("connecting"))?;
-            epoll::add(&epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
-                .map_err(system("epoll_ctl"))?;
-            connections.push(Some(connection));
-        }
+    fn new(options: &Options) -> Result<Self, Failure> {
         Ok(Self {
-            epoll,
-            connections,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("epoll_create"))?,
+            connections: Vec::with_capacity(options.connections),
             open: options.connections,
-            scratch: vec![0; (options.size_bytes + 1).max(ANSWER_BYTES)],
+            unanswered: 0,
+            scratch: vec![0; (options.size_bytes.max(options.then_bytes) + 1).max(ANSWER_BYTES)],
         })
     }
 
+    /// Opens the next batch and sends its first messages; false when all are open.
+    fn connect_more(&mut self, options: &Options, report: &mut Report) -> Result<bool, Failure> {
+        let first = self.connections.len();
+        let end = (first + CONNECT_AT_ONCE).min(options.connections);
+        for number in first..end {
+            let connection =
+                Connection::open(&options.target, number, options.lengths(), options.lines, options.http.as_deref())
+                    .map_err(system("connecting"))?;
+            epoll::add(&self.epoll, &connection, epoll::EventData::new_u64(number as u64), READABLE)
+                .map_err(system("epoll_ctl"))?;
+            self.connections.push(Some(connection));
+        }
+        self.unanswered = end - first;
+        for number in first..end {
+            self.send(number, report)?;
+        }
+        Ok(first < end)
+    }
+
+    /// Sends every connection's second message.
     fn start_all(&mut self, report: &mut Report) -> Result<(), Failure> {
         for number in 0..self.connections.len() {
             if let Some(connection) = &mut self.connections[number] {
-                connection.restart(Instant::now());
+                connection.start_next(Instant::now());
             }
             self.send(number, report)?;
         }
@@ -225,6 +249,11 @@ impl Clients {
             Ok(Received::Complete) => {
                 let now = Instant::now();
                 match phase {
+                    Phase::Connect => {
+                        connection.answered = true;
+                        self.unanswered -= 1;
+                        return Ok(());
+                    }
                     Phase::Drain { .. } => {
                         self.open -= 1;
                         self.connections[number] = None;
@@ -266,7 +295,8 @@ impl Clients {
     }
 
     fn lose(&mut self, number: usize, report: &mut Report) {
-        self.connections[number] = None;
+        let lost = self.connections[number].take();
+        self.unanswered -= usize::from(lost.is_some_and(|connection| !connection.answered));
         self.open -= 1;
         report.errors += 1;
     }
@@ -290,6 +320,12 @@ impl Clients {
         }
         format!("byte that was not sent: {place} came back as {evidence:02x?}")
     }
+}
+
+/// As many descriptors as this process may have. With too few, connecting fails and says so.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn pin(core: usize) -> rustix::io::Result<()> {

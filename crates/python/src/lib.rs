@@ -7,6 +7,7 @@ mod event_loop;
 mod ffi;
 mod handle;
 mod net;
+mod streams;
 mod sync;
 mod task;
 
@@ -44,7 +45,8 @@ fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
     net::stream::register(module)?;
     net::datagram::register(module)?;
     coroutine::register(module)?;
-    coroutine::function::register(module, &[sync::FUNCTIONS, combine::FUNCTIONS])?;
+    coroutine::function::register(module, &[sync::FUNCTIONS, combine::FUNCTIONS, streams::FUNCTIONS])?;
     sync::register(module)?;
-    combine::register(module)
+    combine::register(module)?;
+    streams::register(module)
 }

@@ -121,6 +121,7 @@ def handle_kind(schedule: Callable[..., Any], is_used: bool = True) -> Kind:
             "context": in_context,
         },
         is_used=is_used,
+        attributes=frozenset({"_args", "_context"}),
     )
 
 
@@ -625,6 +626,45 @@ KINDS["TimeoutCore"] = primitive(
 )
 KINDS["TaskGroupCore"] = primitive(
     lambda: aio.TaskGroup(), "_loop", "_parent_task", "_tasks", "_errors", "_base_error", "_on_completed_fut"
+)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def stream_reader(world: World) -> Any:
+    return aio.StreamReader(loop=world.loop)
+
+
+def stream_protocol(world: World) -> Any:
+    return aio.StreamReaderProtocol(None, loop=world.loop)
+
+
+class ClosedTransport(asyncio.Transport):
+    """What a writer that is forgotten does not close."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+def stream_writer(world: World) -> Any:
+    return aio.StreamWriter(ClosedTransport(), None, None, world.loop)
+
+
+KINDS["StreamReaderCore"] = Kind(
+    make=stream_reader,
+    ways={"dictionary": having(stream_reader)},
+    attributes=frozenset({"_loop", "_limit", "_buffer", "_waiter", "_exception", "_transport"}),
+)
+KINDS["StreamReaderProtocolCore"] = Kind(
+    make=stream_protocol,
+    ways={"dictionary": having(stream_protocol)},
+    attributes=frozenset({"_loop", "_stream_reader_wr", "_drain_waiters"}),
+)
+KINDS["StreamWriterCore"] = Kind(
+    make=stream_writer,
+    ways={"dictionary": having(stream_writer)},
+    attributes=frozenset({"_transport", "_protocol", "_reader", "_loop"}),
 )
 
 

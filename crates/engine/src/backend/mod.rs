@@ -153,6 +153,9 @@ pub trait Backend: Sized {
     /// where the backend cannot tell.
     fn names_watched_file(&mut self, key: Key) -> Option<bool>;
 
+    /// How many bytes [`Self::receive`] would bring at least, given the room; 0 where the backend cannot tell. Nothing is taken.
+    fn waiting_bytes(&self, key: Key) -> usize;
+
     /// Takes received bytes into `buffer`, which must not be empty.
     ///
     /// # Errors

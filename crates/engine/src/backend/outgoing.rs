@@ -6,8 +6,11 @@ use super::Sent;
 use crate::buf::{Chain, Chunk};
 use crate::sys::error::Result;
 
-/// Chunks that leave with one system call. More than a response's header and body, and few enough for the stack.
-const GATHERED_CHUNKS: usize = 64;
+/// Chunks of a short chain: more than a response's header and body.
+const FEW_CHUNKS: usize = 64;
+
+/// Chunks that leave with one system call: as many as Linux takes (`UIO_MAXIOV`), and few enough for the stack.
+const GATHERED_CHUNKS: usize = 1024;
 
 /// Writes as much of `outgoing` as `write` takes: `Ok(None)` from it means that there is no room.
 ///
@@ -25,11 +28,13 @@ pub(super) fn write_chain(
         if outgoing.is_empty() {
             break Ok(Sent::All { bytes });
         }
-        let (outcome, offered) = if outgoing.len_chunks() == 1 {
-            let front = outgoing.front();
-            (write(&[IoSlice::new(front)]), front.len())
-        } else {
-            gather(outgoing, &mut write)
+        let (outcome, offered) = match outgoing.len_chunks() {
+            1 => {
+                let front = outgoing.front();
+                (write(&[IoSlice::new(front)]), front.len())
+            }
+            ..=FEW_CHUNKS => gather::<FEW_CHUNKS>(outgoing, &mut write),
+            _ => gather::<GATHERED_CHUNKS>(outgoing, &mut write),
         };
         match outcome {
             Ok(Some(taken)) => {
@@ -51,15 +56,15 @@ pub(super) fn write_chain(
     outcome
 }
 
-/// Writes several chunks with one call: its outcome, and how many bytes it was offered.
+/// Writes at most `N` chunks with one call: its outcome, and how many bytes it was offered.
 ///
-/// Apart, so that the case of one chunk does not pay for the array.
+/// Apart, so that a shorter chain does not pay for the array.
 #[inline(never)]
-fn gather(
+fn gather<const N: usize>(
     outgoing: &Chain,
     write: &mut impl FnMut(&[IoSlice<'_>]) -> Result<Option<usize>>,
 ) -> (Result<Option<usize>>, usize) {
-    let mut slices = [IoSlice::new(&[]); GATHERED_CHUNKS];
+    let mut slices = [IoSlice::new(&[]); N];
     let count = outgoing.slices(&mut slices);
     let slices = &slices[..count];
     (write(slices), slices.iter().map(|slice| slice.len()).sum())

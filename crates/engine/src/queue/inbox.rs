@@ -134,6 +134,16 @@ impl<E: Send> Inbox<E> {
         }
     }
 
+    /// Wakes the consumer if it sleeps, for an entry that is not in this inbox. Nothing remains of the call if it does not: the
+    /// caller must be alone with the consumer's own queue, which that looks at, alone with it, right before it sleeps.
+    #[inline]
+    pub fn rouse(&self) -> Wake {
+        if self.word.load(Ordering::Relaxed) != ASLEEP {
+            return Wake::NotNeeded;
+        }
+        self.interrupt()
+    }
+
     /// Removes all entries that are there now and passes them to `into`, oldest first.
     ///
     /// `into` may push to this inbox; what it pushes waits for the next call. If it panics, the entries that it has not
@@ -340,6 +350,17 @@ mod tests {
         assert_eq!(taken(&inbox), [1]);
         assert!(inbox.is_empty());
         assert!(!inbox.prepare_sleep());
+        assert!(inbox.prepare_sleep());
+    }
+
+    #[test]
+    fn rousing_ends_a_sleep_and_refuses_none() {
+        let inbox = Inbox::<()>::new();
+        assert_eq!(inbox.rouse(), Wake::NotNeeded);
+        assert!(inbox.prepare_sleep());
+        assert_eq!(inbox.rouse(), Wake::Needed);
+        assert_eq!(inbox.rouse(), Wake::NotNeeded);
+        inbox.awake();
         assert!(inbox.prepare_sleep());
     }
 

@@ -44,6 +44,13 @@ impl<E> Ready<E> {
         self.entries.pop_front()
     }
 
+    /// The entry that is to leave after `ahead` others.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self, ahead: usize) -> Option<&E> {
+        self.entries.get(ahead)
+    }
+
     /// Entries waiting.
     #[inline]
     #[must_use]
@@ -90,6 +97,7 @@ mod tests {
         let mut ready = Ready::new();
         (0..10).for_each(|entry| ready.push(entry));
         assert_eq!(ready.iter().copied().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        assert_eq!((ready.peek(0), ready.peek(9), ready.peek(10)), (Some(&0), Some(&9), None));
         assert_eq!(std::iter::from_fn(|| ready.pop()).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
         assert!(ready.is_empty());
     }

@@ -84,13 +84,13 @@ impl<B: Backend, W: Work> Reactor<B, W> {
         discarded: &mut Vec<W::Timer>,
         mut entry_of: impl FnMut(W::Timer) -> W::Entry,
     ) -> Option<(usize, Nanos)> {
-        let (earliest, timer) = self.timers.pop_due_with_deadline(now, discarded)?;
-        self.ready.push(entry_of(timer));
-        let mut count = 1;
-        while let Some(timer) = self.timers.pop_due(now, discarded) {
-            self.ready.push(entry_of(timer));
+        let Self { timers, ready, .. } = self;
+        let (mut earliest, mut count) = (None, 0);
+        timers.take_due(now, discarded, |deadline, timer| {
+            earliest.get_or_insert(deadline);
             count += 1;
-        }
-        Some((count, now.saturating_sub(earliest)))
+            ready.push(entry_of(timer));
+        });
+        earliest.map(|earliest| (count, now.saturating_sub(earliest)))
     }
 }

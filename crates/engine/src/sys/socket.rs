@@ -34,6 +34,12 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Opt
     non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, length)| length)))
 }
 
+/// How many bytes a receive would bring at least; 0 where that cannot be told, and where none are there.
+#[must_use]
+pub fn waiting_bytes(fd: BorrowedFd<'_>) -> usize {
+    rustix::io::ioctl_fionread(fd).map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 /// Sends `bytes` with one system call; the count of bytes taken, `None` when the socket is full.
 ///
 /// # Errors

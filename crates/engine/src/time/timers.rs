@@ -15,7 +15,9 @@
 //!
 //! # Units and cost
 //! Deadlines are [`Nanos`] on the loop's monotonic clock. `push` O(log n), O(1) when deadlines increase;
-//! `note_cancelled` O(1) amortised; `pop_due` and `next_deadline` O(log n) per entry that leaves.
+//! `note_cancelled` O(1) amortised; `pop_due` and `next_deadline` O(log n) per entry that leaves. `take_due` as `pop_due`;
+//! where a large part of a large heap is due, those entries leave sorted, which goes through memory from one end to the other
+//! instead of up and down the heap for each.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -24,6 +26,13 @@ use super::Nanos;
 
 /// Cancelled entries that are always tolerated, so that a small heap is not swept again and again.
 const SWEEP_FLOOR: usize = 64;
+
+/// [`Timers::take_due`] looks how many entries are due once as many have left one by one as this part of the heap, and
+/// [`SWEEP_FLOOR`]: the look costs less than these have.
+const LOOK_AFTER: usize = 64;
+
+/// It sorts what is due if that is at least this part of the heap.
+const SORTED_PART: usize = 8;
 
 /// An entry that can be cancelled while it waits.
 pub trait Expirable {
@@ -72,6 +81,8 @@ impl<E> Ord for Node<E> {
 pub struct Timers<E: Expirable> {
     heap: BinaryHeap<Node<E>>,
     next_seq: u64,
+    /// `next_seq` when [`Timers::iter_new`] was last called.
+    seen_seq: u64,
     cancelled: usize,
 }
 
@@ -79,7 +90,7 @@ impl<E: Expirable> Timers<E> {
     /// No timers, no memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { heap: BinaryHeap::new(), next_seq: 0, cancelled: 0 }
+        Self { heap: BinaryHeap::new(), next_seq: 0, seen_seq: 0, cancelled: 0 }
     }
 
     /// Adds an entry that is due once `now >= deadline`.
@@ -123,6 +134,46 @@ impl<E: Expirable> Timers<E> {
         }
     }
 
+    /// Passes every live entry whose deadline is not after `now` to `into`, with its deadline, as [`Self::pop_due`] would hand
+    /// them out one after the other. Cancelled ones among them go to `discarded`. `into` must not panic.
+    pub fn take_due(&mut self, now: Nanos, discarded: &mut Vec<E>, mut into: impl FnMut(Nanos, E)) {
+        for _ in 0..(self.heap.len() / LOOK_AFTER).max(SWEEP_FLOOR) {
+            let Some((deadline, entry)) = self.pop_due_with_deadline(now, discarded) else { return };
+            into(deadline, entry);
+        }
+        let due = self.heap.iter().filter(|node| node.deadline <= now).count();
+        if due >= self.heap.len().div_ceil(SORTED_PART) {
+            self.take_due_sorted(now, discarded, &mut into);
+        }
+        while let Some((deadline, entry)) = self.pop_due_with_deadline(now, discarded) {
+            into(deadline, entry);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_due_sorted(&mut self, now: Nanos, discarded: &mut Vec<E>, into: &mut impl FnMut(Nanos, E)) {
+        let mut nodes = std::mem::take(&mut self.heap).into_vec();
+        let mut later = 0;
+        for at in 0..nodes.len() {
+            if nodes[at].deadline > now {
+                nodes.swap(later, at);
+                later += 1;
+            }
+        }
+        nodes[later..].sort_unstable_by_key(Node::key);
+        for node in nodes.drain(later..) {
+            if node.entry.is_cancelled() {
+                self.cancelled = self.cancelled.saturating_sub(1);
+                discarded.push(node.entry);
+            } else {
+                into(node.deadline, node.entry);
+            }
+        }
+        self.heap = BinaryHeap::from(nodes);
+        self.cancelled = self.cancelled.min(self.heap.len());
+    }
+
     /// Counts one entry of this heap that has just become cancelled; returns what a sweep removed, mostly nothing.
     ///
     /// Call it once for each entry that is cancelled between `push` and its removal. A call too many costs a sweep
@@ -162,6 +213,14 @@ impl<E: Expirable> Timers<E> {
     /// Every entry held, cancelled ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (Nanos, &E)> {
         self.heap.iter().map(|node| (node.deadline, &node.entry))
+    }
+
+    /// The entries held that were added since this was last called, in no particular order. O(1) if there are none, else it
+    /// goes over the whole heap.
+    pub fn iter_new(&mut self) -> impl Iterator<Item = &E> {
+        let since = std::mem::replace(&mut self.seen_seq, self.next_seq);
+        let nodes = if since == self.next_seq { &[] } else { self.heap.as_slice() };
+        nodes.iter().filter(move |node| node.seq >= since).map(|node| &node.entry)
     }
 
     /// Removes everything, cancelled entries included, in no particular order, and gives the heap's memory back.
@@ -333,6 +392,75 @@ mod tests {
         assert_eq!(timers.cancelled_len(), 1);
         assert_eq!(pop_all_due(&mut timers, at(1)), [1]);
         assert_eq!(timers.cancelled_len(), 0);
+    }
+
+    /// What [`Timers::take_due`] hands out of `count` entries whose deadlines are `deadline(name)`, every seventh of which was
+    /// cancelled, and what [`Timers::pop_due`] does.
+    fn taken_and_popped(count: u32, now: u64, deadline: impl Fn(u32) -> u64) -> [Vec<u32>; 2] {
+        let filled = || {
+            let mut timers = Timers::new();
+            for name in 0..count {
+                let entry = entry(name);
+                entry.cancelled.set(name % 7 == 0);
+                timers.push(at(deadline(name)), entry);
+            }
+            timers
+        };
+        let (mut taken, mut discarded) = (Vec::new(), Vec::new());
+        let mut timers = filled();
+        timers.take_due(at(now), &mut discarded, |when, entry| {
+            assert_eq!(when, at(deadline(entry.name)));
+            taken.push(entry.name);
+        });
+        assert!(discarded.iter().all(Entry::is_cancelled));
+        let later: Vec<u32> = pop_all_due(&mut timers, Nanos::MAX);
+        assert_eq!(later.len() + taken.len() + (0..count).step_by(7).count(), count as usize);
+        let mut popped = filled();
+        let early = pop_all_due(&mut popped, at(now));
+        assert_eq!(later, pop_all_due(&mut popped, Nanos::MAX));
+        [taken, early]
+    }
+
+    #[test]
+    fn all_that_is_due_leaves_in_the_order_of_one_by_one() {
+        for count in [0, 1, 63, 64, 65, 300, 5_000] {
+            let scattered = |name: u32| u64::from(name.wrapping_mul(2_654_435_761) % 1_000);
+            for now in [0, 10, 130, 500, 2_000] {
+                let [taken, popped] = taken_and_popped(count, now, scattered);
+                assert_eq!(taken, popped, "{count} entries at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn cancelled_entries_that_leave_sorted_are_counted_no_more() {
+        let mut timers = Timers::new();
+        let entries: Vec<Entry> = (0..1_000).map(entry).collect();
+        entries.iter().for_each(|entry| timers.push(at(entry.name.into()), entry.clone()));
+        for entry in &entries[..200] {
+            entry.cancelled.set(true);
+            assert!(timers.note_cancelled().is_empty());
+        }
+        let (mut discarded, mut count) = (Vec::new(), 0);
+        timers.take_due(at(899), &mut discarded, |_, _| count += 1);
+        assert_eq!((count, discarded.len(), timers.len(), timers.cancelled_len()), (700, 200, 100, 0));
+    }
+
+    #[test]
+    fn new_entries_are_shown_once() {
+        let mut timers = Timers::new();
+        let shown = |timers: &mut Timers<Entry>| {
+            let mut shown: Vec<u32> = timers.iter_new().map(|entry| entry.name).collect();
+            shown.sort_unstable();
+            shown
+        };
+        assert!(shown(&mut timers).is_empty());
+        (0..3).for_each(|name| timers.push(at(u64::from(9 - name)), entry(name)));
+        assert_eq!(shown(&mut timers), [0, 1, 2]);
+        (3..5).for_each(|name| timers.push(at(u64::from(9 - name)), entry(name)));
+        assert!(timers.pop_due(at(5), &mut Vec::new()).is_some());
+        assert_eq!(shown(&mut timers), [3]);
+        assert!(shown(&mut timers).is_empty());
     }
 
     #[test]

@@ -196,6 +196,24 @@ macro_rules! rules {
             }
 
             #[test]
+            fn rule_5_what_would_come_is_counted_and_not_taken() {
+                let mut event_loop = new_loop();
+                let (near, far) = event_loop.rig.open();
+                let key = event_loop.watched(&near, Interest::READ);
+                assert_eq!(event_loop.rig.backend().waiting_bytes(key), 0);
+                event_loop.rig.far_sends(&far, b"first");
+                assert_eq!(event_loop.poll(), [readable(key)]);
+                for _ in 0..2 {
+                    assert_eq!(event_loop.rig.backend().waiting_bytes(key), 5);
+                }
+                assert_eq!(event_loop.receive(key), Ok(Some(b"first".to_vec())));
+                event_loop.rig.far_sends(&far, b"second");
+                assert_eq!(event_loop.poll(), [readable(key)]);
+                drop(event_loop.detach(key));
+                assert_eq!(event_loop.rig.backend().waiting_bytes(key), 0);
+            }
+
+            #[test]
             fn rule_5_what_the_buffer_does_not_hold_comes_with_the_next_receive() {
                 let mut event_loop = new_loop();
                 let (near, far) = event_loop.rig.open();

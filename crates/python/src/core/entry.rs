@@ -74,6 +74,14 @@ impl Entry {
         Self::Event(Event::Deferred(Box::new(Box::new(deferred))))
     }
 
+    /// The entry is run soon.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        if let Self::Call { object, .. } = self {
+            object.prefetch();
+        }
+    }
+
     /// The loop stops turning.
     pub(super) fn on_stop(&self) {
         if let Self::Call { operations: Operations { on_stop: Some(on_stop), .. }, object, .. } = self {

@@ -17,6 +17,7 @@ use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
+use super::shared_context::SharedContexts;
 use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
@@ -46,6 +47,8 @@ pub(crate) struct LoopCore {
     behind_poll: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
     pub(super) pace: Pace,
+    /// Those of handles.
+    pub(crate) contexts: SharedContexts,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
@@ -110,7 +113,7 @@ pub(crate) struct Flags {
     pub(crate) asked_before_sleep: Flag,
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
     pub(crate) has_other_waits: Flag,
-    /// The last large `sock_recv` brought much.
+    /// The last `sock_recv` that could bring much did.
     receives_large: Flag,
     /// The signals' socket pair is watched.
     pub(crate) has_signal_pair: Flag,
@@ -279,16 +282,24 @@ impl LoopCore {
     }
 
     /// Adds an entry from any thread and wakes the loop.
+    #[inline]
     pub(crate) fn push_from_any_thread(&self, py: Python<'_>, entry: Entry) {
-        // While no thread runs the loop, whoever holds the interpreter may use its queue.
-        if self.is_own_thread() || (self.flags.thread.load(Ordering::Relaxed) == 0 && !cfg!(Py_GIL_DISABLED)) {
-            self.push_ready(py, entry);
-            return;
+        let thread = self.flags.thread.load(Ordering::Relaxed);
+        if cfg!(Py_GIL_DISABLED) && thread != thread::current() {
+            if self.inbox.push(entry) == WakeNeed::Needed {
+                self.signal(py);
+            }
+            return self.pace_producer(py);
         }
-        if self.inbox.push(entry) == WakeNeed::Needed {
-            self.signal(py);
+        // With the GIL whoever is attached is alone with the queue. The loop looks at it right before it sleeps, and runs no
+        // Python in between.
+        self.push_ready(py, entry);
+        if thread != 0 && thread != thread::current() {
+            if self.inbox.rouse() == WakeNeed::Needed {
+                self.signal(py);
+            }
+            self.pace_producer(py);
         }
-        self.pace_producer(py);
     }
 
     /// Ends a wait under way, from any thread.
@@ -319,9 +330,10 @@ impl LoopCore {
         }
     }
 
-    /// Counts a cancelled timer; the caller drops what the timers no longer hold.
-    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) -> Vec<Timer> {
-        self.reactor.with(py, |reactor| reactor.timers.note_cancelled())
+    /// Counts a cancelled timer, and gives up those that the timers no longer hold.
+    pub(crate) fn note_cancelled_timer(&self, py: Python<'_>) {
+        let mut discarded = self.reactor.with(py, |reactor| reactor.timers.note_cancelled());
+        Timer::discard(&mut discarded);
     }
 
     /// Takes the receive buffer; [`Self::return_scratch`] gives it back.
@@ -335,8 +347,11 @@ impl LoopCore {
     }
 
     /// A `bytes` with a copy of what was received.
+    ///
+    /// # Errors
+    /// `MemoryError`.
     #[inline]
-    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> Object {
+    pub(crate) fn received_bytes(&self, py: Python<'_>, data: &[u8]) -> PyResult<Object> {
         recycled(py, &self.recycled, data)
     }
 
@@ -345,7 +360,7 @@ impl LoopCore {
         self.counters.turns.get()
     }
 
-    /// Whether the last `sock_recv` for much brought much.
+    /// Whether the last `sock_recv` that could bring much did.
     pub(crate) fn receives_large(&self) -> bool {
         self.flags.receives_large.get()
     }
@@ -373,6 +388,7 @@ impl LoopCore {
                 behind_poll: Guarded::default(),
                 inbox: Inbox::new(),
                 pace: Pace::default(),
+                contexts: SharedContexts::default(),
                 wake: Guarded::new(Some(wake)),
                 parts: Parts::new(),
                 scratch: Guarded::default(),
@@ -399,6 +415,7 @@ impl LoopCore {
             }
             reactor.sources.iter().try_for_each(|source| source.visit(&visit))
         })?;
+        self.contexts.visit(py, &visit)?;
         self.parts.iter().try_for_each(|part| part.visit(py, &visit))?;
         self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
     }
@@ -421,6 +438,7 @@ impl LoopCore {
             (reactor.ready.drain(), reactor.timers.drain(), reactor.sources.drain(), chains)
         });
         let wake = self.wake.with(py, Option::take);
+        self.contexts.give_up(py);
         self.flags.has_behind_poll.set(false);
         let behind_poll = self.behind_poll.with(py, core::mem::take);
         let factory = self.task_factory.with(py, Option::take);

@@ -9,7 +9,7 @@
 //! something.
 //!
 //! # Cost
-//! A few loads for a call from another thread.
+//! Two loads for a call from another thread.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -30,7 +30,7 @@ const PAUSES: usize = 64;
 /// Touched by attached threads only.
 #[derive(Default)]
 pub(super) struct Pace {
-    /// Handles in the inbox.
+    /// Handles in the inbox: with the GIL threads need none.
     arrived: AtomicUsize,
     /// How far the loop had come at the last pause.
     seen: AtomicUsize,
@@ -47,11 +47,10 @@ impl Pace {
 }
 
 impl LoopCore {
-    /// Another thread has put a handle into the inbox.
+    /// Another thread has scheduled a handle.
     #[inline]
     pub(super) fn pace_producer(&self, py: Python<'_>) {
-        let arrived = self.pace.arrived.load(Ordering::Relaxed) + 1;
-        self.pace.arrived.store(arrived, Ordering::Relaxed);
+        let arrived = if cfg!(Py_GIL_DISABLED) { self.pace.arrived.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
         let ready = self.with_reactor(py, |reactor| reactor.ready.len());
         if arrived + ready > AHEAD {
             self.pause_producer(py, ready);

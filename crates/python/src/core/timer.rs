@@ -16,6 +16,8 @@ pub(crate) struct TimerOperations {
     pub(crate) due: fn(Timer, &mut Vec<Object>) -> Entry,
     /// The handle that stands for the timer where a program looks at the loop's timers, if there is one yet.
     pub(crate) handle: fn(&Timer) -> Option<&Object>,
+    /// The loop lets go of a timer that was cancelled, or stops turning, and may become garbage with the timer.
+    pub(crate) let_go: Option<fn(&Object)>,
 }
 
 /// A timer.
@@ -35,6 +37,20 @@ impl Timer {
     /// The handle that stands for the timer, if there is one.
     pub(crate) fn handle(&self) -> Option<&Object> {
         (self.operations.handle)(self)
+    }
+
+    /// See [`TimerOperations::let_go`].
+    pub(super) fn let_go(&self) {
+        if let Some(let_go) = self.operations.let_go {
+            let_go(&self.object);
+        }
+    }
+
+    /// Gives up timers that were cancelled.
+    #[inline]
+    pub(crate) fn discard(timers: &mut Vec<Self>) {
+        timers.iter().for_each(Self::let_go);
+        timers.clear();
     }
 
     /// Shows what the timer holds to the collector.

@@ -22,6 +22,9 @@ const OWN_REGISTRATIONS: usize = 1;
 /// Turns after which the hook that runs before a sleep runs in any case.
 const TURNS_WITHOUT_HOOK: u64 = 512;
 
+/// How many entries ahead an object is loaded: a few callbacks take as long as that.
+const PREFETCHED: usize = 4;
+
 /// The loop is about to sleep, or sleeps: whoever pushes into its inbox wakes it. Over when this is dropped.
 struct Asleep<'a>(&'a LoopCore);
 
@@ -80,9 +83,13 @@ impl LoopCore {
         }
     }
 
-    /// Nobody runs the loop any more, which may become garbage with what is ready.
+    /// Nobody runs the loop any more, which may become garbage with what waits in it.
     pub(crate) fn note_stop(&self, py: Python<'_>) {
-        self.with_reactor(py, |reactor| reactor.ready.iter().for_each(Entry::on_stop));
+        self.take_inbox(py);
+        self.with_reactor(py, |reactor| {
+            reactor.ready.iter().for_each(Entry::on_stop);
+            reactor.timers.iter_new().for_each(Timer::let_go);
+        });
     }
 
     /// One turn.
@@ -92,7 +99,7 @@ impl LoopCore {
         let mut discarded: Vec<Timer> = Vec::new();
         let stopping = self.flags.stopping.get();
         let mut budget = self.with_reactor(py, |reactor| reactor.plan(stopping, &mut discarded, clock::now));
-        discarded.clear();
+        Timer::discard(&mut discarded);
         if self.flags.has_behind_poll.get() {
             budget = SleepBudget::None;
         }
@@ -123,7 +130,7 @@ impl LoopCore {
             if let Some((count, lag)) = due {
                 self.counters.note_due(count, lag);
             }
-            discarded.clear();
+            Timer::discard(&mut discarded);
             drop(marks);
         }
         Ok(self.run_entries(py)?)
@@ -140,9 +147,16 @@ impl LoopCore {
         self.counters.callbacks.add(entries);
         for _ in 0..entries {
             // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
-            let Some(entry) = self.with_reactor(py, |reactor| reactor.ready.pop()) else { break };
+            let entry = self.with_reactor(py, |reactor| {
+                if let Some(soon) = reactor.ready.peek(PREFETCHED) {
+                    soon.prefetch();
+                }
+                reactor.ready.pop()
+            });
+            let Some(entry) = entry else { break };
             self.run_entry(py, entry)?;
         }
+        self.contexts.give_up(py);
         Ok(())
     }
 

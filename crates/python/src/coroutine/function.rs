@@ -268,7 +268,7 @@ fn reduce<C: FunctionClass>(py: Python<'_>, function: &Instance<C>) -> PyResult<
     Ok(Object::new(reduced))
 }
 
-fn build<C: FunctionClass>(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+fn builder<C: FunctionClass>() -> Builder<Instance<C>> {
     Builder::<Instance<C>>::new()
         .constructed_by(new::<C>)
         .called_as_functions_are()
@@ -278,21 +278,23 @@ fn build<C: FunctionClass>(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
         .method(Method::no_arguments(c"__reduce__", reduce::<C>, c"How it is pickled: by its name."))
         .attribute(Attribute::read_only(c"__wrapped__", |_, function: &Instance<C>| Ok(function.wrapped.clone())))
         .shows_dictionary()
-        .build(py, &py.get_type::<PyAny>())
 }
 
 /// Makes the classes and adds them to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>, tables: &'static [&'static [Named]]) -> PyResult<()> {
     let _ = TABLES.set(tables);
     let py = module.py();
-    let coroutine = build::<CoroutineFunction>(py)?;
-    // Since 3.12 `inspect` has a mark; asyncio's own is older.
-    if let Some(mark) = py.import("inspect")?.getattr_opt("_is_coroutine_mark")? {
-        coroutine.setattr("_is_coroutine_marker", mark)?;
-    }
-    if let Some(mark) = py.import("asyncio.coroutines")?.getattr_opt("_is_coroutine")? {
-        coroutine.setattr("_is_coroutine", mark)?;
-    }
-    module.add("Function", build::<Function>(py)?)?;
+    let base = py.get_type::<PyAny>();
+    // What `inspect` looks for since 3.12, and asyncio's own, which is older. A release that has no such mark has no such
+    // attribute.
+    let coroutine = builder::<CoroutineFunction>()
+        .attribute(Attribute::read_only(c"_is_coroutine_marker", |py, _: &Instance<CoroutineFunction>| {
+            OBJECTS.inspect_coroutine_mark.get(py).cloned()
+        }))
+        .attribute(Attribute::read_only(c"_is_coroutine", |py, _: &Instance<CoroutineFunction>| {
+            OBJECTS.asyncio_coroutine_mark.get(py).cloned()
+        }))
+        .build(py, &base)?;
+    module.add("Function", builder::<Function>().build(py, &base)?)?;
     module.add("CoroutineFunction", coroutine)
 }

@@ -44,6 +44,16 @@ pub(crate) fn make(py: Python<'_>, plan: &'static Plan, owner: Object, item: Opt
     }
 }
 
+/// [`make`], with a [number](CoroutineState::number) in place of an item.
+#[inline]
+pub(crate) fn make_numbered(py: Python<'_>, plan: &'static Plan, owner: Object, number: usize) -> PyResult<Object> {
+    let coroutine = make(py, plan, owner, None)?;
+    if let Some(state) = Instance::<Coroutine<CoroutineState>>::of(&coroutine) {
+        state.body().number.set(number);
+    }
+    Ok(coroutine)
+}
+
 /// Makes a coroutine that has ended one that has not begun.
 #[inline]
 fn begin_again(

@@ -33,6 +33,8 @@ native_state! {
         plan: Plain<&'static Plan>,
         /// How far the plan has come; 0 at first. The plan alone uses it.
         pub(crate) stage: Plain<u8>,
+        /// A number of the plan's; 0 at first.
+        pub(crate) number: Plain<usize>,
         /// An argument, or what the plan keeps over a wait.
         pub(crate) item: Slot,
         /// The future it waits for.
@@ -50,6 +52,7 @@ impl CoroutineState {
         let state = Self {
             plan: Plain::new(plan),
             stage: Plain::new(0),
+            number: Plain::new(0),
             item: Slot::default(),
             future: Slot::default(),
             iterator: Slot::default(),
@@ -64,6 +67,7 @@ impl CoroutineState {
     pub(super) fn begin(&self, plan: &'static Plan, owner: Object, item: Option<Object>) {
         self.plan.set(plan);
         self.stage.set(0);
+        self.number.set(0);
         self.owner.set(owner);
         if let Some(item) = item {
             self.item.set(item);

@@ -106,6 +106,12 @@ impl<B: Body> CoroutineOf<B> {
         begin(&self.body);
     }
 
+    /// The body.
+    #[inline]
+    pub(super) const fn body(&self) -> &B {
+        &self.body
+    }
+
     /// One step.
     #[expect(clippy::inline_always, reason = "the outcome would travel through memory otherwise")]
     #[inline(always)]

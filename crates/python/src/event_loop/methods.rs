@@ -113,7 +113,7 @@ impl LoopCore {
     }
 
     fn _timer_handle_cancelled(&self, py: Python<'_>, _handle: &Bound<'_, PyAny>) {
-        drop(self.note_cancelled_timer(py));
+        self.note_cancelled_timer(py);
     }
 
     #[getter]
@@ -164,11 +164,13 @@ impl LoopCore {
         let core = slf.get();
         core.take_inbox(py);
         let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
-        let handles = PyList::empty(py);
-        for (shown_as, object, argument) in calls {
-            handles.append(shown_as(py, Object::of(slf), &object, argument.as_ref())?.bind(py))?;
-        }
-        Ok(handles)
+        caught(|| {
+            let handles = PyList::empty(py);
+            for (shown_as, object, argument) in calls {
+                handles.append(shown_as(py, Object::of(slf), &object, argument.as_ref())?.bind(py))?;
+            }
+            Ok(handles)
+        })
     }
 
     /// `BaseEventLoop` assigns its own queue; the loop keeps its.
@@ -184,7 +186,7 @@ impl LoopCore {
         let handles: Vec<Object> = core.with_reactor(py, |reactor| {
             reactor.timers.iter().filter_map(|(_, timer)| timer.handle().cloned()).collect()
         });
-        PyList::new(py, handles.iter().map(|handle| handle.bind(py)))
+        caught(|| PyList::new(py, handles.iter().map(|handle| handle.bind(py))))
     }
 
     #[getter]

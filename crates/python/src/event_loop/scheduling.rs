@@ -93,7 +93,7 @@ fn call_soon(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Argumen
     if debug {
         check_in_debug(py, event_loop, callback, "call_soon", false)?;
     }
-    let handle = call.recipe(event_loop.object(), callback, debug).make(py)?;
+    let handle = call.recipe(event_loop.object(), callback, debug).make_for_queue(py, event_loop)?;
     event_loop.push_ready(py, handle::entry(handle.clone()));
     Ok(handle)
 }
@@ -105,7 +105,7 @@ fn call_soon_threadsafe(py: Python<'_>, event_loop: &Instance<LoopCore>, argumen
     if debug {
         check_in_debug(py, event_loop, call.callback, "call_soon_threadsafe", true)?;
     }
-    let handle = call.recipe(event_loop.object(), call.callback, debug).make_for_threads(py)?;
+    let handle = call.recipe(event_loop.object(), call.callback, debug).make_for_threads(py, event_loop)?;
     event_loop.push_from_any_thread(py, handle::entry(handle.clone()));
     Ok(handle)
 }

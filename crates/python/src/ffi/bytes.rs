@@ -20,7 +20,6 @@ use core::ptr::NonNull;
 use ferrio_engine::buf::Chunk;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use super::buffer::Readable;
 use super::guarded::Guarded;
@@ -177,10 +176,25 @@ pub(crate) struct Recycled {
     capacity: usize,
 }
 
+/// A new `bytes` with a copy of `data`.
+///
+/// # Errors
+/// `MemoryError`.
+fn copied(py: Python<'_>, data: &[u8]) -> PyResult<Object> {
+    let size = ffi::Py_ssize_t::try_from(data.len())?;
+    // SAFETY: so many readable bytes, which are copied.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), size) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, object) }
+}
+
 /// A `bytes` with a copy of `data`: the object at `place` if nobody else refers to it, or a new one.
-pub(crate) fn recycled(py: Python<'_>, place: &Guarded<Option<Recycled>>, data: &[u8]) -> Object {
+///
+/// # Errors
+/// `MemoryError`.
+pub(crate) fn recycled(py: Python<'_>, place: &Guarded<Option<Recycled>>, data: &[u8]) -> PyResult<Object> {
     if cfg!(Py_GIL_DISABLED) || !RECYCLED_BYTES.contains(&data.len()) {
-        return Object::new(PyBytes::new(py, data));
+        return copied(py, data);
     }
     let last = place.with(py, Option::take);
     let recycled = match last {
@@ -190,13 +204,13 @@ pub(crate) fn recycled(py: Python<'_>, place: &Guarded<Option<Recycled>>, data: 
         }
         other => {
             drop(other);
-            Recycled { object: Object::new(PyBytes::new(py, data)), capacity: data.len() }
+            Recycled { object: copied(py, data)?, capacity: data.len() }
         }
     };
     let object = recycled.object.clone();
     let other = place.with(py, |place| place.replace(recycled));
     drop(other);
-    object
+    Ok(object)
 }
 
 /// `PyBytesObject`, whose hash field pyo3-ffi keeps to itself.

@@ -50,6 +50,35 @@ pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments:
     vectorcall(function.lend(py), &arguments.map(|argument| argument.lend(py)), None)
 }
 
+/// `function()`.
+#[inline]
+pub(crate) fn call_without_arguments(py: Python<'_>, function: &Object) -> PyResult<Object> {
+    // SAFETY: a live object.
+    let result = unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
+/// `function(*arguments)`, with room for the `self` of a bound method, which then needs no copy of them.
+#[inline]
+pub(crate) fn call_with_room<const N: usize>(
+    py: Python<'_>,
+    function: &Object,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    const { assert!(N > 0 && N < 4, "the room is on the stack") };
+    let mut addresses = [core::ptr::null_mut(); 4];
+    for (place, argument) in addresses[1..].iter_mut().zip(arguments) {
+        *place = argument.as_ptr();
+    }
+    let (first, count) = (addresses[1..].as_mut_ptr(), N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET);
+    let keywords = core::ptr::null_mut();
+    // SAFETY: live objects, which the references keep for the call; the place before the first is the function's to use.
+    let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), first.cast(), count, keywords) };
+    // SAFETY: a new reference, or null with an exception.
+    unsafe { Object::from_result(py, result) }
+}
+
 /// `function(*arguments)`, without another tuple.
 #[inline]
 pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>) -> PyResult<Object> {

@@ -168,6 +168,12 @@ impl Drop for Slot {
 /// A value that is taken out while it is in use, or none.
 pub(crate) struct Takeable<T>(Cell<Option<T>>);
 
+impl<T> Default for Takeable<T> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<T> Takeable<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(Cell::new(Some(value)))
@@ -207,3 +213,6 @@ unsafe impl<T: Copy> Sync for Plain<T> {}
 #[cfg(not(Py_GIL_DISABLED))]
 // SAFETY: as above.
 unsafe impl Sync for Slot {}
+#[cfg(not(Py_GIL_DISABLED))]
+// SAFETY: as above: each access is one move.
+unsafe impl<T: Send> Sync for Takeable<T> {}

@@ -393,6 +393,30 @@ impl<T: NativeClass> Instance<T> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
     pub(crate) fn create_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
+        Self::make::<true>(py, state)
+    }
+
+    /// [`Self::create_with`], of an instance that the collector does not see before [`Self::track`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    pub(crate) fn create_untracked_with(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
+        Self::make::<false>(py, state)
+    }
+
+    /// Shows the instance to the collector, unless that sees it already.
+    #[inline]
+    pub(crate) fn track(&self) {
+        let address = self.object.as_ptr();
+        // SAFETY: a live object.
+        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+            // SAFETY: an instance of a collected class that is not tracked; its state is whole (invariant 1).
+            unsafe { ffi::PyObject_GC_Track(address.cast()) };
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+    fn make<const IS_TRACKED: bool>(py: Python<'_>, state: impl FnOnce() -> T::State) -> PyResult<Self> {
         let description = T::description();
         let class = description.class.get(py);
         let class = class.expect("the class is made before its instances");
@@ -403,9 +427,13 @@ impl<T: NativeClass> Instance<T> {
         let object = memory.map_or_else(|| unsafe { new_object(py, class) }, Ok)?;
         // SAFETY: a new instance.
         let instance = unsafe { Self::begin(object, state()) };
-        if is_used_again {
+        if IS_TRACKED && is_used_again {
             // SAFETY: untracked when it was freed; its state is whole.
             unsafe { ffi::PyObject_GC_Track(instance.object.as_ptr().cast()) };
+        }
+        if !IS_TRACKED && !is_used_again {
+            // SAFETY: a new object, which its allocation has tracked.
+            unsafe { ffi::PyObject_GC_UnTrack(instance.object.as_ptr().cast()) };
         }
         Ok(instance)
     }

@@ -6,6 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::c_api;
+use super::context_fields::{current_variables, variables_of};
 use super::object::Object;
 use super::trampoline::fetched;
 
@@ -28,6 +29,36 @@ impl Context {
         // SAFETY: the thread is attached.
         let copy = unsafe { c_api::PyContext_CopyCurrent() };
         c_api::object(py, copy).map(Self)
+    }
+
+    /// A copy of this context, O(1).
+    #[inline]
+    pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Self> {
+        // SAFETY: a live context.
+        let copy = unsafe { ffi::PyContext_Copy(self.0.as_ptr()) };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, copy) }.map(Self)
+    }
+
+    /// Whether it holds what a copy of the current context would hold. `false`: perhaps not.
+    #[inline]
+    pub(crate) fn is_like_current(&self, py: Python<'_>) -> bool {
+        // SAFETY: a live context.
+        let variables = unsafe { variables_of(self.0.as_ptr()) };
+        variables.is_some() && variables == current_variables(py)
+    }
+
+    /// Whether it holds what `other` holds. `false`: perhaps not.
+    #[inline]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        // SAFETY: two live contexts.
+        let variables = [self, other].map(|each| unsafe { variables_of(each.0.as_ptr()) });
+        variables[0].is_some() && variables[0] == variables[1]
+    }
+
+    #[inline]
+    pub(crate) const fn object(&self) -> &Object {
+        &self.0
     }
 
     #[inline]

@@ -4,8 +4,8 @@
 //! object's head. [`check`] compares this file with the interpreter's own member descriptors when the module is imported;
 //! an interpreter that disagrees is refused, never misread.
 //!
-//! The state of Ferrio's handles is those very slots: whatever is inherited, and whoever reads `_callback` or `_args`, sees
-//! what asyncio would show.
+//! The state of Ferrio's handles is those very slots: whatever is inherited, and whoever reads `_callback` or `_loop`, sees
+//! what asyncio would show. Behind the slots lies a [`Call`]: what `_args` and `_context` stand for until somebody asks.
 
 use core::mem::offset_of;
 
@@ -18,6 +18,106 @@ use super::class::{Class, Description, Instance, Layout, NativeClass, NativeLayo
 use super::fields::{Field, Fields, Visitor, native_state};
 use super::inherited;
 use super::object::Object;
+
+/// The most arguments that a handle keeps without a tuple.
+const INLINE: usize = 2;
+
+native_state! {
+    /// What a handle calls: its arguments without a tuple, and whether it shares its context with other handles.
+    #[repr(C)]
+    pub(crate) struct Call {
+        first: Slot,
+        second: Slot,
+        /// The arguments are here, and `_args` is empty.
+        has_arguments: Plain<bool>,
+        /// The context is one that nobody runs in: `_context` is to be a copy of it.
+        shares_context: Plain<bool>,
+    }
+}
+
+impl Field for Call {
+    const IS_EMPTY_WHEN_CLEARED: bool = <Self as Fields>::IS_EMPTY_WHEN_CLEARED;
+
+    #[inline]
+    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+        self.visit(visitor)
+    }
+
+    #[inline]
+    fn clear_field(&self) {
+        self.clear();
+    }
+}
+
+/// Arguments of a call, without a tuple.
+pub(crate) enum InlineArguments {
+    None,
+    One(Object),
+    Two(Object, Object),
+}
+
+impl Call {
+    /// Whether so many arguments need no tuple.
+    #[inline]
+    pub(crate) const fn has_room_for(count: usize) -> bool {
+        count <= INLINE
+    }
+
+    /// With these arguments; more than there is room for are in `_args`.
+    #[inline]
+    pub(crate) fn new(args: &[Object], shares_context: bool) -> Self {
+        let (first, second, has_arguments) = match args {
+            [] => (None, None, true),
+            [first] => (Some(first), None, true),
+            [first, second] => (Some(first), Some(second), true),
+            _ => (None, None, false),
+        };
+        let slot = |argument: Option<&Object>| argument.cloned().map_or_else(Slot::default, Slot::from);
+        Self {
+            first: slot(first),
+            second: slot(second),
+            has_arguments: Plain::new(has_arguments),
+            shares_context: Plain::new(shares_context),
+        }
+    }
+
+    /// The arguments; `None`: they are what `_args` holds.
+    #[inline]
+    pub(crate) fn arguments(&self) -> Option<InlineArguments> {
+        if !self.has_arguments.get() {
+            return None;
+        }
+        Some(match (self.first.get(), self.second.get()) {
+            (Some(first), Some(second)) => InlineArguments::Two(first, second),
+            (Some(first), None) => InlineArguments::One(first),
+            _ => InlineArguments::None,
+        })
+    }
+
+    /// Whether the arguments are `argument` alone; `None`: they are what `_args` holds.
+    pub(crate) fn is_only(&self, argument: &Object) -> Option<bool> {
+        self.has_arguments.get().then(|| self.second.is_empty() && self.first.is(argument))
+    }
+
+    /// From here on `_args` holds the arguments. Those that were here come back.
+    #[inline]
+    #[must_use = "dropping what was there may run Python"]
+    pub(crate) fn take_arguments(&self) -> [Option<Object>; INLINE] {
+        self.has_arguments.set(false);
+        [self.first.take(), self.second.take()]
+    }
+
+    #[inline]
+    pub(crate) fn shares_context(&self) -> bool {
+        self.shares_context.get()
+    }
+
+    /// From here on the context is the handle's own.
+    #[inline]
+    pub(crate) fn own_context(&self) {
+        self.shares_context.set(false);
+    }
+}
 
 native_state! {
     /// The slots of `asyncio.Handle`. An empty one reads as `AttributeError` in Python.
@@ -33,12 +133,34 @@ native_state! {
     }
 }
 
-/// What lies between the slots of `asyncio.Handle` and those of `asyncio.TimerHandle`: a handle's weak references, which
-/// newer interpreters keep before the object.
+/// What lies between the slots of `asyncio.Handle` and those of the classes over it: a handle's weak references, which newer
+/// interpreters keep before the object.
 #[cfg(not(Py_3_12))]
 type WeakReferences = super::class::WeakReferences;
 #[cfg(Py_3_12)]
 type WeakReferences = Plain<()>;
+
+native_state! {
+    /// The slots of `asyncio.Handle`, and behind them what Ferrio's keeps.
+    #[repr(C)]
+    pub(crate) struct PlainSlots {
+        handle: HandleSlots,
+        weak_references: WeakReferences,
+        call: Call,
+    }
+}
+
+native_state! {
+    /// The slots of `asyncio.events._ThreadSafeHandle`, and behind them what Ferrio's keeps.
+    #[repr(C)]
+    pub(crate) struct ThreadSafeSlots {
+        handle: HandleSlots,
+        weak_references: WeakReferences,
+        /// `_lock`, which stays empty unless a program fills it.
+        lock: Slot,
+        call: Call,
+    }
+}
 
 native_state! {
     /// The slots of `asyncio.TimerHandle`, and behind them what Ferrio's keeps.
@@ -50,6 +172,7 @@ native_state! {
         pub(crate) when: Slot,
         /// The handle's time while `when` is empty: its float is made when a program asks for it.
         pub(crate) seconds: Plain<f64>,
+        call: Call,
     }
 }
 
@@ -66,16 +189,24 @@ const HANDLE_SLOTS: [(&str, usize); 7] = [
 const TIMER_SLOTS: [(&str, usize); 2] =
     [("_scheduled", offset_of!(TimerSlots, scheduled)), ("_when", offset_of!(TimerSlots, when))];
 
+/// Of `asyncio.events._ThreadSafeHandle`, which there is since 3.14.
+const THREAD_SAFE_SLOTS: [(&str, usize); 1] = [("_lock", offset_of!(ThreadSafeSlots, lock))];
+
 /// Where in an object the slots begin.
 const BEGIN: usize = size_of::<ffi::PyObject>();
 
-/// Compares this file with the interpreter's `asyncio.Handle` and `asyncio.TimerHandle`, and remembers the first.
+/// Compares this file with the interpreter's `asyncio.Handle` and the classes over it, and remembers the first.
 ///
 /// # Errors
 /// `ImportError`: they are laid out otherwise.
-pub(crate) fn check(handle: &Bound<'_, PyType>, timer: &Bound<'_, PyType>) -> PyResult<()> {
+pub(crate) fn check(
+    handle: &Bound<'_, PyType>,
+    timer: &Bound<'_, PyType>,
+    thread_safe: Option<&Bound<'_, PyType>>,
+) -> PyResult<()> {
     let slots = HANDLE_SLOTS.map(|slot| (handle, slot)).into_iter().chain(TIMER_SLOTS.map(|slot| (timer, slot)));
-    for (class, (name, offset)) in slots {
+    let of_threads = thread_safe.into_iter().flat_map(|class| THREAD_SAFE_SLOTS.map(|slot| (class, slot)));
+    for (class, (name, offset)) in slots.chain(of_threads) {
         if inherited::offset_of(class, name)? != BEGIN + offset {
             return Err(inherited::unknown_layout(class, name));
         }
@@ -106,16 +237,31 @@ impl HandleSlots {
     }
 }
 
+impl PlainSlots {
+    #[inline]
+    pub(crate) fn new((handle, call): (HandleSlots, Call)) -> Self {
+        Self { handle, weak_references: WeakReferences::default(), call }
+    }
+}
+
+impl ThreadSafeSlots {
+    #[inline]
+    pub(crate) fn new((handle, call): (HandleSlots, Call)) -> Self {
+        Self { handle, weak_references: WeakReferences::default(), lock: Slot::default(), call }
+    }
+}
+
 impl TimerSlots {
     /// A timer among those of its loop. `when` is the caller's own object for its time, if there is one.
     #[inline]
-    pub(crate) fn new(py: Python<'_>, handle: HandleSlots, seconds: f64, when: Option<Object>) -> Self {
+    pub(crate) fn new(py: Python<'_>, (handle, call): (HandleSlots, Call), seconds: f64, when: Option<Object>) -> Self {
         Self {
             handle,
             weak_references: WeakReferences::default(),
             scheduled: Object::bool(py, true).into(),
             when: when.map_or_else(Slot::default, Slot::from),
             seconds: Plain::new(seconds),
+            call,
         }
     }
 }
@@ -162,6 +308,9 @@ unsafe impl Layout<AnyHandle> for SlotsOfAsyncio {
 pub(crate) unsafe trait HandleClass: NativeClass<Layout = SlotsOfAsyncio> {
     /// Another thread's `cancel()` waits while an instance runs.
     const IS_THREAD_SAFE: bool;
+
+    /// What an instance calls.
+    fn call(state: &Self::State) -> &Call;
 }
 
 // SAFETY: the classes are made with the state at this place, over a class whose slots lie there. Nothing can be derived from
@@ -194,11 +343,39 @@ impl<T: HandleClass> Instance<T> {
     }
 }
 
+impl Instance<AnyHandle> {
+    /// What a handle of Ferrio's classes calls; `None` of any other.
+    #[inline]
+    pub(crate) fn call(&self) -> Option<&Call> {
+        let object = self.object();
+        if let Some(handle) = Instance::<Handle>::of(object) {
+            return Some(Handle::call(handle));
+        }
+        if let Some(handle) = Instance::<TimerHandle>::of(object) {
+            return Some(TimerHandle::call(handle));
+        }
+        Instance::<ThreadSafeHandle>::of(object).map(|handle| ThreadSafeHandle::call(handle))
+    }
+
+    /// Shows a handle of Ferrio's to the collector, unless that sees it already.
+    #[inline]
+    pub(crate) fn track(&self) {
+        let object = self.object();
+        if let Some(handle) = Instance::<Handle>::of(object) {
+            handle.track();
+        } else if let Some(handle) = Instance::<TimerHandle>::of(object) {
+            handle.track();
+        } else if let Some(handle) = Instance::<ThreadSafeHandle>::of(object) {
+            handle.track();
+        }
+    }
+}
+
 /// Freed handles of a class that keep their memory.
 const KEPT: usize = 1024;
 
 macro_rules! handle_class {
-    ($(#[$doc:meta])* $class:ident, $state:ty, $is_thread_safe:literal, $name:literal, $text:literal) => {
+    ($(#[$doc:meta])* $class:ident, $state:ident, $is_thread_safe:literal, $name:literal, $text:literal) => {
         $(#[$doc])*
         pub(crate) struct $class;
 
@@ -219,9 +396,15 @@ macro_rules! handle_class {
             const BASE_HAS_WEAK_REFERENCES: bool = true;
         }
 
-        // SAFETY: the state is, or begins with, `HandleSlots`.
+        // SAFETY: the state begins with `HandleSlots`.
         unsafe impl HandleClass for $class {
             const IS_THREAD_SAFE: bool = $is_thread_safe;
+
+            #[inline]
+            fn call(state: &$state) -> &Call {
+                const { assert!(offset_of!($state, handle) == 0) };
+                &state.call
+            }
         }
     };
 }
@@ -229,7 +412,7 @@ macro_rules! handle_class {
 handle_class!(
     /// `ferrio.Handle`.
     Handle,
-    HandleSlots,
+    PlainSlots,
     false,
     c"ferrio.Handle",
     c"A scheduled callback; see asyncio.Handle."
@@ -238,7 +421,7 @@ handle_class!(
 handle_class!(
     /// `ferrio.ThreadSafeHandle`.
     ThreadSafeHandle,
-    HandleSlots,
+    ThreadSafeSlots,
     true,
     c"ferrio.ThreadSafeHandle",
     c"A callback scheduled from any thread: cancelling it, or asking whether it is cancelled, waits while it runs."

@@ -50,6 +50,7 @@ names! {
     _closing
     _conn_lost
     _detach
+    _drain_helper
     _end_wait
     _ensure_fd_no_transport
     _entered
@@ -59,12 +60,14 @@ names! {
     _get_loop
     _keep_rest
     _log_debug
+    _limit
     _loop
     _lose_closed_file
     _make_cancelled_error
     _on_task_done
     _on_timeout
     _pause_writing
+    _paused
     _pending_removals
     _pipe
     _protocol
@@ -77,7 +80,9 @@ names! {
     _run
     _sockets
     _task_factory
+    _transport
     _transports
+    _waiter
     _wakeup
     _warn_unclosed
     _write_as_asyncio
@@ -110,14 +115,18 @@ names! {
     eof_received
     error_received
     exception
+    feed_data
     fileno
     get
     get_buffer
     get_loop
     gettimeout
     gi_code
+    is_closing
+    join
     locked
     name
+    pause_reading
     pop
     popleft
     proto
@@ -130,6 +139,7 @@ names! {
     remove
     remove_done_callback
     result
+    resume_reading
     return_when
     send
     sendto
@@ -143,6 +153,8 @@ names! {
     value
     wait
     warn_on_full_buffer
+    write
+    writelines
 }
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();

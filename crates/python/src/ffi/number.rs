@@ -33,3 +33,17 @@ pub(crate) fn size(py: Python<'_>, value: &Object) -> PyResult<isize> {
     let size = c_api::PyLong_AsSsize_t(index.lend(py));
     if size == -1 { PyErr::take(py).map_or(Ok(size), Err) } else { Ok(size) }
 }
+
+/// The value of an `int` and nothing derived, if it is that small.
+#[inline]
+pub(crate) fn exact_integer(value: &Object) -> Option<isize> {
+    let address = value.as_ptr();
+    // SAFETY: a live object.
+    if unsafe { ffi::PyLong_CheckExact(address) } == 0 {
+        return None;
+    }
+    let mut overflow = 0;
+    // SAFETY: an integer, and a place for the direction in which it is too large.
+    let number = unsafe { ffi::PyLong_AsLongAndOverflow(address, &raw mut overflow) };
+    (overflow == 0).then(|| isize::try_from(number).ok())?
+}

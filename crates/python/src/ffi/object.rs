@@ -74,6 +74,13 @@ impl Object {
         self.as_ptr() == unsafe { ffi::Py_True() }
     }
 
+    /// Whether it is the object `False`, as opposed to something falsy.
+    #[inline]
+    pub(crate) fn is_false(&self) -> bool {
+        // SAFETY: the address of a singleton, which is not read.
+        self.as_ptr() == unsafe { ffi::Py_False() }
+    }
+
     /// A reference to it, unless it is `None`.
     #[inline]
     pub(crate) fn unless_none(&self) -> Option<Self> {
@@ -91,6 +98,17 @@ impl Object {
     pub(in crate::ffi) fn class(&self) -> *mut ffi::PyTypeObject {
         // SAFETY: a live object.
         unsafe { ffi::Py_TYPE(self.as_ptr()) }
+    }
+
+    /// Has the processor load the beginning of the object, which will be used soon.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..2 {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint: it reads nothing, at whatever address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
+        }
     }
 
     /// How many references there are to it.

@@ -34,10 +34,12 @@ impl Vectorcall {
 }
 
 impl<T: NativeClass> Builder<Instance<T>> {
-    /// Instances are called through their [`Vectorcall`], and bind to an object as functions do.
+    /// Instances are called through their [`Vectorcall`], and bind to an object as functions do. The class cannot be changed, as
+    /// the interpreter demands of the classes of methods that it looks up only once for each place of a call.
     pub(crate) fn called_as_functions_are(self) -> Self {
         const { assert!(T::VECTORCALL.is_some(), "the class describes where the pointer is") };
-        self.flags(ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR, 0)
+        let flags = ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR | ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        self.flags(flags, 0)
             .slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void)
             .slot(ffi::Py_tp_descr_get, bind as *mut c_void)
     }

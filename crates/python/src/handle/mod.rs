@@ -1,8 +1,9 @@
 //! `Handle`, `TimerHandle` and `ThreadSafeHandle`: what the scheduling methods return and what a turn runs.
 //!
 //! They are subclasses of asyncio's own, and keep their state in asyncio's own slots. Whatever is inherited (`repr`,
-//! comparison, `when()`, `_run()`) and whoever reads `_callback` or `_args` therefore sees what asyncio would show; native
-//! is what each callback pays for: making one, running it, cancelling it, freeing it.
+//! comparison, `when()`, `_run()`) and whoever reads `_callback` or `_loop` therefore sees what asyncio would show; native
+//! is what each callback pays for: making one, running it, cancelling it, freeing it. The tuple `_args` and the handle's own
+//! `_context` are made when somebody asks for them.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod run;
 pub(crate) mod scheduling;
 pub(crate) mod threadsafe;
 mod timer;
+mod tracking;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -36,8 +38,11 @@ pub(crate) fn is_handle(object: &Object) -> bool {
 
 /// Whether `handle` calls its callback with `argument` alone.
 pub(crate) fn is_called_with(py: Python<'_>, handle: &Object, argument: &Object) -> bool {
-    let args = Instance::<AnyHandle>::of(handle).and_then(|handle| handle.args.get());
-    let Some(args) = args else { return false };
+    let Some(handle) = Instance::<AnyHandle>::of(handle) else { return false };
+    if let Some(is_only) = handle.call().and_then(|call| call.is_only(argument)) {
+        return is_only;
+    }
+    let Some(args) = handle.args.get() else { return false };
     let args = args.bind(py).cast_exact::<PyTuple>();
     args.is_ok_and(|args| args.len() == 1 && args.get_item(0).is_ok_and(|item| Object::of(&item).is(argument)))
 }

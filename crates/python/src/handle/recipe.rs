@@ -4,10 +4,14 @@
 
 use pyo3::prelude::*;
 
+use crate::core::LoopCore;
 use crate::ffi::arguments;
+use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
-use crate::ffi::handle::{Handle, HandleSlots, ThreadSafeHandle, TimerHandle, TimerSlots};
+use crate::ffi::handle::{
+    Call, Handle, HandleSlots, PlainSlots, ThreadSafeHandle, ThreadSafeSlots, TimerHandle, TimerSlots,
+};
 use crate::ffi::object::Object;
 use crate::ffi::source_traceback;
 
@@ -26,46 +30,85 @@ impl Recipe<'_> {
     /// What fills the slots: a function, so that they are made where they lie.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "three callers; the slots would be copied otherwise")]
-    fn slots(&self, py: Python<'_>) -> PyResult<impl FnOnce() -> HandleSlots> {
-        let context = match self.context {
-            None => Context::copy_current(py)?.into_object(),
-            Some(context) => context.clone(),
+    fn slots(&self, py: Python<'_>) -> PyResult<impl FnOnce() -> (HandleSlots, Call)> {
+        let (context, shares_context) = match (self.context, Instance::<LoopCore>::of(self.event_loop)) {
+            (Some(context), _) => (context.clone(), false),
+            (None, Some(core)) => (core.contexts.of_current(py)?, true),
+            (None, None) => (Context::copy_current(py)?.into_object(), false),
         };
-        let args = arguments::tuple_of(py, self.args)?;
+        let args = if Call::has_room_for(self.args.len()) {
+            Slot::default()
+        } else {
+            arguments::tuple_of(py, self.args)?.into()
+        };
         let trace = if self.trace { source_traceback::of_handle(py)? } else { Object::none(py) };
-        Ok(move || HandleSlots {
-            args: args.into(),
-            callback: self.callback.clone().into(),
-            cancelled: Object::bool(py, false).into(),
-            context: context.into(),
-            event_loop: self.event_loop.clone().into(),
-            repr: Object::none(py).into(),
-            source_traceback: trace.into(),
+        Ok(move || {
+            let slots = HandleSlots {
+                args,
+                callback: self.callback.clone().into(),
+                cancelled: Object::bool(py, false).into(),
+                context: context.into(),
+                event_loop: self.event_loop.clone().into(),
+                repr: Object::none(py).into(),
+                source_traceback: trace.into(),
+            };
+            (slots, Call::new(self.args, shares_context))
         })
     }
 
     /// A `ferrio.Handle`.
     #[inline]
     pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
-        Ok(Instance::<Handle>::create_with(py, self.slots(py)?)?.into_object())
+        let slots = self.slots(py)?;
+        Ok(Instance::<Handle>::create_with(py, || PlainSlots::new(slots()))?.into_object())
     }
 
-    /// A handle that other threads may cancel: since 3.14 they wait while its callback runs.
+    /// A `ferrio.Handle` for the ready queue of `core`; see [`tracking`](super::tracking).
     #[inline]
-    pub(crate) fn make_for_threads(&self, py: Python<'_>) -> PyResult<Object> {
-        if cfg!(Py_3_14) {
-            Ok(Instance::<ThreadSafeHandle>::create_with(py, self.slots(py)?)?.into_object())
+    pub(crate) fn make_for_queue(&self, py: Python<'_>, core: &LoopCore) -> PyResult<Object> {
+        let slots = self.slots(py)?;
+        let state = || PlainSlots::new(slots());
+        let handle = if core.is_turning() {
+            Instance::<Handle>::create_untracked_with(py, state)
         } else {
-            self.make(py)
-        }
+            Instance::<Handle>::create_with(py, state)
+        };
+        Ok(handle?.into_object())
     }
 
-    /// A `ferrio.TimerHandle` for `seconds` on the loop's clock, `_scheduled`. `when` is the caller's own object for that time, if there is
-    /// one.
+    /// [`Self::make_for_queue`], of a handle that other threads may cancel: since 3.14 they wait while its callback runs.
     #[inline]
-    pub(crate) fn make_timer(&self, py: Python<'_>, seconds: f64, when: Option<Object>) -> PyResult<Object> {
+    pub(crate) fn make_for_threads(&self, py: Python<'_>, core: &LoopCore) -> PyResult<Object> {
+        if !cfg!(Py_3_14) {
+            return self.make_for_queue(py, core);
+        }
+        let slots = self.slots(py)?;
+        let state = || ThreadSafeSlots::new(slots());
+        let handle = if core.is_turning() {
+            Instance::<ThreadSafeHandle>::create_untracked_with(py, state)
+        } else {
+            Instance::<ThreadSafeHandle>::create_with(py, state)
+        };
+        Ok(handle?.into_object())
+    }
+
+    /// A `ferrio.TimerHandle` for `seconds` on the loop's clock, `_scheduled`, for the timers of `core`, if it is to stand among
+    /// them. `when` is the caller's own object for that time, if there is one.
+    #[inline]
+    pub(crate) fn make_timer(
+        &self,
+        py: Python<'_>,
+        core: Option<&LoopCore>,
+        seconds: f64,
+        when: Option<Object>,
+    ) -> PyResult<Object> {
         let slots = self.slots(py)?;
         let state = || TimerSlots::new(py, slots(), seconds, when);
-        Ok(Instance::<TimerHandle>::create_with(py, state)?.into_object())
+        let handle = if core.is_some_and(LoopCore::is_turning) {
+            Instance::<TimerHandle>::create_untracked_with(py, state)
+        } else {
+            Instance::<TimerHandle>::create_with(py, state)
+        };
+        Ok(handle?.into_object())
     }
 }

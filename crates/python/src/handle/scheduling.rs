@@ -62,7 +62,8 @@ pub(crate) fn schedule_at(
         // asyncio's `call_later` goes through `call_at`, and so do the words of its complaint.
         check_in_debug(py, event_loop, call.callback, "call_at", false)?;
     }
-    let handle = call.recipe(event_loop.object(), call.callback, debug).make_timer(py, when, when_object)?;
+    let handle =
+        call.recipe(event_loop.object(), call.callback, debug).make_timer(py, Some(event_loop), when, when_object)?;
     let timer = timer::of_handle(handle.clone());
     event_loop.with_reactor(py, |reactor| reactor.timers.push(Nanos::from_secs_f64_ceil(when), timer));
     Ok(handle)
@@ -107,7 +108,7 @@ impl Instance<LoopCore> {
     ) -> PyResult<()> {
         self.check_closed()?;
         let recipe = Recipe { event_loop: self.object(), callback, args, context, trace: self.is_debug() };
-        self.push_ready(py, entry(recipe.make(py)?));
+        self.push_ready(py, entry(recipe.make_for_queue(py, self)?));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
-use super::entry;
+use super::{entry, tracking};
 use crate::core::{Timer, TimerOperations};
 use crate::ffi::class::Instance;
 use crate::ffi::handle::TimerHandle;
@@ -45,6 +45,7 @@ static TIMER: TimerOperations = TimerOperations {
     is_cancelled: |timer| is_cancelled_timer(&timer.object),
     due: |timer, marks| entry(take_out(timer.object, marks)),
     handle: |timer| Some(&timer.object),
+    let_go: Some(tracking::track),
 };
 
 /// The timer of a timer handle.

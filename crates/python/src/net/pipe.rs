@@ -27,6 +27,9 @@ use crate::ffi::descriptor;
 use crate::ffi::method::{AnyObject, Method};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::net::transport::fatal;
+
+const READ_FAILED: &str = "Fatal read error on pipe transport";
 
 /// After a read of so many bytes the next one goes straight into its object, of the size that is there.
 const LARGE_READ_BYTES: usize = 16 * 1024;
@@ -77,6 +80,11 @@ fn read(py: Python<'_>, core: &LoopCore, transport: &Object, fd: BorrowedFd<'_>)
             core.received_bytes(py, scratch.filled(count))
         });
         core.return_scratch(py, scratch);
+        let data = match data.transpose() {
+            Ok(data) => data,
+            // What has been read is lost, and the connection with it.
+            Err(error) => return fatal(py, transport, error, READ_FAILED).map(|()| Err(Missing::Nothing)),
+        };
         if was_large != (count >= LARGE_READ_BYTES) {
             transport.bind(py).setattr(&names._reads_large, !was_large)?;
         }

@@ -145,7 +145,7 @@ fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>)
             } else {
                 // The timers see from the future that nobody waits any more.
                 drop(future);
-                drop(core.note_cancelled_timer(py));
+                core.note_cancelled_timer(py);
             }
         }
         return outcome.map(Step::Return);

@@ -28,6 +28,7 @@ static SLEEP: TimerOperations = TimerOperations {
         argument: timer.shown.into_inner().map(|shown| handle::take_out(shown, marks)),
     },
     handle: |timer| timer.shown.get().filter(|_| !is_over(&timer.object)),
+    let_go: None,
 };
 
 /// The time of a `sleep` is over: its future, and the handle that was shown for it.
@@ -119,7 +120,7 @@ fn timer_of_sleep(py: Python<'_>, event_loop: &Object, future: &Object, deadline
         context: None,
         trace: false,
     };
-    recipe.make_timer(py, deadline.as_secs_f64(), None)
+    recipe.make_timer(py, None, deadline.as_secs_f64(), None)
 }
 
 /// [`timer_of_sleep`], of one that is over.

@@ -311,6 +311,11 @@ impl Backend for EpollBackend {
         Some(matches!(outcome, Err(Error { errno: Errno::EXIST, .. })))
     }
 
+    fn waiting_bytes(&self, key: Key) -> usize {
+        let attached = self.get(key).filter(|attached| self.numbers.check(attached.fd, key, "ioctl").is_ok());
+        attached.map_or(0, |attached| socket::waiting_bytes(borrow(attached.fd)))
+    }
+
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
         debug_assert!(!buffer.is_empty(), "no bytes would look like the end of the stream");
         let Some(attached) = find(&mut self.places, key) else { return Ok(Received::Nothing) };

@@ -198,6 +198,14 @@ impl Kernel {
         self.registrations.len()
     }
 
+    pub(super) fn waiting_bytes(&self, number: RawFd) -> usize {
+        let Ok(file) = self.check_open(number, "ioctl") else { return 0 };
+        match self.files[file].incoming.front().filter(|entry| entry.from <= self.now) {
+            Some(Timed { what: Incoming::Bytes(bytes), .. }) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     pub(super) fn receive(&mut self, number: RawFd, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {
         let file = self.check_open(number, "recv")?;
         let incoming = &mut self.files[file].incoming;

@@ -202,6 +202,11 @@ impl Backend for SimBackend {
         None
     }
 
+    fn waiting_bytes(&self, key: Key) -> usize {
+        let attached = self.get(key).filter(|attached| self.numbers.check(attached.number, key, "ioctl").is_ok());
+        attached.map_or(0, |attached| lock(&self.kernel).waiting_bytes(attached.number))
+    }
+
     /// # Panics
     /// If `buffer` is empty.
     fn receive(&mut self, key: Key, buffer: &mut [MaybeUninit<u8>]) -> Result<Received> {

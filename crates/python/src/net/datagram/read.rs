@@ -21,8 +21,9 @@ use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::net::transport::{Callback, with, with_common};
+use crate::net::transport::{Callback, fatal, with, with_common};
 
+const READ_FAILED: &str = "Fatal read error on datagram transport";
 /// Datagrams that a report brings at the most, so that a flood leaves room for everything else.
 const FAIR_SHARE: u32 = 32;
 /// Every so many reports with one datagram it is tried whether there is a second one.
@@ -61,7 +62,8 @@ pub(super) fn ready(py: Python<'_>, core: &Instance<LoopCore>, transport: &Endpo
     while taken < limit && with(py, transport, |inner| inner.reads_under(key)) {
         match receive(py, core, transport) {
             Ok(None) => break,
-            Ok(Some((data, sender))) => {
+            Ok(Some((Err(error), _))) => return fatal(py, transport.object(), error, READ_FAILED),
+            Ok(Some((Ok(data), sender))) => {
                 taken += 1;
                 // An exception of the protocol is reported for each datagram, as if each had a callback of its own.
                 settle(py, sender.and_then(|sender| deliver(py, transport, &data, &sender)), |exception| {
@@ -80,8 +82,8 @@ pub(super) fn ready(py: Python<'_>, core: &Instance<LoopCore>, transport: &Endpo
     Ok(())
 }
 
-/// A datagram as a `bytes` object, and its sender's address.
-type Incoming = (Object, PyResult<Object>);
+/// A datagram as a `bytes` object, if there was memory for it, and its sender's address.
+type Incoming = (PyResult<Object>, PyResult<Object>);
 
 /// Takes one datagram from the kernel, through the loop's buffer.
 fn receive(py: Python<'_>, core: &LoopCore, transport: &Endpoint) -> Result<Option<Incoming>, Error> {

@@ -27,9 +27,12 @@ use crate::ffi::number::size;
 use crate::ffi::object::Object;
 use crate::ffi::socket::is_blocking;
 
-/// A receive of at most so many bytes goes through the loop's buffer and is copied; a larger one may bring more than a copy
-/// is worth.
-const SMALL_RECEIVE_BYTES: usize = 64 * 1024;
+/// A receive of so many bytes makes the loop ask how many are there before the next that may bring as many: they then go
+/// straight into the final object, and a copy would cost more than the question.
+const LARGE_RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Who asks for more gets room for all of it first, or the `MemoryError` that `socket.recv` raises.
+const COMMON_RECEIVE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What an operation does.
 pub(super) enum Call {
@@ -181,15 +184,24 @@ fn receive(py: Python<'_>, core: &LoopCore, fd: RawFd, size: &Object, is_emptied
     if is_emptied {
         return Ok(None);
     }
-    let is_large = size > RECEIVE_BYTES || (size > SMALL_RECEIVE_BYTES && core.receives_large());
-    let received = if is_large { receive_large(py, fd, size)? } else { receive_small(py, core, fd, size) };
+    let may_be_large = size >= LARGE_RECEIVE_BYTES;
+    let is_asked = size > RECEIVE_BYTES || (may_be_large && core.receives_large());
+    let waiting = if is_asked { open(fd).map_or(0, socket::waiting_bytes) } else { 0 };
+    let (received, room) = if size > COMMON_RECEIVE_BYTES {
+        (receive_large(py, fd, size)?, size)
+    } else if waiting >= LARGE_RECEIVE_BYTES {
+        // There is room for one byte more than is there: what comes short of it shows that nothing is left.
+        let room = size.min(waiting.saturating_add(1));
+        (receive_large(py, fd, room)?, room)
+    } else {
+        let room = size.min(RECEIVE_BYTES);
+        (receive_small(py, core, fd, room)?, room)
+    };
     let received = received.map_err(|error| os_error(py, error))?;
-    if size > SMALL_RECEIVE_BYTES
-        && let Some((_, count)) = &received
-    {
-        core.set_receives_large(*count > SMALL_RECEIVE_BYTES);
+    if may_be_large && let Some((_, count)) = &received {
+        core.set_receives_large(*count >= LARGE_RECEIVE_BYTES);
     }
-    Ok(received.map(|(data, count)| Received::of(data, count, size)))
+    Ok(received.map(|(data, count)| Received::of(data, count, room)))
 }
 
 type Bytes = Option<(Object, usize)>;
@@ -199,12 +211,16 @@ fn empty(py: Python<'_>) -> Object {
 }
 
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
-fn receive_small(py: Python<'_>, core: &LoopCore, fd: RawFd, size: usize) -> Result<Bytes, Error> {
+fn receive_small(py: Python<'_>, core: &LoopCore, fd: RawFd, size: usize) -> PyResult<Result<Bytes, Error>> {
     let mut scratch = core.take_scratch(py);
     let received = open(fd).and_then(|fd| socket::receive(fd, &mut scratch[..size]));
-    let received = received.map(|count| count.map(|count| (core.received_bytes(py, scratch.filled(count)), count)));
+    let data = match received {
+        Ok(Some(count)) => core.received_bytes(py, scratch.filled(count)).map(|data| Ok(Some((data, count)))),
+        Ok(None) => Ok(Ok(None)),
+        Err(error) => Ok(Err(error)),
+    };
     core.return_scratch(py, scratch);
-    received
+    data
 }
 
 /// Receives straight into a `bytes`, which is then shortened.

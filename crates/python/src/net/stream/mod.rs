@@ -17,6 +17,7 @@ mod part;
 mod read;
 mod server;
 mod state;
+mod stock_reader;
 mod write;
 
 use class::StreamTransport;

@@ -1,19 +1,21 @@
 //! Receiving: from the kernel's report to the protocol.
 //!
 //! One receive for each report, in the connection's context. Small receives go through the loop's buffer and are copied into
-//! a `bytes` of the exact size; after a large one, the next goes straight into a new `bytes`, which is then shortened. A
-//! `BufferedProtocol` is received into directly.
+//! a `bytes` of the exact size; after a large one, the kernel is asked how much is there, and the next goes straight into a
+//! `bytes` of that size. A `BufferedProtocol` is received into directly, and asyncio's stream reader is filled from the loop's
+//! buffer.
 
 #![forbid(unsafe_code)]
 
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
-use ferrio_engine::sys::{Error, clock};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use ferrio_engine::sys::clock;
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
 use super::class::Stream;
 use super::state::{Delivery, Inner};
+use super::stock_reader::StockReader;
 use super::write;
 use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
@@ -27,9 +29,14 @@ use crate::net::transport::{Callback, apply_change, fatal, report_failed_callbac
 
 const READ_FAILED: &str = "Fatal read error on socket transport";
 
-/// A receive of so many bytes makes the next one go straight into the final object: from here on the copy costs more than
-/// a large allocation that is then shortened.
-const LARGE_RECEIVE_BYTES: usize = 64 * 1024;
+/// A receive of so many bytes makes the next one go straight into the final object: from here on a copy costs more than the
+/// question how many bytes are there.
+const LARGE_RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Bytes of one receive for asyncio's stream reader at the most. What a program does with them (a copy out of the reader's
+/// buffer, a send) then finds them in the processor's cache, and the buffer is not grown to a size for which the allocator
+/// asks the kernel for fresh pages each time.
+const READER_RECEIVE_BYTES: usize = 64 * 1024;
 
 impl Inner {
     fn is_reading_under(&self, key: Key) -> bool {
@@ -106,18 +113,27 @@ enum Incoming {
     Nothing,
     End,
     Bytes(Object, usize),
+    /// Bytes that are in the reader's buffer.
+    InReader(StockReader, usize),
+    /// Bytes for which there was no memory.
+    Lost(PyErr, usize),
 }
 
 impl Receiver {
     /// Receives once, and hands what has come to the protocol.
     fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
-        let received = match self.delivery {
+        let reader = match self.delivery {
             Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
-            Delivery::Bytes if self.receives_large => receive_large(py, core, key),
-            Delivery::Bytes => receive_small(py, core, key),
+            Delivery::StockReader => StockReader::of(py, core, &self.protocol),
+            Delivery::Bytes => None,
+        };
+        let received = match reader {
+            Some(reader) => receive_into_reader(py, core, key, reader),
+            None if self.receives_large => receive_large(py, core, key),
+            None => receive_small(py, core, key),
         };
         match received {
-            Err(error) => fatal(py, transport.object(), os_error(py, error), READ_FAILED),
+            Err(error) => fatal(py, transport.object(), error, READ_FAILED),
             Ok(Incoming::Nothing) => Ok(()),
             Ok(Incoming::End) => self.end_of_stream(py, core, transport),
             Ok(Incoming::Bytes(data, count)) => {
@@ -128,6 +144,14 @@ impl Receiver {
                 }
                 let call = [&self.protocol, &data];
                 call_protocol(py, transport, &names(py).data_received, call, "data_received").map(drop)
+            }
+            Ok(Incoming::InReader(reader, count)) => {
+                core.counters.received.add(count);
+                reader.deliver(py).or_else(|error| data_received_failed(py, transport, error))
+            }
+            Ok(Incoming::Lost(error, count)) => {
+                core.counters.received.add(count);
+                data_received_failed(py, transport, error)
             }
         }
     }
@@ -185,32 +209,71 @@ impl Receiver {
 }
 
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
-fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, Error> {
+///
+/// # Errors
+/// The connection's, or `MemoryError`: what has come is lost then, and the connection with it.
+fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> PyResult<Incoming> {
     let mut scratch = core.take_scratch(py);
     let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, &mut scratch));
-    let incoming = received.map(|received| match received {
-        Received::Nothing => Incoming::Nothing,
-        Received::End => Incoming::End,
-        Received::Bytes(count) => Incoming::Bytes(core.received_bytes(py, scratch.filled(count)), count),
-    });
+    let incoming = match received {
+        Err(error) => Err(os_error(py, error)),
+        Ok(Received::Nothing) => Ok(Incoming::Nothing),
+        Ok(Received::End) => Ok(Incoming::End),
+        Ok(Received::Bytes(count)) => {
+            core.received_bytes(py, scratch.filled(count)).map(|data| Incoming::Bytes(data, count))
+        }
+    };
     core.return_scratch(py, scratch);
     incoming
 }
 
-/// Receives straight into a `bytes`, which is then shortened.
-fn receive_large(py: Python<'_>, core: &LoopCore, key: Key) -> Result<Incoming, Error> {
-    let Ok(blank) = Blank::new(py, RECEIVE_BYTES) else { return receive_small(py, core, key) };
+/// Receives through the loop's buffer into the reader's.
+///
+/// # Errors
+/// The connection's.
+fn receive_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockReader) -> PyResult<Incoming> {
+    let mut scratch = core.take_scratch(py);
+    let room = &mut scratch[..READER_RECEIVE_BYTES];
+    let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
+    let incoming = match received {
+        Err(error) => Err(os_error(py, error)),
+        Ok(Received::Nothing) => Ok(Incoming::Nothing),
+        Ok(Received::End) => Ok(Incoming::End),
+        Ok(Received::Bytes(count)) => match reader.extend(py, scratch.filled(count)) {
+            Ok(()) => Ok(Incoming::InReader(reader, count)),
+            // Somebody has a view of the buffer, which the protocol is to meet itself.
+            Err(error) if error.is_instance_of::<PyBufferError>(py) => {
+                core.received_bytes(py, scratch.filled(count)).map(|data| Incoming::Bytes(data, count))
+            }
+            Err(error) => Ok(Incoming::Lost(error, count)),
+        },
+    };
+    core.return_scratch(py, scratch);
+    incoming
+}
+
+/// Receives what the kernel has, straight into a `bytes` of that size; a small amount as [`receive_small`] does.
+///
+/// # Errors
+/// The connection's, or `MemoryError`, before anything is taken.
+fn receive_large(py: Python<'_>, core: &LoopCore, key: Key) -> PyResult<Incoming> {
+    let waiting = core.with_reactor(py, |reactor| reactor.backend.waiting_bytes(key));
+    if waiting < LARGE_RECEIVE_BYTES {
+        return receive_small(py, core, key);
+    }
+    // There is room for one byte more than is there, so that the backend sees that nothing is left.
+    let room = waiting.saturating_add(1).min(RECEIVE_BYTES);
     let mut received = Ok(Received::Nothing);
-    let data = blank.fill(py, |room| {
+    let data = Blank::new(py, room)?.fill(py, |room| {
         received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
         if let Ok(Received::Bytes(count)) = received { count } else { 0 }
-    });
-    received.map(|received| match (received, data) {
-        (Received::Bytes(count), Ok(Some(data))) => Incoming::Bytes(data, count),
-        (Received::End, _) => Incoming::End,
-        // Shortening is done in place, so there is memory for it.
-        (Received::Nothing | Received::Bytes(_), _) => Incoming::Nothing,
-    })
+    })?;
+    match (received, data) {
+        (Err(error), _) => Err(os_error(py, error)),
+        (Ok(Received::Bytes(count)), Some(data)) => Ok(Incoming::Bytes(data, count)),
+        (Ok(Received::End), _) => Ok(Incoming::End),
+        (Ok(Received::Nothing | Received::Bytes(_)), _) => Ok(Incoming::Nothing),
+    }
 }
 
 /// What `socket.recv_into` says of an object that lends no writable buffer.
@@ -226,6 +289,12 @@ fn not_writable(py: Python<'_>, buffer: &Object) -> PyErr {
 
 fn failed_call(method: &str) -> String {
     format!("Fatal error: protocol.{method}() call failed.")
+}
+
+/// What a failed `data_received` leads to.
+#[cold]
+fn data_received_failed(py: Python<'_>, transport: &Stream, error: PyErr) -> PyResult<()> {
+    fatal(py, transport.object(), error, &failed_call("data_received"))
 }
 
 /// Calls a method of the protocol, `call[0]`; `None` when it failed and the transport has ended for it.

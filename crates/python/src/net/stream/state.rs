@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use super::StreamTransport;
 use super::descriptor::Descriptor;
 use super::part::StreamPart;
+use super::stock_reader;
 use crate::core::LoopCore;
 use crate::ffi::class::Instance;
 use crate::ffi::fields::{native_state, owner, owns_no_object};
@@ -29,6 +30,19 @@ pub(super) enum Delivery {
     Bytes,
     /// `get_buffer(-1)`, `buffer_updated(count)`.
     Buffer,
+    /// Into the buffer of asyncio's stream reader, while that allows it; else as bytes.
+    StockReader,
+}
+
+impl Delivery {
+    /// How bytes reach `protocol`.
+    fn to(py: Python<'_>, protocol: &Object) -> PyResult<Self> {
+        if stock_reader::may_lead_to_reader(py, protocol) {
+            return Ok(Self::StockReader);
+        }
+        let is_buffered = protocol.bind(py).is_instance(OBJECTS.buffered_protocol.bind(py)?)?;
+        Ok(if is_buffered { Self::Buffer } else { Self::Bytes })
+    }
 }
 
 /// Whether what is written waits for the end of the callback.
@@ -126,8 +140,7 @@ impl Transport for StreamTransport {
     }
 
     fn set_protocol(py: Python<'_>, transport: &Instance<Self>, protocol: Object) -> PyResult<()> {
-        let is_buffered = protocol.bind(py).is_instance(OBJECTS.buffered_protocol.bind(py)?)?;
-        let delivery = if is_buffered { Delivery::Buffer } else { Delivery::Bytes };
+        let delivery = Delivery::to(py, &protocol)?;
         let before = with(py, transport, |inner| {
             inner.delivery = delivery;
             inner.common.protocol.replace(protocol)

@@ -205,6 +205,10 @@ pub(super) fn write_lines(py: Python<'_>, transport: &Stream, lines: &Object) ->
     let mut chunks = Vec::new();
     for line in lines.try_iter()? {
         let line = line?;
+        if let Some(bytes) = Bytes::of(Object::of(&line)) {
+            chunks.push(bytes.chunk());
+            continue;
+        }
         // Since 3.14 asyncio passes over what is empty, whatever it is.
         if cfg!(Py_3_14) && !line.is_truthy()? {
             continue;

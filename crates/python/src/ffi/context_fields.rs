@@ -1,0 +1,149 @@
+//! Where the interpreter keeps the current context of a thread, and the variables of a context: an immutable mapping that
+//! contexts share until one of them sets a variable.
+//!
+//! Neither is published. [`find`] looks for the two places when Ferrio is imported, in contexts of its own; where it does not
+//! find exactly one of each, no two contexts are ever said to hold the same.
+//!
+//! # Invariant
+//! What is read at these places is compared as a number and never used as an address.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::object::Object;
+use super::trampoline::fetched;
+
+/// Words that the state of a thread has in every supported version: 288 bytes.
+const WORDS_OF_THREAD: usize = 36;
+
+/// Words of an object's head: the count and the type.
+const WORDS_OF_HEAD: usize = 2;
+
+/// Offsets in words, 0 until they are known.
+static CURRENT: AtomicUsize = AtomicUsize::new(0);
+static VARIABLES: AtomicUsize = AtomicUsize::new(0);
+
+/// One word of the calling thread's state.
+///
+/// # Safety
+/// The thread is attached, and `index` is less than [`WORDS_OF_THREAD`].
+#[inline]
+unsafe fn word_of_thread(index: usize) -> usize {
+    // SAFETY: the thread is attached, as the caller says.
+    let state = unsafe { ffi::PyThreadState_Get() };
+    // SAFETY: within the state, as the caller says.
+    unsafe { state.cast::<usize>().add(index).read() }
+}
+
+/// One word of a context.
+///
+/// # Safety
+/// `context` is a live context, and `index` is less than the words that it has.
+#[inline]
+unsafe fn word_of_context(context: *mut ffi::PyObject, index: usize) -> usize {
+    // SAFETY: within the object, as the caller says.
+    unsafe { context.cast::<usize>().add(index).read() }
+}
+
+/// The address of the variables of `context`; `None` where they are not known.
+///
+/// # Safety
+/// `context` is a live context.
+#[inline]
+pub(super) unsafe fn variables_of(context: *mut ffi::PyObject) -> Option<usize> {
+    let index = VARIABLES.load(Ordering::Relaxed);
+    // SAFETY: an offset that was found within a context, as the caller says that this is one.
+    (index != 0).then(|| unsafe { word_of_context(context, index) })
+}
+
+/// The address of the variables of the current context; `None` where they are not known, or the thread has none yet.
+#[inline]
+pub(super) fn current_variables(_py: Python<'_>) -> Option<usize> {
+    let index = CURRENT.load(Ordering::Relaxed);
+    if index == 0 {
+        return None;
+    }
+    // SAFETY: the thread is attached; an offset that was found within its state.
+    let current = unsafe { word_of_thread(index) } as *mut ffi::PyObject;
+    // SAFETY: the thread's state owns the context at this place, or has null there (see `find`).
+    if current.is_null() { None } else { unsafe { variables_of(current) } }
+}
+
+/// The only index of those for which `fits` is true.
+fn only(indices: core::ops::Range<usize>, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut found = indices.filter(|&index| fits(index));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// A context that is entered, until this is dropped.
+struct Entered<'a>(&'a Object);
+
+impl<'a> Entered<'a> {
+    fn enter(py: Python<'_>, context: &'a Object) -> PyResult<Self> {
+        // SAFETY: a live context.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 { Ok(Self(context)) } else { Err(fetched(py)) }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it was entered, and nothing since.
+        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0 {
+            // SAFETY: the thread is attached.
+            unsafe { ffi::PyErr_Clear() };
+        }
+    }
+}
+
+/// Looks the places up.
+///
+/// # Errors
+/// Those of making contexts and a variable; the places are not known then.
+pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the thread is attached.
+    let empty = unsafe { Object::from_result(py, ffi::PyContext_New()) }?;
+    // SAFETY: the thread is attached.
+    let changed = unsafe { Object::from_result(py, ffi::PyContext_New()) }?;
+    // SAFETY: a name, and no default.
+    let variable = unsafe { ffi::PyContextVar_New(c"ferrio".as_ptr(), core::ptr::null_mut()) };
+    // SAFETY: a new reference, or null with an exception.
+    let variable = unsafe { Object::from_result(py, variable) }?;
+    // Which words of the state show a context while it is entered.
+    let shows = |context: &Object| -> PyResult<Vec<usize>> {
+        let _entered = Entered::enter(py, context)?;
+        // SAFETY: the thread is attached; an index within the state.
+        let is_shown = |index: &usize| unsafe { word_of_thread(*index) } == context.address();
+        Ok((0..WORDS_OF_THREAD).filter(is_shown).collect())
+    };
+    let (first, second) = (shows(&empty)?, shows(&changed)?);
+    let copy = {
+        let _entered = Entered::enter(py, &changed)?;
+        // SAFETY: a variable and a value.
+        let token = unsafe { ffi::PyContextVar_Set(variable.as_ptr(), variable.as_ptr()) };
+        // SAFETY: a new reference, or null with an exception.
+        drop(unsafe { Object::from_result(py, token) }?);
+        // SAFETY: the thread is attached.
+        let copy = unsafe { ffi::PyContext_CopyCurrent() };
+        // SAFETY: a new reference, or null with an exception.
+        unsafe { Object::from_result(py, copy) }?
+    };
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(copy.as_ptr()) };
+    // SAFETY: a live type.
+    let bytes = unsafe { (*class).tp_basicsize }.unsigned_abs();
+    let variables = only(WORDS_OF_HEAD..bytes / size_of::<usize>(), |index| {
+        // SAFETY: three live contexts, an index within each.
+        let [empty, changed, copy] =
+            [&empty, &changed, &copy].map(|each| unsafe { word_of_context(each.as_ptr(), index) });
+        empty != 0 && changed == copy && changed != empty
+    });
+    if let ([current], Some(variables)) = (&first[..], variables)
+        && first == second
+    {
+        VARIABLES.store(variables, Ordering::Relaxed);
+        CURRENT.store(*current, Ordering::Relaxed);
+    }
+    Ok(())
+}

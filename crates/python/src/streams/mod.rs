@@ -1,0 +1,56 @@
+//! `StreamReader`, `StreamWriter`, `StreamReaderProtocol`: asyncio's streams with native state and native hot methods.
+//!
+//! As with the primitives of [`sync`](crate::sync), the classes of the Python package join a core from here with asyncio's
+//! class. What happens for each message is native: feeding, reading, writing, draining. What happens once for each
+//! connection is asyncio's code. A transport is called by name, so these are streams over any transport of any loop.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod protocol;
+mod reader;
+mod reading;
+mod writer;
+
+use pyo3::prelude::*;
+
+use crate::coroutine::function::Named;
+use crate::coroutine::function::Native::{Call, Method};
+use crate::ffi::objects::OBJECTS;
+
+/// The native functions of this room, by asyncio's qualified names.
+pub(crate) const FUNCTIONS: &[Named] = &[
+    ("StreamReader.feed_data", Call(reader::feed_data)),
+    ("StreamReader.at_eof", Call(reader::at_eof)),
+    ("StreamReader._maybe_resume_transport", Call(reader::maybe_resume_transport)),
+    ("StreamReader.read", Call(reading::read)),
+    ("StreamReader.readexactly", Call(reading::read_exactly)),
+    ("StreamReader.readuntil", Call(reading::read_until)),
+    ("StreamReader.readline", Method(reading::READ_LINE)),
+    ("StreamReader.__anext__", Method(reading::NEXT)),
+    ("StreamReaderProtocol.data_received", Call(protocol::data_received)),
+    ("FlowControlMixin._drain_helper", Method(protocol::DRAIN_HELPER)),
+    ("StreamWriter.write", Call(writer::write)),
+    ("StreamWriter.writelines", Call(writer::writelines)),
+    ("StreamWriter.is_closing", Call(writer::is_closing)),
+    ("StreamWriter.drain", Method(writer::DRAIN)),
+    // Nothing of these is native; they are pickled and shown as the other functions.
+    ("open_connection", Call(|_, _| Ok(None))),
+    ("start_server", Call(|_, _| Ok(None))),
+    ("open_unix_connection", Call(|_, _| Ok(None))),
+    ("start_unix_server", Call(|_, _| Ok(None))),
+];
+
+/// Adds the types to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    // asyncio's own, which `install` has not replaced yet.
+    for function in
+        [&OBJECTS.asyncio_read, &OBJECTS.asyncio_readexactly, &OBJECTS.asyncio_readline, &OBJECTS.asyncio_readuntil]
+    {
+        function.get(py)?;
+    }
+    module.add_class::<reader::StreamReaderCore>()?;
+    module.add_class::<writer::StreamWriterCore>()?;
+    module.add_class::<protocol::StreamReaderProtocolCore>()
+}

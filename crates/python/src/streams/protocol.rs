@@ -1,0 +1,209 @@
+//! `StreamReaderProtocol`: hands what comes to its reader, and holds back who writes too much.
+//!
+//! Native is what happens for each message: `data_received`, and the wait of `StreamWriter.drain`. The rest is asyncio's
+//! code over the attributes that are native here.
+
+#![forbid(unsafe_code)]
+
+use pyo3::exceptions::PyConnectionResetError;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
+
+use super::reader::StreamReaderCore;
+use crate::coroutine::function::CoroutineMethod;
+use crate::coroutine::{CoroutineState, Plan, Step};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::attributes;
+use crate::ffi::call::call_method;
+use crate::ffi::cell::{Plain, Slot};
+use crate::ffi::class::{Instance, pyo3_class};
+use crate::ffi::deque;
+use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::names::names;
+use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
+use crate::sync::waiting;
+
+native_state! {
+    /// The part of a protocol's state that native code uses, under asyncio's names.
+    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
+    #[derive(Default)]
+    pub(crate) struct StreamReaderProtocolCore {
+        event_loop: Slot,
+        /// A weak reference to the reader.
+        reader: Slot,
+        is_paused: Plain<bool>,
+        is_connection_lost: Plain<bool>,
+        drain_waiters: Slot,
+        /// A program has replaced one of the methods.
+        is_patched: Plain<bool>,
+    }
+}
+
+pyo3_class!(StreamReaderProtocolCore);
+
+#[pymethods]
+impl StreamReaderProtocolCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
+        Self::default()
+    }
+
+    #[getter]
+    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.event_loop.get_or_none(py).into_bound(py)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, value: Bound<'_, PyAny>) {
+        self.event_loop.set(Object::new(value));
+    }
+
+    #[getter]
+    fn _stream_reader_wr<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.reader.get_or_none(py).into_bound(py)
+    }
+
+    #[setter(_stream_reader_wr)]
+    fn set_stream_reader_wr(&self, value: Bound<'_, PyAny>) {
+        self.reader.set_or_empty(value);
+    }
+
+    #[getter]
+    fn _paused(&self) -> bool {
+        self.is_paused.get()
+    }
+
+    #[setter(_paused)]
+    fn set_paused(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.is_paused.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _connection_lost(&self) -> bool {
+        self.is_connection_lost.get()
+    }
+
+    #[setter(_connection_lost)]
+    fn set_connection_lost(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.is_connection_lost.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn _drain_waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.drain_waiters.get_or_none(py).into_bound(py)
+    }
+
+    #[setter(_drain_waiters)]
+    fn set_drain_waiters(&self, value: Bound<'_, PyAny>) {
+        self.drain_waiters.set(Object::new(value));
+    }
+
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        attributes::set(slf, name, value)?;
+        if name == "_drain_helper" {
+            slf.get().is_patched.set(true);
+        }
+        Ok(())
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        attributes::delete(slf, name)
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        Fields::visit(self, &visit)
+    }
+
+    fn __clear__(&self) {
+        Fields::clear(self);
+    }
+}
+
+/// `data_received(data)`.
+pub(super) fn data_received(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some([protocol, data]) = arguments.only() else { return Ok(None) };
+    let protocol = Instance::<StreamReaderProtocolCore>::expect(py, protocol)?;
+    let Some(reference) = protocol.reader.get() else { return Ok(Some(Object::none(py))) };
+    // Anything else is asyncio's code's to call.
+    let Ok(reference) = reference.bind(py).cast::<PyWeakrefReference>() else { return Ok(None) };
+    let Some(reader) = reference.upgrade() else { return Ok(Some(Object::none(py))) };
+    let reader = Object::new(reader);
+    if let Some(core) = native_reader(py, &reader)?
+        && core.feed(py, data)?
+    {
+        return Ok(Some(Object::none(py)));
+    }
+    call_method(py, &names(py).feed_data, [&reader, data])?;
+    Ok(Some(Object::none(py)))
+}
+
+/// `object` as a reader of exactly Ferrio's class whose methods no program has replaced.
+#[inline]
+pub(super) fn native_reader<'a>(
+    py: Python<'_>,
+    object: &'a Object,
+) -> PyResult<Option<&'a Instance<StreamReaderCore>>> {
+    let class = OBJECTS.ferrio_stream_reader.get(py)?;
+    if !object.has_class(class.as_ptr().cast()) {
+        return Ok(None);
+    }
+    Ok(Instance::of(object).filter(|reader: &&Instance<StreamReaderCore>| !reader.is_patched()))
+}
+
+/// `object` as a protocol of exactly Ferrio's class whose `_drain_helper` no program has replaced.
+#[inline]
+pub(super) fn native_protocol<'a>(
+    py: Python<'_>,
+    object: &'a Object,
+) -> PyResult<Option<&'a Instance<StreamReaderProtocolCore>>> {
+    let class = OBJECTS.ferrio_stream_protocol.get(py)?;
+    if !object.has_class(class.as_ptr().cast()) {
+        return Ok(None);
+    }
+    Ok(Instance::of(object).filter(|protocol: &&Instance<StreamReaderProtocolCore>| !protocol.is_patched.get()))
+}
+
+static DRAIN_HELPER_PLAN: Plan = Plan {
+    qualified_name: "FlowControlMixin._drain_helper",
+    start: |py, coroutine| {
+        let protocol = coroutine.take_receiver::<StreamReaderProtocolCore>(py)?;
+        wait_until_drained(py, &protocol, coroutine)
+    },
+    resume: stop_waiting,
+};
+
+pub(super) const DRAIN_HELPER: CoroutineMethod = CoroutineMethod::of(&DRAIN_HELPER_PLAN, 0);
+
+/// Waits, if the transport wants that; [`stop_waiting`] goes on.
+///
+/// # Errors
+/// `ConnectionResetError`: the connection has been lost.
+#[inline]
+pub(super) fn wait_until_drained(
+    py: Python<'_>,
+    protocol: &Instance<StreamReaderProtocolCore>,
+    coroutine: &CoroutineState,
+) -> PyResult<Step> {
+    if protocol.is_connection_lost.get() {
+        return Err(PyConnectionResetError::new_err("Connection lost"));
+    }
+    if !protocol.is_paused.get() {
+        return Ok(Step::Return(Object::none(py)));
+    }
+    let waiter = waiting::create_future(py, &protocol.event_loop.get_or_none(py))?;
+    deque::append(py, &protocol.drain_waiters.get_or_none(py), &waiter)?;
+    coroutine.owner.set(protocol.object().clone());
+    // It is in the queue: whatever happens from here on takes it out again.
+    coroutine.wait_for(py, waiter)
+}
+
+/// The wait has ended.
+pub(super) fn stop_waiting(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
+    let protocol = coroutine.receiver::<StreamReaderProtocolCore>(py)?;
+    waiting::leave_waiters(py, &protocol.drain_waiters, coroutine.future.get().as_ref())?;
+    outcome.map(|_| Step::Return(Object::none(py)))
+}
