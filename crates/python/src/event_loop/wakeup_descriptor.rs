@@ -28,11 +28,11 @@ const NONE: c_int = -1;
 #[cfg(Py_3_13)]
 use crate::ffi::signal::set_wakeup_descriptor as replace;
 
-/// Sets the descriptor unchecked; the one before. Up to 3.12 CPython has only the function that checks, which takes no number that is closed: it is shown a
-/// stand-in under that number. Threads but the main one change nothing and find none.
+/// Sets the descriptor unchecked; the one before. Up to 3.12 CPython has only the function that checks, and refuses a closed
+/// number: a stand-in is opened under that number meanwhile. Threads but the main one change nothing and find none.
 #[cfg(not(Py_3_13))]
 fn replace(py: Python<'_>, number: c_int) -> c_int {
-    let set = || -> PyResult<c_int> { set_function(py)?.bind(py).call1((number,))?.extract() };
+    let set = || -> PyResult<c_int> { OBJECTS.signal_set_wakeup_fd.bind(py)?.call1((number,))?.extract() };
     set().or_else(|error| with_stand_in(number, set).unwrap_or(Err(error))).unwrap_or(NONE)
 }
 

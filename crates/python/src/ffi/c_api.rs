@@ -36,6 +36,8 @@ pub(in crate::ffi) fn status(py: Python<'_>, result: c_int) -> PyResult<()> {
 // object, `Option<Borrowed>` as that or null. The `safe` ones are so for the reasons that the module gives.
 unsafe extern "C" {
     // Contexts; the functions check that the object is one, and that it is entered and left in order.
+    pub(in crate::ffi) fn PyContextVar_New(name: *const c_char, default: Option<Any<'_>>) -> Option<Object>;
+    pub(in crate::ffi) fn PyContext_New() -> Option<Object>;
     pub(in crate::ffi) fn PyContext_CopyCurrent() -> Option<Object>;
     pub(in crate::ffi) safe fn PyContext_Enter(context: Any<'_>) -> c_int;
     pub(in crate::ffi) safe fn PyContext_Exit(context: Any<'_>) -> c_int;

@@ -2,8 +2,8 @@
 //!
 //! A [`NativeClass`] says what its instances hold (its state, whose fields are listed once, see
 //! [`fields`](super::fields)) and which options it has. Allocation, `tp_dealloc`, `tp_traverse`, `tp_clear` and
-//! `tp_finalize` are compiled from that ([`slots`](super::slots)). [`Instance`] is a reference to an object that is known to be one: it is made by a
-//! type check, or by CPython's own when a method is called, and gives the state without another.
+//! `tp_finalize` are compiled from that ([`slots`](super::slots)). [`Instance`] is a reference to an object that is known to be
+//! one: it is made by a type check, or by CPython's own when a method is called, and gives the state without another.
 //!
 //! An instance is laid out as its base lays it out, then the state; a [`NativeLayout`] may have the state begin with slots of
 //! the base. Other slots of a Python base (`__slots__`) are visited and cleared as well ([`InheritedSlots`]).

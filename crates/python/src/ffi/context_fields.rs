@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::c_api;
 use super::object::Object;
 use super::trampoline::fetched;
 
@@ -103,17 +104,10 @@ impl Drop for Entered<'_> {
 /// Those of making contexts and a variable; the places are not known then.
 pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
     // SAFETY: the thread is attached.
-    let empty = unsafe { ffi::PyContext_New() };
-    // SAFETY: a new reference, or null with an exception.
-    let empty = unsafe { Object::from_result(py, empty) }?;
-    // SAFETY: the thread is attached.
-    let changed = unsafe { ffi::PyContext_New() };
-    // SAFETY: a new reference, or null with an exception.
-    let changed = unsafe { Object::from_result(py, changed) }?;
+    let new_context = || c_api::object(py, unsafe { c_api::PyContext_New() });
+    let (empty, changed) = (new_context()?, new_context()?);
     // SAFETY: a name, and no default.
-    let variable = unsafe { ffi::PyContextVar_New(c"ferrio".as_ptr(), core::ptr::null_mut()) };
-    // SAFETY: a new reference, or null with an exception.
-    let variable = unsafe { Object::from_result(py, variable) }?;
+    let variable = c_api::object(py, unsafe { c_api::PyContextVar_New(c"ferrio".as_ptr(), None) })?;
     // Which words of the state show a context while it is entered.
     let shows = |context: &Object| -> PyResult<Vec<usize>> {
         let _entered = Entered::enter(py, context)?;

@@ -44,8 +44,7 @@ impl FreeList {
     /// Frees an instance that has ended, or keeps its memory, if `may_keep` says so and there is room.
     ///
     /// # Safety
-    /// `object` has no references, is not tracked, holds nothing, and nobody uses it any more; if `may_keep`, it is as the module
-    /// says.
+    /// `object` is not tracked, holds nothing, and nobody uses it any more; if `may_keep`, it is as the module says.
     #[inline]
     pub(crate) unsafe fn give_or_free(&self, object: &Object, may_keep: bool) {
         let (py, address) = (object.py(), object.as_ptr());
