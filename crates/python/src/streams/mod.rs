@@ -44,11 +44,16 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    // asyncio's own, which `install` has not replaced yet.
-    for function in
-        [&OBJECTS.asyncio_read, &OBJECTS.asyncio_readexactly, &OBJECTS.asyncio_readline, &OBJECTS.asyncio_readuntil]
-    {
-        function.get(py)?;
+    // asyncio's own, which `install` has not replaced yet: transports look for these classes too.
+    for object in [
+        &OBJECTS.asyncio_read,
+        &OBJECTS.asyncio_readexactly,
+        &OBJECTS.asyncio_readline,
+        &OBJECTS.asyncio_readuntil,
+        &OBJECTS.asyncio_stream_reader,
+        &OBJECTS.asyncio_stream_reader_protocol,
+    ] {
+        object.get(py)?;
     }
     module.add_class::<reader::StreamReaderCore>()?;
     module.add_class::<writer::StreamWriterCore>()?;
