@@ -5,7 +5,8 @@
 //! find exactly one of each, no two contexts are ever said to hold the same.
 //!
 //! # Invariant
-//! What is read at these places is compared as a number and never used as an address.
+//! What is read at these places is compared as a number. Only the current context is used as an address, to read the number of
+//! its variables.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -28,7 +28,7 @@ thread_local! {
 
 /// Levels for which there is room on any usual stack, however high a program sets the limit: before 3.14 CPython's guard
 /// counts calls, whatever they take of the stack.
-const MOST_CALLS: usize = if cfg!(Py_3_14) { usize::MAX } else { 1000 };
+const MOST_CALLS: Option<usize> = if cfg!(Py_3_14) { None } else { Some(1000) };
 
 /// One level of a native call that may come to itself again; it ends when this is dropped.
 pub(crate) struct Call(());
@@ -42,7 +42,7 @@ pub(crate) fn enter(py: Python<'_>) -> PyResult<Call> {
     let calls = CALLS.get();
     // SAFETY: the thread is attached.
     let limit = usize::try_from(unsafe { ffi::Py_GetRecursionLimit() }).unwrap_or(0);
-    let is_too_deep = calls >= limit || (!cfg!(Py_3_14) && calls >= MOST_CALLS);
+    let is_too_deep = calls >= limit || MOST_CALLS.is_some_and(|most| calls >= most);
     if is_too_deep {
         return Err(PyRecursionError::new_err("maximum recursion depth exceeded"));
     }
