@@ -1,5 +1,6 @@
 //! The state of a loop.
 
+use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
@@ -26,6 +27,7 @@ use crate::ffi::class::pyo3_class;
 use crate::ffi::errors::os_error;
 use crate::ffi::fields::attached_by_collector;
 use crate::ffi::guarded::Guarded;
+use crate::ffi::made::Made;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::ffi::thread;
@@ -41,7 +43,19 @@ pub(crate) type PythonReactor = Reactor<Kernel, PythonWork>;
 
 /// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
 #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-pub(crate) struct LoopCore {
+pub(crate) struct LoopCore(Made<LoopState>);
+
+impl Deref for LoopCore {
+    type Target = LoopState;
+
+    #[inline]
+    fn deref(&self) -> &LoopState {
+        &self.0
+    }
+}
+
+/// The state of a [`LoopCore`].
+pub(crate) struct LoopState {
     pub(crate) reactor: Guarded<PythonReactor>,
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
@@ -383,7 +397,7 @@ impl LoopCore {
             let key = reactor.sources.insert(Source::Wake);
             reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
             reactor.backend.watch(key, Interest::READ).map_err(raise)?;
-            Ok(Self {
+            Ok(Self(Made::new(LoopState {
                 reactor: Guarded::new(reactor),
                 behind_poll: Guarded::default(),
                 inbox: Inbox::new(),
@@ -396,11 +410,14 @@ impl LoopCore {
                 task_factory: Guarded::default(),
                 flags: Flags::default(),
                 counters: Counters::default(),
-            })
+            })))
         })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if self.0.get().is_none() {
+            return Ok(());
+        }
         let py = attached_by_collector(&visit);
         #[expect(unsafe_code, reason = "the engine knows nothing of attached threads")]
         // SAFETY: entries are taken by attached threads alone, and this one is at it.
@@ -421,7 +438,9 @@ impl LoopCore {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        self.release_everything(py);
+        if self.0.get().is_some() {
+            self.release_everything(py);
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod init;
 pub(crate) mod inline_values;
 pub(crate) mod iteration;
 pub(crate) mod known_class;
+pub(crate) mod made;
 pub(crate) mod method;
 pub(crate) mod names;
 pub(crate) mod nesting;
