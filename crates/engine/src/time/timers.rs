@@ -436,7 +436,9 @@ mod tests {
     fn cancelled_entries_that_leave_sorted_are_counted_no_more() {
         let mut timers = Timers::new();
         let entries: Vec<Entry> = (0..1_000).map(entry).collect();
-        entries.iter().for_each(|entry| timers.push(at(entry.name.into()), entry.clone()));
+        for entry in &entries {
+            timers.push(at(entry.name.into()), entry.clone());
+        }
         for entry in &entries[..200] {
             entry.cancelled.set(true);
             assert!(timers.note_cancelled().is_empty());
