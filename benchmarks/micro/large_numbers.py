@@ -82,7 +82,7 @@ SPREAD_S = 0.01
 async def timers_fired(loop: asyncio.AbstractEventLoop, size: int) -> int:
     unordered = random.Random(1)
     offsets = [unordered.random() * SPREAD_S for _ in repeat(None, size)]
-    ahead_s = max(0.01, size * 10e-6)
+    ahead_s = max(0.01, size * 4e-6)
     while True:
         done, call_at = loop.create_future(), loop.call_at
         begin = process_time_ns()
