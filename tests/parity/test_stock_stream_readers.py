@@ -258,6 +258,35 @@ def ask_for_reader(case: Case) -> None:
     case.patch(asyncio.StreamReaderProtocol, "_stream_reader", property(get))
 
 
+def change_code(case: Case) -> None:
+    """The function stays the same, and so does its class."""
+
+    def feed_data(self: Any, data: bytes) -> None:
+        self._buffer.extend(data.upper())
+        self._wakeup_waiter()
+
+    function: Any = asyncio.StreamReader.feed_data
+    case.undoing.callback(setattr, function, "__code__", function.__code__)
+    function.__code__ = feed_data.__code__
+
+
+def hide_behind_descriptor(case: Case) -> None:
+    """What looks like a property of the function is none."""
+
+    class Noting:
+        def __init__(self, function: Any) -> None:
+            self.fget = function
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            def call(data: bytes) -> Any:
+                case.diary("through the descriptor", len(data))
+                return self.fget(instance, data)
+
+            return self if instance is None else call
+
+    case.patch(asyncio.StreamReader, "feed_data", Noting(vars(asyncio.StreamReader)["feed_data"]))
+
+
 Oddity = Callable[[Case], object]
 
 
@@ -290,6 +319,8 @@ ODDITIES: dict[str, Oddity] = {
         asyncio.StreamReaderProtocol, "data_received", case.note_calls(asyncio.StreamReaderProtocol, "data_received")
     ),
     "_stream_reader of the class": ask_for_reader,
+    "another code of feed_data": change_code,
+    "a descriptor in the class": hide_behind_descriptor,
     "attributes set are seen": see_sets,
     "attributes asked for are seen": see_gets,
     "the buffer is a property": shadow_buffer,

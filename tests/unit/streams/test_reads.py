@@ -379,6 +379,27 @@ def test_a_long_line_in_pieces_takes_linear_time(loop: asyncio.AbstractEventLoop
     run(loop, main())
 
 
+@pytest.mark.parametrize("sizes", [[190_000], [100, 50_000, 139_900], [1] * 200 + [189_800]])
+def test_a_few_unread_bytes_keep_no_large_object_alive(
+    loop: asyncio.AbstractEventLoop, ours: Any, sizes: list[int]
+) -> None:
+    async def main() -> None:
+        reader = ours.StreamReader()
+        received = [bytes(range(250)) * 800, bytes(reversed(range(250))) * 800]
+        counts = [sys.getrefcount(data) for data in received]
+        reader.feed_data(received[0])
+        taken = [await reader.readexactly(size) for size in sizes]
+        assert b"".join(taken) == received[0][: sum(sizes)]
+        assert sys.getrefcount(received[0]) == counts[0]
+        reader.feed_data(received[1])
+        assert await reader.readexactly(10_000 + 199_000) == received[0][190_000:] + received[1][:199_000]
+        assert sys.getrefcount(received[1]) == counts[1]
+        reader.feed_eof()
+        assert await reader.read() == received[1][199_000:]
+
+    run(loop, main())
+
+
 def test_short_lines_of_a_long_buffer_take_linear_time(loop: asyncio.AbstractEventLoop) -> None:
     async def spent(lines: int) -> float:
         reader = ferrio.asyncio.StreamReader(limit=2**30)

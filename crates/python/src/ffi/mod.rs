@@ -23,6 +23,7 @@ pub(crate) mod dictionary;
 pub(crate) mod errors;
 pub(crate) mod fields;
 pub(crate) mod free_list;
+pub(crate) mod function;
 pub(crate) mod future;
 pub(crate) mod guarded;
 pub(crate) mod handle;

@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! 1. `length` is the number of bytes in `first` from `start` on, and in `rest`; it is 0 while a buffer is shown.
-//! 2. `first` holds exact `bytes` with at least one unread, or nothing; `rest` is empty while `first` is.
+//! 2. The first piece has at most 4 KiB, or `UNREAD_PART` times what is unread of it, unless there was no memory for a copy.
+//! 3. `first` holds exact `bytes` with at least one unread, or nothing; `rest` is empty while `first` is.
 //!
 //! # Cost
 //! Taking and adding cost the bytes that they copy. Searching costs the bytes that are searched.
@@ -30,6 +31,9 @@ use crate::ffi::object::Object;
 const SMALL_PIECE_BYTES: usize = 4 * 1024;
 /// Pieces are joined up to this size.
 const JOINED_BYTES: usize = 64 * 1024;
+/// A larger piece of which no more than this part is unread gives way to a copy of that, so that the memory behind a few
+/// unread bytes is bounded. A byte is copied for every three that are read.
+const UNREAD_PART: usize = 4;
 
 /// Bytes behind the first piece.
 enum Piece {
@@ -219,7 +223,7 @@ impl Buffer {
             let taken = copied(py, &bytes[start..end]);
             self.first.set(first);
             let taken = taken?;
-            self.start.set(end);
+            self.begin_at(py, end);
             self.length.set(length - count);
             return Ok(taken);
         }
@@ -271,7 +275,7 @@ impl Buffer {
         let Some(first) = self.first.get() else { return Ok(()) };
         let size = bytes_of(&first).len();
         if end < size {
-            self.start.set(end);
+            self.begin_at(py, end);
         } else if count == self.length.get() {
             self.forget_read();
         } else {
@@ -279,6 +283,25 @@ impl Buffer {
         }
         self.length.set(self.length.get() - count);
         Ok(())
+    }
+
+    /// The first piece is read up to `start`, which is not its end.
+    #[inline]
+    fn begin_at(&self, py: Python<'_>, start: usize) {
+        self.start.set(start);
+        let Some(first) = self.first.get() else { return };
+        let size = bytes_of(&first).len();
+        if size > SMALL_PIECE_BYTES && size - start <= size / UNREAD_PART {
+            self.release_read(py, &first);
+        }
+    }
+
+    #[inline(never)]
+    fn release_read(&self, py: Python<'_>, first: &Object) {
+        if let Ok(unread) = copied(py, &bytes_of(first)[self.start.get()..]) {
+            self.start.set(0);
+            self.first.set(unread);
+        }
     }
 
     /// All has been read.
@@ -319,12 +342,12 @@ impl Buffer {
             (None, None) => None,
         };
         self.rest.put(Rest(rest));
-        self.start.set(behind);
         self.length.set(self.length.get() - count);
         match next {
             Some(next) => self.first.set(next),
             None => drop(self.first.take()),
         }
+        self.begin_at(py, behind);
         Ok(())
     }
 

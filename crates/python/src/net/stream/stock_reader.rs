@@ -26,7 +26,9 @@ use crate::ffi::bytearray::ByteArray;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Plain;
 use crate::ffi::class_version::ClassVersion;
+use crate::ffi::function::has_code;
 use crate::ffi::future::{Future, FutureState};
+use crate::ffi::guarded::Guarded;
 use crate::ffi::inline_values::Shape;
 use crate::ffi::names::names;
 use crate::ffi::number::exact_integer;
@@ -95,6 +97,8 @@ struct StockClass<const N: usize> {
     /// The names of its instances' attributes.
     attributes: [&'static str; N],
     functions: &'static [Function],
+    /// The functions as they were found, each with its code.
+    codes: Guarded<Vec<(Object, Object)>>,
     /// Whether it was as it is known here, when it was looked at last.
     verdict: Plain<Option<(ClassVersion, bool)>>,
 }
@@ -110,7 +114,14 @@ impl<const N: usize> StockClass<N> {
         let names = attributes.map(|name| PyString::intern(py, name));
         let shape = Shape::find(class, names.each_ref())?;
         let class = Object::of(class).clone();
-        Ok(shape.map(|shape| Self { class, shape, attributes, functions, verdict: Plain::new(None) }))
+        Ok(shape.map(|shape| Self {
+            class,
+            shape,
+            attributes,
+            functions,
+            codes: Guarded::default(),
+            verdict: Plain::new(None),
+        }))
     }
 
     /// Whether the class does what it is known to do.
@@ -118,7 +129,9 @@ impl<const N: usize> StockClass<N> {
     fn is_stock(&self, py: Python<'_>) -> bool {
         let Ok(class) = self.class.bind(py).cast::<PyType>() else { return false };
         match self.verdict.get() {
-            Some((version, verdict)) if ClassVersion::of(class) == Some(version) => verdict,
+            Some((version, verdict)) if ClassVersion::of(class) == Some(version) => {
+                verdict && (self.has_same_codes(py) || self.look(class))
+            }
             _ => self.look(class),
         }
     }
@@ -133,7 +146,8 @@ impl<const N: usize> StockClass<N> {
     }
 
     fn is_as_known(&self, class: &Bound<'_, PyType>) -> PyResult<bool> {
-        let object = class.py().import("builtins")?.getattr("object")?;
+        let builtins = class.py().import("builtins")?;
+        let (object, property) = (builtins.getattr("object")?, builtins.getattr("property")?);
         for method in ["__getattribute__", "__setattr__"] {
             if !class.getattr(method)?.is(&object.getattr(method)?) {
                 return Ok(false);
@@ -145,17 +159,31 @@ impl<const N: usize> StockClass<N> {
                 return Ok(false);
             }
         }
+        let mut codes = Vec::new();
         for (name, mentioned) in self.functions {
             let function = match found_in(class, name)? {
-                Some(property) if !property.is_instance_of::<PyFunction>() => property.getattr("fget").ok(),
+                Some(found) if *name == "_stream_reader" && found.get_type().is(&property) => {
+                    Some(found.getattr("fget")?)
+                }
                 other => other,
             };
             match function {
-                Some(function) if is_known_function(class, name, mentioned, &function)? => {}
+                Some(function) if is_known_function(class, name, mentioned, &function)? => {
+                    let code = function.getattr("__code__")?;
+                    codes.push((Object::new(function), Object::new(code)));
+                }
                 _ => return Ok(false),
             }
         }
+        let before = self.codes.with(class.py(), |known| core::mem::replace(known, codes));
+        drop(before);
         Ok(true)
+    }
+
+    /// Whether each function has the code that it had when the class was looked at. Another code is no change of the class.
+    #[inline]
+    fn has_same_codes(&self, py: Python<'_>) -> bool {
+        self.codes.with(py, |codes| codes.iter().all(|(function, code)| has_code(function, code)))
     }
 }
 

@@ -1,0 +1,16 @@
+//! Functions of Python.
+
+use pyo3::ffi;
+
+use super::object::Object;
+
+/// Whether `function` is a function of Python, and `code` what it runs.
+#[inline]
+pub(crate) fn has_code(function: &Object, code: &Object) -> bool {
+    if !function.has_class(&raw const ffi::PyFunction_Type) {
+        return false;
+    }
+    // SAFETY: a function; the result is only compared.
+    let present = unsafe { ffi::PyFunction_GetCode(function.as_ptr()) };
+    present == code.as_ptr()
+}
