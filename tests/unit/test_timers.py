@@ -317,6 +317,22 @@ def test_cancelled_timers_are_let_go_of_before_they_are_due(loop: Loop) -> None:
     assert len(kept) < 600
 
 
+def test_a_loop_that_never_sleeps_lets_go_of_a_cancelled_timer(loop: Loop) -> None:
+    class Marked:
+        pass
+
+    marked = Marked()
+    reference = weakref.ref(marked)
+    timer: Any = loop.call_later(1000, print)
+    timer.cancel()
+    timer._args = (marked,)
+    del timer, marked
+    for _ in range(3):
+        loop.call_soon(int)
+        turn(loop)
+    assert reference() is None
+
+
 def test_a_cancelled_timer_leaves_the_others_alone(loop: Loop) -> None:
     ran: list[int] = []
     handles = [loop.call_later(0.002, ran.append, number) for number in range(1000)]

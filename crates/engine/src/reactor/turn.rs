@@ -48,6 +48,10 @@ impl<B: Backend, W: Work> Reactor<B, W> {
     #[inline]
     pub fn plan(&mut self, stopping: bool, discarded: &mut Vec<W::Timer>, now: impl FnOnce() -> Nanos) -> SleepBudget {
         if stopping || !self.ready.is_empty() {
+            if self.timers.cancelled_len() != 0 {
+                // A loop that never sleeps gives up cancelled timers as well.
+                self.timers.next_deadline(discarded);
+            }
             return SleepBudget::None;
         }
         match self.timers.next_deadline(discarded) {
