@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! 1. `shared` was made by this module and is entered by nobody while anybody else refers to it.
-//! 2. `spare` is referred to by nobody else, entered by nobody, and holds what a context did that handles still share.
+//! 2. `reusable` is referred to by nobody else, entered by nobody, and holds what a context did that handles still share.
 //! 3. Both are given up at the end of a turn at the latest, so they keep no value alive for longer than the handles would.
 
 #![forbid(unsafe_code)]
@@ -24,7 +24,7 @@ struct Contexts {
     /// The copy that was made last.
     shared: Option<Context>,
     /// What the last callback ran in.
-    spare: Option<Context>,
+    reusable: Option<Context>,
 }
 
 /// See the module.
@@ -53,8 +53,8 @@ impl SharedContexts {
     /// A context for a callback to run in that holds what `shared` does.
     #[inline]
     pub(crate) fn for_run(&self, py: Python<'_>, shared: &Context) -> PyResult<Context> {
-        match self.0.with(py, |contexts| contexts.spare.take()) {
-            Some(spare) if spare.is_like(shared) => Ok(spare),
+        match self.0.with(py, |contexts| contexts.reusable.take()) {
+            Some(reusable) if reusable.is_like(shared) => Ok(reusable),
             _ => shared.copy(py),
         }
     }
@@ -63,7 +63,7 @@ impl SharedContexts {
     #[inline]
     pub(crate) fn after_run(&self, py: Python<'_>, context: Context, shared: &Context) {
         if context.is_like(shared) && context.object().reference_count() == 1 {
-            let before = self.0.with(py, |contexts| contexts.spare.replace(context));
+            let before = self.0.with(py, |contexts| contexts.reusable.replace(context));
             drop(before);
         }
     }
@@ -78,7 +78,7 @@ impl SharedContexts {
     /// Shows the contexts to the collector.
     pub(super) fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.0.with(py, |contexts| {
-            let mut contexts = contexts.shared.iter().chain(&contexts.spare);
+            let mut contexts = contexts.shared.iter().chain(&contexts.reusable);
             contexts.try_for_each(|context| context.object().visit(visit))
         })
     }

@@ -17,7 +17,7 @@ pub(crate) struct TimerOperations {
     /// The handle that stands for the timer where a program looks at the loop's timers, if there is one yet.
     pub(crate) handle: fn(&Timer) -> Option<&Object>,
     /// The loop lets go of a timer that was cancelled, or stops turning, and may become garbage with the timer.
-    pub(crate) let_go: Option<fn(&Object)>,
+    pub(crate) on_release: Option<fn(&Object)>,
 }
 
 /// A timer.
@@ -39,17 +39,17 @@ impl Timer {
         (self.operations.handle)(self)
     }
 
-    /// See [`TimerOperations::let_go`].
-    pub(super) fn let_go(&self) {
-        if let Some(let_go) = self.operations.let_go {
-            let_go(&self.object);
+    /// See [`TimerOperations::on_release`].
+    pub(super) fn released(&self) {
+        if let Some(on_release) = self.operations.on_release {
+            on_release(&self.object);
         }
     }
 
     /// Gives up timers that were cancelled.
     #[inline]
     pub(crate) fn discard(timers: &mut Vec<Self>) {
-        timers.iter().for_each(Self::let_go);
+        timers.iter().for_each(Self::released);
         timers.clear();
     }
 

@@ -88,7 +88,7 @@ impl LoopCore {
         self.take_inbox(py);
         self.with_reactor(py, |reactor| {
             reactor.ready.iter().for_each(Entry::on_stop);
-            reactor.timers.iter_new().for_each(Timer::let_go);
+            reactor.timers.iter_new().for_each(Timer::released);
         });
     }
 

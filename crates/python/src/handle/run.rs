@@ -25,7 +25,7 @@ pub(crate) const fn entry(handle: Object) -> Entry {
 static HANDLE: Operations = Operations {
     run: |py, core, handle, _| {
         let outcome = run(py, core, &handle);
-        tracking::let_go(&handle);
+        tracking::released(&handle);
         outcome
     },
     handle: Some(|_, _, handle, _| Ok(handle.clone())),

@@ -45,7 +45,7 @@ static TIMER: TimerOperations = TimerOperations {
     is_cancelled: |timer| is_cancelled_timer(&timer.object),
     due: |timer, marks| entry(take_out(timer.object, marks)),
     handle: |timer| Some(&timer.object),
-    let_go: Some(tracking::track),
+    on_release: Some(tracking::track),
 };
 
 /// The timer of a timer handle.

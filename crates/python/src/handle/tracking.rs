@@ -24,7 +24,7 @@ pub(super) fn track(handle: &Object) {
 
 /// Tracks a handle that the loop lets go of, with the last of its references; one that nobody else has ends untracked.
 #[inline]
-pub(super) fn let_go(handle: &Object) {
+pub(super) fn released(handle: &Object) {
     if handle.reference_count() > 1 {
         track(handle);
     }

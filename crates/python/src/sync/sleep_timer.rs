@@ -28,7 +28,7 @@ static SLEEP: TimerOperations = TimerOperations {
         argument: timer.shown.into_inner().map(|shown| handle::take_out(shown, marks)),
     },
     handle: |timer| timer.shown.get().filter(|_| !is_over(&timer.object)),
-    let_go: None,
+    on_release: None,
 };
 
 /// The time of a `sleep` is over: its future, and the handle that was shown for it.
