@@ -17,6 +17,7 @@ _Ts = TypeVarTuple("_Ts")
 __all__ = [
     "HAS_NATIVE_TASKS",
     "SOCKET",
+    "STREAM_READER_METHODS",
     "AwaiterCallback",
     "BarrierCore",
     "CompletionCallback",
@@ -49,6 +50,7 @@ __all__ = [
     "TimerHandle",
     "WaitCallback",
     "__version__",
+    "_note_stream_reader_class",
     "add_pipe_methods",
     "is_plain_socket",
 ]
@@ -56,6 +58,7 @@ __all__ = [
 __version__: Final[str]
 HAS_NATIVE_TASKS: Final[bool]
 SOCKET: Final[type[socket.socket]]
+STREAM_READER_METHODS: Final[tuple[str, ...]]
 
 class Future(asyncio.Future[_T]):
     def set_result(self, result: _T, /) -> None: ...
@@ -73,6 +76,7 @@ class Task(asyncio.Task[_T]):
     ) -> None: ...
 
 def add_pipe_methods(reading: type, writing: type, /) -> None: ...
+def _note_stream_reader_class(is_patched: bool, /) -> None: ...
 def is_plain_socket(sock: object, /) -> bool: ...
 
 @final

@@ -61,8 +61,21 @@ else:
     class _StreamReaderType(ABCMeta):
         """The class of ``StreamReader``: after ``install()``, asyncio's own readers count as instances of it.
 
-        ``asyncio.StreamWriter`` demands a reader of the class that it finds under that name.
+        ``asyncio.StreamWriter`` demands a reader of the class that it finds under that name. While a program has
+        replaced a method of the class that other methods call, asyncio's code runs for all readers.
         """
+
+        def __setattr__(cls, name, value):
+            super().__setattr__(name, value)
+            cls._note_change(name)
+
+        def __delattr__(cls, name):
+            super().__delattr__(name)
+            cls._note_change(name)
+
+        def _note_change(cls, name):
+            if name in _ferrio.STREAM_READER_METHODS and cls is StreamReader:
+                _ferrio._note_stream_reader_class(_methods(cls) != _reader_methods)
 
         def __instancecheck__(cls, instance):
             return type.__instancecheck__(cls, instance) or (
@@ -93,6 +106,13 @@ else:
         readuntil = _ferrio.CoroutineFunction("StreamReader.readuntil", asyncio.StreamReader.readuntil)
         readline = _ferrio.CoroutineFunction("StreamReader.readline", asyncio.StreamReader.readline)
         __anext__ = _ferrio.CoroutineFunction("StreamReader.__anext__", asyncio.StreamReader.__anext__)
+
+    def _methods(cls):
+        """The methods that others call, as they stand in the dictionaries of the class and of those it derives from."""
+        found = [vars(base) for base in reversed(cls.__mro__)]
+        return [[names[name] for names in found if name in names][-1:] for name in _ferrio.STREAM_READER_METHODS]
+
+    _reader_methods = _methods(StreamReader)
 
     class StreamWriter(_ferrio.StreamWriterCore, asyncio.StreamWriter):
         """The sending half of a stream. Follows ``asyncio.StreamWriter``."""

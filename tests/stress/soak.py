@@ -8,7 +8,7 @@ reaches a wrong peer is seen. Connections are chosen at random (``--seed``) amon
 server interfaces, what the server does, and how the client ends: orderly, half-closed, aborted, reset, timed
 out, or cancelled at its n-th await.
 
-Afterwards descriptors, watched descriptors, tasks, objects of every type of the loop and of this program,
+Afterwards descriptors, watched descriptors, tasks, timers, objects of every type of the loop and of this program,
 allocated blocks, the heap and resident memory are compared with the same counts after a warm-up. The exit
 status is 1 after growth beyond an allowance, a wrong byte, a missing answer, a connection that hangs, a
 report to the loop's exception handler (`soaking/close_waiters.py` has the one exception), or a ResourceWarning.

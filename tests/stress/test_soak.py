@@ -40,7 +40,7 @@ def test_5000_connections_leave_nothing_behind() -> None:
     ("left", "noticed"),
     [
         ("descriptor", "FAILED descriptors grew"),
-        ("handle", "Handle grew"),
+        ("handle", "FAILED timers that wait grew"),
         ("memory", "FAILED resident memory, KiB grew"),
     ],
 )

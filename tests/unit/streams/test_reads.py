@@ -9,9 +9,11 @@ import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
+import ferrio
 import ferrio.asyncio
 
 from ..loops import run, turn
@@ -443,6 +445,93 @@ def test_a_reader_that_is_looked_at_shows_its_buffer(loop: asyncio.AbstractEvent
     run(loop, main())
 
 
+def test_a_read_goes_on_where_it_waited_when_the_buffer_has_been_looked_at(
+    loop: asyncio.AbstractEventLoop, ours: Any
+) -> None:
+    async def begun(reading: Any) -> Any:
+        task = stdlib.ensure_future(reading)
+        await stdlib.sleep(0)
+        return task
+
+    async def main() -> None:
+        # What has come is given out, though an exception has come behind it.
+        for read in (
+            lambda r: r.read(2),
+            lambda r: r.readexactly(2),
+            lambda r: r.readuntil(b"b"),
+            lambda r: r.readline(),
+        ):
+            reader = ours.StreamReader()
+            task = await begun(read(reader))
+            reader.feed_data(b"ab" if "readline" not in str(task) else b"ab\n")
+            assert len(reader._buffer) >= 2
+            reader.set_exception(LookupError("theirs"))
+            assert (await task).startswith(b"ab")
+            with pytest.raises(LookupError):
+                await read(reader)
+        # `read` does not wait twice.
+        for count in (10, -1):
+            reader = ours.StreamReader()
+            task = await begun(reader.read(count))
+            buffer = reader._buffer
+            reader.feed_data(b"abc")
+            buffer.clear()
+            assert await task == b""
+        # How far has been searched is remembered.
+        reader = ours.StreamReader()
+        task = await begun(reader.readuntil(b"xy"))
+        reader.feed_data(b"abcdefgx")
+        await stdlib.sleep(0)
+        await stdlib.sleep(0)
+        reader._buffer[:] = b"xy12"
+        waiter, reader._waiter = reader._waiter, None
+        waiter.set_result(None)
+        await stdlib.sleep(0)
+        await stdlib.sleep(0)
+        reader.feed_data(b"56789")
+        reader.feed_data(b"xy")
+        assert await task == b"xy1256789xy"
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("name", READS)
+def test_a_read_whose_buffer_is_looked_at_at_every_step_is_asyncios(
+    loop: asyncio.AbstractEventLoop, name: str, pieces: int
+) -> None:
+    async def observed_read(namespace: Any, parts: list[bytes], limit: int) -> list[Any]:
+        reader = namespace.StreamReader(limit=limit)
+        seen: list[Any] = []
+        for part in [*parts, b""]:
+            task = stdlib.ensure_future(READS[name](reader))
+            for _ in range(2):
+                await stdlib.sleep(0)
+                seen.append(bytes(reader._buffer))
+            if part:
+                reader.feed_data(part)
+            else:
+                reader.feed_eof()
+            for _ in range(3):
+                await stdlib.sleep(0)
+                seen.append(bytes(reader._buffer))
+            if not task.done():
+                task.cancel()
+            try:
+                seen.append(await task)
+            except (Exception, stdlib.CancelledError) as error:
+                seen.append(shown(error))
+        return seen
+
+    async def main() -> None:
+        for parts in splits(TEXT, pieces):
+            for limit in (3, 100):
+                theirs = await observed_read(stdlib, parts, limit)
+                assert await observed_read(ferrio.asyncio, parts, limit) == theirs, (parts, limit)
+
+    run(loop, main())
+
+
 def test_a_buffer_that_is_shown_while_a_read_waits_is_read_to_the_end(
     loop: asyncio.AbstractEventLoop, ours: Any
 ) -> None:
@@ -589,6 +678,66 @@ def test_methods_set_on_a_reader_are_called(loop: asyncio.AbstractEventLoop, our
         reader._wakeup_waiter = lambda: asked.append("wake")
         reader.feed_data(b"y")
         assert asked == ["readuntil", "read", "wake"]
+
+    run(loop, main())
+
+
+def test_methods_replaced_in_the_class_are_called(loop: asyncio.AbstractEventLoop, ours: Any) -> None:
+    """As tests, tracers and fault injectors do; and no more once it is undone."""
+
+    async def read_until(self: Any, separator: bytes = b"\n") -> bytes:
+        return b"patched"
+
+    async def wait_for_data(self: Any, name: str) -> None:
+        asked.append(name)
+        self._buffer.extend(b"x\n")
+
+    asked: list[str] = []
+
+    async def main() -> None:
+        reader = ours.StreamReader()
+        protocol = ours.StreamReaderProtocol(reader)
+        writer = ours.StreamWriter(mock.Mock(is_closing=lambda: False), protocol, reader, loop)
+        protocol.data_received(b"line\n")
+        with mock.patch.object(ours.StreamReader, "readuntil", read_until):
+            assert await reader.readline() == b"patched"
+        with mock.patch.object(ours.StreamReader, "feed_data") as feed_data:
+            protocol.data_received(b"other")
+        feed_data.assert_called_once_with(b"other")
+        with mock.patch.object(ours.StreamReader, "_wakeup_waiter") as wake:
+            protocol.data_received(b"more\n")
+        wake.assert_called_once_with()
+        failing = mock.patch.object(ours.StreamReader, "exception", side_effect=[KeyError("theirs")])
+        with failing, pytest.raises(KeyError):
+            await writer.drain()
+        await writer.drain()
+        assert [await reader.readline(), await reader.readline()] == [b"line\n", b"more\n"]
+        with mock.patch.object(ours.StreamReader, "_wait_for_data", wait_for_data):
+            assert await reader.readline() == b"x\n"
+        assert asked == ["readuntil"]
+        # A read that waits meanwhile ends, whichever code goes on with it.
+        reading = stdlib.ensure_future(reader.readexactly(4))
+        await stdlib.sleep(0)
+        with mock.patch.object(ours.StreamReader, "readuntil", read_until):
+            protocol.data_received(b"ab")
+            await stdlib.sleep(0)
+            assert await reader.readline() == b"patched"
+        protocol.data_received(b"cd")
+        assert await reading == b"abcd"
+
+    run(loop, main())
+
+
+def test_a_reader_is_native_again_when_its_class_is_as_it_was(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> None:
+        data = bytes(1000)
+        for name in ferrio._ferrio.STREAM_READER_METHODS:
+            with mock.patch.object(ferrio.asyncio.StreamReader, name):
+                pass
+            reader = ferrio.asyncio.StreamReader()
+            reader.feed_data(data)
+            # asyncio's code copies.
+            assert await reader.read(1000) is data
 
     run(loop, main())
 

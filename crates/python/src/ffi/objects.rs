@@ -112,6 +112,10 @@ objects! {
     ferrio_event_loop: "ferrio._event_loop";
     ferrio_queue: "ferrio._queues"."Queue";
     ferrio_stream_protocol: "ferrio._streams"."StreamReaderProtocol";
+    ferrio_rest_of_read: "ferrio._stream_reads"."rest_of_read";
+    ferrio_rest_of_readexactly: "ferrio._stream_reads"."rest_of_readexactly";
+    ferrio_rest_of_readline: "ferrio._stream_reads"."rest_of_readline";
+    ferrio_rest_of_readuntil: "ferrio._stream_reads"."rest_of_readuntil";
     ferrio_stream_reader: "ferrio._streams"."StreamReader";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";

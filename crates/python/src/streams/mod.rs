@@ -13,6 +13,7 @@ mod reading;
 mod writer;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
@@ -55,6 +56,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         object.get(py)?;
     }
+    module.add("STREAM_READER_METHODS", PyTuple::new(py, reader::METHODS)?)?;
+    module.add_function(wrap_pyfunction!(reader::_note_stream_reader_class, module)?)?;
     module.add_class::<reader::StreamReaderCore>()?;
     module.add_class::<writer::StreamWriterCore>()?;
     module.add_class::<protocol::StreamReaderProtocolCore>()

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -46,8 +48,18 @@ native_state! {
 
 pyo3_class!(StreamReaderCore);
 
+/// A program has replaced one of the methods in the class.
+static CLASS_IS_PATCHED: AtomicBool = AtomicBool::new(false);
+
+/// `_note_stream_reader_class(is_patched)`: the class has been changed, and some method of [`METHODS`] is another's or not.
+#[pyfunction]
+#[pyo3(signature = (is_patched, /))]
+pub(super) fn _note_stream_reader_class(is_patched: bool) {
+    CLASS_IS_PATCHED.store(is_patched, Ordering::Relaxed);
+}
+
 /// The methods that asyncio's code calls on the reader itself.
-const METHODS: [&str; 9] = [
+pub(super) const METHODS: [&str; 9] = [
     "_maybe_resume_transport",
     "_wait_for_data",
     "_wakeup_waiter",
@@ -176,7 +188,7 @@ impl StreamReaderCore {
     /// Whether the native code may run for this reader, if it is of exactly Ferrio's class.
     #[inline]
     pub(super) fn is_native(&self, py: Python<'_>) -> bool {
-        self.limit_bytes.get().is_some() && !self.is_patched.get() && self.buffer.is_hidden(py)
+        self.limit_bytes.get().is_some() && !self.is_patched() && self.buffer.is_hidden(py)
     }
 
     /// The limit of a native reader.
@@ -190,8 +202,10 @@ impl StreamReaderCore {
         self.is_eof.get()
     }
 
+    /// Whether a program has replaced one of the methods, in the reader or in its class.
+    #[inline]
     pub(super) fn is_patched(&self) -> bool {
-        self.is_patched.get()
+        self.is_patched.get() || CLASS_IS_PATCHED.load(Ordering::Relaxed)
     }
 
     /// The exception that ends all reads.

@@ -1,14 +1,14 @@
 //! The reads of a `StreamReader`: `read`, `readexactly`, `readuntil`, `readline` and the step of `async for`.
 //!
 //! A read takes what is there, or waits for more and looks again. How far a separator has been searched for is a number of
-//! the read, as in asyncio. A reader that is not native, or is not any more after a wait, is read by asyncio's function: the
-//! coroutine goes on as that function's.
+//! the read, as in asyncio. A reader that is not native is read by asyncio's function. One that is not native any more after
+//! a wait is read by a function of the package that goes on from there. The coroutine goes on as that function's.
 
 #![forbid(unsafe_code)]
 
 use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyInt, PyList, PyTuple};
 
 use super::buffer::nothing;
 use super::reader::StreamReaderCore;
@@ -25,7 +25,7 @@ use crate::ffi::objects::{Lazy, OBJECTS};
 
 type Reader = Instance<StreamReaderCore>;
 
-/// The stage of a read that has gone on as asyncio's.
+/// The stage of a read that has gone on as another coroutine.
 const HANDED_OVER: u8 = 1;
 
 /// What a read that has looked at the bytes comes to.
@@ -62,7 +62,10 @@ trait Read: Sized + 'static {
     /// What asyncio's function is given besides the reader.
     fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object>;
 
-    /// The result of asyncio's coroutine, with what had been read before it.
+    /// The coroutine that goes on after a wait.
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object>;
+
+    /// The result of the other coroutine, with what had been read before it.
     fn end_of_other(_py: Python<'_>, _coroutine: &CoroutineState, result: Object) -> PyResult<Object> {
         Ok(result)
     }
@@ -90,7 +93,8 @@ fn resume<R: Read>(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult
     reader.stop_waiting();
     outcome?;
     if !reader.is_native(py) {
-        return hand_over::<R>(py, &reader, coroutine);
+        let rest = R::rest(py, &reader, coroutine)?;
+        return go_on_as(py, coroutine, rest);
     }
     match R::look_again(py, &reader, coroutine)? {
         Look::Bytes(bytes) => R::end(bytes).map(Step::Return),
@@ -106,9 +110,18 @@ fn hand_over<R: Read>(py: Python<'_>, reader: &Reader, coroutine: &CoroutineStat
         Some(argument) => call(py, function, [reader.object(), &argument])?,
         None => call(py, function, [reader.object()])?,
     };
+    go_on_as(py, coroutine, other)
+}
+
+fn go_on_as(py: Python<'_>, coroutine: &CoroutineState, other: Object) -> PyResult<Step> {
     coroutine.stage.set(HANDED_OVER);
     drop(coroutine.future.take());
     coroutine.go_on_in(py, other, None)
+}
+
+/// The number of a coroutine, as it was given.
+fn number(py: Python<'_>, coroutine: &CoroutineState) -> Object {
+    Object::new(PyInt::new(py, coroutine.number.get().cast_signed()))
 }
 
 /// `read(n)`. The number of the coroutine is `n`; one that reads to the end has a list of what it has read so far.
@@ -176,7 +189,11 @@ impl Read for AtMost {
     }
 
     fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
-        Some(Object::new(PyInt::new(py, coroutine.number.get().cast_signed())))
+        Some(number(py, coroutine))
+    }
+
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object> {
+        call(py, OBJECTS.ferrio_rest_of_read.get(py)?, [reader.object(), &number(py, coroutine)])
     }
 
     fn end_of_other(py: Python<'_>, coroutine: &CoroutineState, result: Object) -> PyResult<Object> {
@@ -255,7 +272,11 @@ impl Read for Exactly {
     }
 
     fn argument(py: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
-        Some(Object::new(PyInt::new(py, coroutine.number.get().cast_signed())))
+        Some(number(py, coroutine))
+    }
+
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object> {
+        call(py, OBJECTS.ferrio_rest_of_readexactly.get(py)?, [reader.object(), &number(py, coroutine)])
     }
 }
 
@@ -330,6 +351,12 @@ impl Read for Until {
     fn argument(_: Python<'_>, coroutine: &CoroutineState) -> Option<Object> {
         coroutine.item.get()
     }
+
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object> {
+        let separators = coroutine.item.get().unwrap_or_else(|| Object::new(PyBytes::new(py, b"\n")));
+        let function = OBJECTS.ferrio_rest_of_readuntil.get(py)?;
+        call(py, function, [reader.object(), &separators, &number(py, coroutine)])
+    }
 }
 
 /// What a search comes to.
@@ -402,6 +429,10 @@ impl Read for Line {
     fn argument(_: Python<'_>, _: &CoroutineState) -> Option<Object> {
         None
     }
+
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object> {
+        call(py, OBJECTS.ferrio_rest_of_readline.get(py)?, [reader.object(), &number(py, coroutine)])
+    }
 }
 
 /// Drops the line, or what there is of it; the error.
@@ -453,6 +484,10 @@ impl Read for Next {
 
     fn argument(_: Python<'_>, _: &CoroutineState) -> Option<Object> {
         None
+    }
+
+    fn rest(py: Python<'_>, reader: &Reader, coroutine: &CoroutineState) -> PyResult<Object> {
+        Line::rest(py, reader, coroutine)
     }
 }
 
