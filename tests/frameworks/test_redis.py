@@ -274,7 +274,9 @@ async def relayed(port: int) -> AsyncIterator[tuple[int, Callable[[], None]]]:
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
         clients.add(writer)
-        await asyncio.gather(carry(reader, server_writer), carry(server_reader, writer))
+        # On 3.11 asyncio's callback asks a cancelled task for its exception, and reports that.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(carry(reader, server_writer), carry(server_reader, writer))
         clients.discard(writer)
 
     def reset() -> None:

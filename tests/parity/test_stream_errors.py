@@ -344,8 +344,10 @@ def test_what_cannot_be_written(streams: Played) -> None:
         for data in ("text", None, 5, [1]):
             with diary.raises(f"write {data!r}"):
                 writer.write(data)
-        with diary.raises("writelines"):
-            writer.writelines([b"fine", "text"])
+        # After such an error asyncio's transport of 3.15 never finishes closing.
+        if sys.version_info < (3, 15):
+            with diary.raises("writelines"):
+                writer.writelines([b"fine", "text"])
         writer.write(b"")
         await noted(diary, "drain", writer.drain())
         diary("info", writer.get_extra_info("none"), writer.get_extra_info("none", 5), writer.transport is not None)

@@ -176,6 +176,8 @@ def test_a_forgotten_loop_is_collected_with_the_handles_that_it_was_stopped_with
     del loop, owner, fill
     with pytest.warns(ResourceWarning):
         gc.collect()
+    # The warnings have referred to the loops.
+    gc.collect()
     assert not any(reference() for reference in gone)
 
 

@@ -52,6 +52,10 @@ class Token:
     def __call__(self, *_args: object) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        """As a transport, for the finalizer of a writer."""
+        return True
+
     def __del__(self) -> None:
         self.ended.append("ended")
 
