@@ -80,8 +80,10 @@ impl<T: Anchored> Uncounted<T> {
             return None;
         }
         // SAFETY: it has references, so it is alive.
-        let object = unsafe { Object::from_borrowed(address) };
-        Instance::from_object(object).ok()
+        let object = unsafe { Object::view(&address) };
+        // SAFETY: an instance, as it was when this was made.
+        let instance = unsafe { Instance::<T>::assume(object) };
+        Some(instance.clone())
     }
 }
 
