@@ -12,6 +12,7 @@ import sys
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -423,3 +424,14 @@ assert asyncio.StreamReader is StreamReader and asyncio.streams.StreamWriter is 
 def test_streams_from_before_and_after_install_go_together() -> None:
     done = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("method", ["is_closing", "write", "writelines"])
+def test_a_writer_that_is_its_own_transport_ends_with_a_recursion_error(
+    loop: asyncio.AbstractEventLoop, ours: Any, method: str
+) -> None:
+    writer = ours.StreamWriter(None, None, None, loop)
+    writer._transport = writer
+    with pytest.raises(RecursionError):
+        getattr(writer, method)(*[[b"x"]][: method != "is_closing"])
+    writer._transport = mock.Mock(is_closing=lambda: True)
