@@ -10,7 +10,7 @@ import pytest
 
 import ferrio
 
-from ..loops import ferrio_only, run
+from ..loops import ferrio_only, run, run_until
 from .coroutines import nothing, wait_for
 
 eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from 3.12 on")
@@ -44,7 +44,9 @@ def test_tasks_go_through_a_call_soon_that_a_program_has_put_there(place: str) -
             loop.call_soon = call_soon  # type: ignore[method-assign, assignment]
         future = loop.create_future()
         task = loop.create_task(main(future))
-        loop.call_later(0.001, future.set_result, 3)
+        # A timer might be due before the task waits.
+        run_until(loop, lambda: task._fut_waiter is future)  # type: ignore[attr-defined]
+        future.set_result(3)
         assert loop.run_until_complete(task) == 3
         assert [
             getattr(callback, "__name__", "") for callback in called if getattr(callback, "__self__", None) is task
