@@ -54,6 +54,27 @@ $(STAMPS)/built: $(NATIVE_SOURCES) $(STAMPS)/group-build
 .PHONY: build
 build: $(STAMPS)/built  ## Build the extension module into the virtual environment of PYTHON
 
+# What wheels are built for: one interpreter of each version at hand.
+INTERPRETERS ?= $(shell $(PYTHON) scripts/interpreters.py)
+DIST ?= dist
+
+.PHONY: wheels
+wheels: $(STAMPS)/group-packages  ## Build the source distribution and a wheel for each interpreter at hand, and look at them
+	$(PYTHON) scripts/notices.py --check
+	rm -rf $(DIST)
+	$(BIN)/maturin sdist --quiet --out $(DIST)
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=ferrio --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
+	  $(BIN)/maturin build --quiet --profile dist --out $(DIST) $(INTERPRETERS:%=--interpreter %)
+	$(BIN)/python scripts/check_packages.py $(DIST)
+
+.PHONY: try-wheels
+try-wheels:  ## Try the wheels of `make wheels` in empty environments: the package's tests, the time of the import
+	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %)
+
+.PHONY: try-sources
+try-sources:  ## Build the source distribution of `make wheels` in an empty environment, and try it in the same way
+	$(PYTHON) scripts/try_package.py $(DIST) --sources
+
 .PHONY: bench
 bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
 	$(BIN)/python benchmarks $(BENCH)
@@ -113,6 +134,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
 	$(BIN)/python scripts/figures.py --check
+	$(BIN)/python scripts/notices.py --check
 
 .PHONY: deny
 deny: $(STAMPS)/group-deny  ## Check the licences, bans and sources of the dependencies by deny.toml
