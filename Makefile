@@ -62,7 +62,7 @@ DIST ?= dist
 wheels: $(STAMPS)/group-packages  ## Build the source distribution and a wheel for each interpreter at hand, and look at them
 	$(PYTHON) scripts/notices.py --check
 	rm -rf $(DIST)
-	$(BIN)/maturin sdist --quiet --out $(DIST)
+	$(BIN)/maturin sdist --out $(DIST)
 	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=ferrio --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
 	  $(BIN)/maturin build --quiet --profile dist --out $(DIST) $(INTERPRETERS:%=--interpreter %)
 	$(BIN)/python scripts/check_packages.py $(DIST)
