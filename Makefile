@@ -184,8 +184,8 @@ soak: build $(STAMPS)/group-test  ## 200,000 connections, then hostile peers, ea
 	$(BIN)/python tests/stress/hostile_peers.py --seconds 10
 
 .PHONY: docs
-docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the tables of docs/compatibility.md and README.md
+docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the tables of docs/compatibility.md and README.md
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
-	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine
