@@ -76,8 +76,8 @@ try-sources:  ## Build the source distribution of `make wheels` in an empty envi
 	$(PYTHON) scripts/try_package.py $(DIST) --sources
 
 .PHONY: bench
-bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
-	$(BIN)/python benchmarks $(BENCH)
+bench: build $(STAMPS)/group-bench  ## Measure against the other loops (QUICK=1: three minutes; BENCH="--only net --rounds 9")
+	$(BIN)/python benchmarks $(if $(QUICK),--brief) $(BENCH)
 
 .PHONY: instructions
 instructions: build  ## Count instructions of the hot paths against benchmarks/instructions.json (INSTRUCTIONS="--update")
