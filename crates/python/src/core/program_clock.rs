@@ -112,10 +112,11 @@ impl Instance<LoopCore> {
         if self.flags.selecting_thread.load(Ordering::Relaxed) != thread::current() {
             return Ok(None);
         }
-        py.check_signals()?;
         self.take_inbox(py);
         let ready = || self.with_reactor(py, |reactor| reactor.ready.len());
         let before = ready();
+        // What a signal's handler schedules is news as well.
+        py.check_signals()?;
         if self.flags.has_announced.get() && before != 0 {
             return Ok(Some(before));
         }
