@@ -348,7 +348,7 @@ def test_a_clock_can_be_attached_for_a_while() -> None:
         assert real <= loop.time() < real + HOUR
         await asyncio.sleep(0.001)
 
-    clock = VirtualClock()
+    clock = VirtualClock(0)
     ferrio.run(main())
 
 

@@ -44,7 +44,7 @@ class VirtualClock:
     """The time of one loop, in seconds, which passes only when the loop has nothing to do.
 
     Args:
-        start: What ``loop.time()`` shows first.
+        start: What ``loop.time()`` shows first. None: 0, or the time of a loop that runs already.
         automatic: Whether time jumps to the next timer when nothing is ready. Otherwise ``advance`` and ``run_for``
             move it.
         stands_for: The operations for which time stands while they are under way: ``"threads"`` (calls in executors,
@@ -61,7 +61,7 @@ class VirtualClock:
 
     def __init__(
         self,
-        start: float = 0.0,
+        start: float | None = None,
         *,
         automatic: bool = True,
         stands_for: Collection[str] = OPERATIONS,
@@ -70,7 +70,8 @@ class VirtualClock:
     ) -> None:
         if unknown := set(stands_for) - OPERATIONS:
             raise ValueError(f"time cannot stand for {sorted(unknown)}; it can for {sorted(OPERATIONS)}")
-        self._start = self._now = float(start)
+        self._start = start
+        self._now = 0.0 if start is None else float(start)
         self._stands_for = frozenset(stands_for)
         self._io_grace_s = io_grace_s
         self._patience_s = patience_s
@@ -92,7 +93,7 @@ class VirtualClock:
     @property
     def elapsed(self) -> float:
         """Virtual seconds since the start."""
-        return self._now - self._start
+        return self._now - (self._start or 0.0)
 
     def advance(self, seconds: float) -> None:
         """Move time on, at once. Timers that are due by it run in the next turn, in the order of their deadlines.
@@ -148,6 +149,8 @@ class VirtualClock:
             raise TypeError(f"a virtual clock needs a loop of Ferrio's (ferrio.new_event_loop), not {loop!r}")
         if self._loop is not None and not self._loop.is_closed():
             raise RuntimeError(f"{self!r} already belongs to {self._loop!r}")
+        if self._start is None:
+            self._start = self._now = loop.time() if loop.is_running() else 0.0
         self._loop, self._before = loop, loop._selector
         self._older_threads = weakref.WeakSet(threading.enumerate())
         self._operations = _Operations()

@@ -28,7 +28,7 @@ def describe_task(task: asyncio.Task[Any]) -> str:
             place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             waits_for = None
         elif waits_for is None:
-            waits_for = getattr(coroutine, "__qualname__", None) or repr(coroutine)
+            waits_for = getattr(coroutine, "__qualname__", None)
         coroutine = next(
             (getattr(coroutine, name) for name in ("cr_await", "gi_yieldfrom", "ag_await") if hasattr(coroutine, name)),
             None,
