@@ -58,9 +58,10 @@ pub use self::combine::{
     AsCompleted, Failures, JoinAll, Member, ReturnWhen, Shield, TaskGroup, TryJoinAll, as_completed, join_all, shield,
     task_group, try_join_all, wait,
 };
+pub use self::event_loop::Statistics;
 pub use self::net::{open_connection, start_server};
 pub use self::remote::{Handle, RemoteTask};
-pub use self::run::{EventLoop, handle, run};
+pub use self::run::{EventLoop, handle, run, statistics};
 pub use self::signal::{Signals, signal};
 pub use self::sync::{
     Barrier, BarrierWaitResult, Condition, Event, Fifo, GetError, Lifo, LifoQueue, Lock, LockGuard, Order, Priority,

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::event_loop::{Core, current};
+use crate::event_loop::{Core, Statistics, current};
 use crate::remote::Handle;
 
 /// An event loop whose tasks go on from one [`run`](Self::run) to the next. [`ferrio::run`](crate::run) makes one for a
@@ -58,7 +58,7 @@ impl Drop for EventLoop {
 
 impl core::fmt::Debug for EventLoop {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.debug_struct("EventLoop").field("tasks", &self.core.tasks_len()).finish_non_exhaustive()
+        formatter.debug_struct("EventLoop").field("holds", &self.core.statistics()).finish_non_exhaustive()
     }
 }
 
@@ -101,4 +101,24 @@ pub fn run<F: Future>(future: F) -> F::Output {
 #[track_caller]
 pub fn handle() -> Handle {
     Handle::new(Arc::clone(&current().shared))
+}
+
+/// What the loop that runs here holds.
+///
+/// # Panics
+/// Outside of [`run`].
+///
+/// # Examples
+/// ```
+/// ferrio::run(async {
+///     let task = ferrio::spawn(ferrio::yield_now());
+///     assert_eq!(ferrio::statistics().tasks, 1);
+///     task.await
+/// })?;
+/// # Ok::<(), ferrio::Cancelled>(())
+/// ```
+#[must_use]
+#[track_caller]
+pub fn statistics() -> Statistics {
+    current().statistics()
 }

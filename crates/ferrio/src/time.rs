@@ -9,6 +9,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use ferrio_engine::sys::clock;
@@ -20,8 +21,12 @@ use crate::yield_now::{YieldNow, yield_now};
 
 /// The time on the loop's clock that is `delay` from now.
 pub(crate) fn deadline_after(delay: Duration) -> Nanos {
-    let nanos = u64::try_from(delay.as_nanos()).map_or(Nanos::MAX, Nanos::from_nanos);
-    clock::now().saturating_add(nanos)
+    clock::now().saturating_add(nanos_of(delay))
+}
+
+/// What does not fit is for ever.
+fn nanos_of(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).map_or(Nanos::MAX, Nanos::from_nanos)
 }
 
 /// Waits until `delay` has passed. With no delay at all it lets others run, as [`yield_now`](crate::yield_now) does.
@@ -56,8 +61,20 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// assert!(Instant::now() >= deadline);
 /// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    sleep(deadline.saturating_duration_since(Instant::now()))
+    let (instant, nanos) = *ANCHOR.get_or_init(|| {
+        let instant = Instant::now();
+        // Read later, so that no sleep ends early.
+        (instant, clock::now())
+    });
+    let deadline = match deadline.checked_duration_since(instant) {
+        Some(after) => nanos.saturating_add(nanos_of(after)),
+        None => nanos.saturating_sub(nanos_of(instant.saturating_duration_since(deadline))),
+    };
+    Sleep(State::New { deadline })
 }
+
+/// One moment on both clocks: equal instants are equal deadlines.
+static ANCHOR: OnceLock<(Instant, Nanos)> = OnceLock::new();
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a future does nothing unless it is awaited"]

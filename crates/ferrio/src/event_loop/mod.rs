@@ -49,6 +49,21 @@ const CALLS_IN_AN_ENTRY: u32 = 128;
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
 
+/// Sources that a loop has by itself.
+const OWN_SOURCES: usize = 1;
+
+/// What a loop holds: [`statistics`](crate::statistics).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Sleeps, limits and callbacks that wait for a deadline.
+    pub timers: usize,
+    /// Sockets that belong to the loop.
+    pub sockets: usize,
+}
+
 /// What the engine's parts hold for this crate.
 pub(crate) struct Kinds;
 
@@ -130,9 +145,14 @@ impl Core {
         output
     }
 
-    /// Tasks that have not ended.
-    pub(crate) fn tasks_len(&self) -> usize {
-        self.tasks.borrow().len()
+    /// What the loop holds.
+    pub(crate) fn statistics(&self) -> Statistics {
+        let reactor = self.reactor.borrow();
+        Statistics {
+            tasks: self.tasks.borrow().len(),
+            timers: reactor.timers.len() - reactor.timers.cancelled_len(),
+            sockets: reactor.sources.len().saturating_sub(OWN_SOURCES),
+        }
     }
 
     /// One turn; whether the main future is done.
