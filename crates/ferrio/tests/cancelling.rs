@@ -151,8 +151,12 @@ fn tasks_and_what_combines_them() {
                 sleep(Duration::from_millis(1)).await;
                 Ok(())
             });
-            group.spawn(async { Ok(yield_now().await) });
-            Ok(sleep(Duration::from_millis(1)).await)
+            group.spawn(async {
+                yield_now().await;
+                Ok(())
+            });
+            sleep(Duration::from_millis(1)).await;
+            Ok(())
         });
         outcome.await.map_err(|_: ferrio::Failures<()>| io::ErrorKind::Other.into())
     });
