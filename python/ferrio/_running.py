@@ -91,12 +91,14 @@ def run(
     Follows ``asyncio.run``.
     """
     if asyncio.events._get_running_loop() is not None:
-        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
+        error = RuntimeError("asyncio.run() cannot be called from a running event loop")
+        error.add_note("ferrio.run() was called where a loop is running already: await the coroutine there")
+        raise error
     with Runner(debug=debug, loop_factory=loop_factory, clock=clock) as runner:
         try:
             return runner.run(main)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError) as refusal:
             # A function in place of the coroutine that it makes is the usual mistake.
             if inspect.iscoroutinefunction(main):
-                error.add_note(f"{main.__name__} is a function; call it: run({main.__name__}())")
+                refusal.add_note(f"{main.__name__} is a function; call it: run({main.__name__}())")
             raise
