@@ -22,7 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: They look at files of the repository that a package does not have.
-OF_THE_REPOSITORY = ("unit/test_compatibility_page.py", "unit/test_layers.py", "unit/test_third_party_notices.py")
+OF_THE_REPOSITORY = (
+    "unit/test_compatibility_page.py",
+    "unit/test_layers.py",
+    "unit/test_release.py",
+    "unit/test_third_party_notices.py",
+)
 
 #: Interpreters started for each import; the smallest of their times counts.
 STARTS = 15
