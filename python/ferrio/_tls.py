@@ -137,7 +137,11 @@ class SSLProtocol(_ORIGINAL):  # type: ignore[misc]
             else:
                 if self._records is not None and type(self._app_transport) is _ORIGINAL_TRANSPORT:
                     self._app_transport.__class__ = _SSLProtocolTransport
-        super()._on_handshake_complete(handshake_exc)
+        try:
+            super()._on_handshake_complete(handshake_exc)
+        finally:
+            # Its traceback leads to this frame.
+            del handshake_exc
 
     def _get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "ferrio_tls_engine" and "ssl_object" in self._extra:

@@ -6,6 +6,7 @@
 import asyncio
 import contextvars
 import socket
+import ssl
 import sys
 import threading
 import types
@@ -360,6 +361,20 @@ KINDS["SocketOperation"] = Kind(
         "address": lambda world, token: world.loop.sock_sendto(world.sock, b"x", token),
         "future": waiting_operation,
     },
+)
+
+
+def records(token: Any = None) -> Any:
+    """The records of a TLS object that refers to *token*."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ssl_object: Any = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    ssl_object.token = token
+    return _ferrio.tls_records(ssl_object, incoming, outgoing)
+
+
+KINDS["TlsRecords"] = Kind(
+    make=lambda _world: records(),
+    ways={"SSLObject": lambda _world, token: records(token)},
 )
 
 
