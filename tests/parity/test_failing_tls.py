@@ -18,6 +18,8 @@ from .failures import EXITS, FAILURES
 from .observation import Diary
 from .protocols import Noted, NotedBuffered, fail_with, turns
 
+pytestmark = pytest.mark.usefixtures("tls_engine")
+
 PATIENCE_S = 0.15
 
 
