@@ -4,16 +4,16 @@ asyncio's class decides everything that happens once for each connection: states
 The program's own ``ssl.SSLContext`` makes the TLS object. What runs for each message is done by one of two engines,
 which ``transport.get_extra_info("ferrio_tls_engine")`` names once the handshake is over:
 
-- ``"native"``: received records are read, and what is written is encrypted, by the functions of the OpenSSL that Python
-  has loaded, without a Python call in between (``crates/python/src/net/stream/tls``).
-- ``"python"``: through ``ssl.SSLObject``, where OpenSSL cannot be reached, and where the program has put functions of its
-  own into the way: another ``SSLObject`` or steps of the protocol, a callback for messages, a key log.
+- ``"native"``: received records are read, and what is written is encrypted, by the functions of the OpenSSL that
+  Python has loaded, without a Python call in between (``crates/python/src/net/stream/tls``).
+- ``"python"``: through ``ssl.SSLObject``, where OpenSSL cannot be reached, and where the program has put functions of
+  its own into the way: another ``SSLObject`` or steps of the protocol, a callback for messages, a key log.
 
-The environment variable ``FERRIO_TLS`` forces one: ``python`` everywhere, ``native`` with a ``RuntimeError`` at the end of
-a handshake where OpenSSL cannot be reached.
+The environment variable ``FERRIO_TLS`` forces one: ``python`` everywhere, ``native`` with a ``RuntimeError`` at the end
+of a handshake where OpenSSL cannot be reached.
 
-For the latter engine, and for all steps outside an open connection, three steps of asyncio's are written again here, with
-the same effects:
+For the latter engine, and for all steps outside an open connection, three steps of asyncio's are written again here,
+with the same effects:
 
 - One buffer for each loop takes what the kernel has. asyncio's 256 KiB for each connection are most of an idle one's
   memory.
@@ -47,7 +47,7 @@ if FORCED not in ("", "native", "python"):
     raise ValueError(f"FERRIO_TLS must be 'native' or 'python', not {FORCED!r}")
 
 _ORIGINAL: Any = asyncio.sslproto.SSLProtocol
-_ORIGINAL_TRANSPORT: Any = asyncio.sslproto._SSLProtocolTransport  # type: ignore[attr-defined]
+_ORIGINAL_TRANSPORT: Any = asyncio.sslproto._SSLProtocolTransport
 
 
 def _functions_of(class_: Any, *names: str) -> list[tuple[Any, str, Any]]:
@@ -83,7 +83,7 @@ def _records(protocol: Any) -> _ferrio.TlsRecords | None:
     ssl_object = protocol._sslobj
     if FORCED == "python" or type(ssl_object) is not ssl.SSLObject or not _are_unchanged(_NATIVE_STEPS):
         return None
-    context = ssl_object.context
+    context: Any = ssl_object.context
     # What these two raise is kept in the TLS object, and raised by its methods.
     if context._msg_callback is not None or context.keylog_filename is not None:
         return None

@@ -154,8 +154,7 @@ impl Library {
         if !name.starts_with("OpenSSL ") || unsafe { (functions.version_number)() } != noted {
             return Ok(None);
         }
-        let library =
-            Self { functions, socket: KnownClass::new(), bio: KnownClass::new(), context: KnownClass::new() };
+        let library = Self { functions, socket: KnownClass::new(), bio: KnownClass::new(), context: KnownClass::new() };
         let classes = [
             (&library.socket, "_SSLSocket", size_of::<SocketObject>()),
             (&library.bio, "MemoryBIO", size_of::<PointerObject>()),
@@ -243,12 +242,11 @@ impl Session {
         incoming: &Object,
         outgoing: &Object,
     ) -> PyResult<Option<Self>> {
-        let library = match LIBRARY.get(py) {
-            Some(library) => library,
-            None => {
-                let found = Library::find(py)?;
-                LIBRARY.get_or_init(py, || found)
-            }
+        let library = if let Some(library) = LIBRARY.get(py) {
+            library
+        } else {
+            let found = Library::find(py)?;
+            LIBRARY.get_or_init(py, || found)
         };
         let Some(library) = library else { return Ok(None) };
         let socket = Object::new(ssl_object.bind(py).getattr("_sslobj")?);
@@ -339,13 +337,7 @@ impl Session {
     ///
     /// # Errors
     /// The object lends no writable buffer.
-    pub(crate) fn read_into(
-        &self,
-        py: Python<'_>,
-        buffer: &Object,
-        start: usize,
-        length: usize,
-    ) -> PyResult<Outcome> {
+    pub(crate) fn read_into(&self, py: Python<'_>, buffer: &Object, start: usize, length: usize) -> PyResult<Outcome> {
         let view = View::writable(py, buffer)?;
         let (address, exported) = view.memory();
         if exported != length || start >= length {
@@ -374,13 +366,9 @@ impl Session {
     /// [`Self::write`], of memory that the caller keeps.
     #[inline]
     fn write_from(&self, address: *const u8, length: usize) -> Outcome {
-        match c_int::try_from(length) {
-            // SAFETY: a TLS object (invariant 2), and so many readable bytes.
-            Ok(length @ 1..) => {
-                self.operate(|functions, ssl| unsafe { (functions.write)(ssl, address.cast(), length) })
-            }
-            _ => Outcome::Other,
-        }
+        let Ok(length @ 1..) = c_int::try_from(length) else { return Outcome::Other };
+        // SAFETY: a TLS object (invariant 2), and so many readable bytes.
+        self.operate(|functions, ssl| unsafe { (functions.write)(ssl, address.cast(), length) })
     }
 
     /// Whether there may be more to read without further bytes of the peer's.

@@ -89,8 +89,7 @@ impl Connection {
         let names = names(py);
         let queued = exact_integer(&self.attribute(py, &names._write_buffer_size)?);
         let size = queued.map(|queued| queued.saturating_add_unsigned(self.records.session.outgoing_bytes(py)));
-        let [paused, high, low] =
-            [&names._app_writing_paused, &names._outgoing_high_water, &names._outgoing_low_water];
+        let [paused, high, low] = [&names._app_writing_paused, &names._outgoing_high_water, &names._outgoing_low_water];
         self.control(py, size, (paused, high, low), &names._control_app_writing)
     }
 
@@ -98,8 +97,7 @@ impl Connection {
     fn control_ssl_reading(&self, py: Python<'_>) -> PyResult<()> {
         let names = names(py);
         let size = isize::try_from(self.records.session.incoming_bytes(py)).ok();
-        let [paused, high, low] =
-            [&names._ssl_reading_paused, &names._incoming_high_water, &names._incoming_low_water];
+        let [paused, high, low] = [&names._ssl_reading_paused, &names._incoming_high_water, &names._incoming_low_water];
         self.control(py, size, (paused, high, low), &names._control_ssl_reading)
     }
 
