@@ -147,9 +147,24 @@ def converse(
     if protocol_class is _tls.SSLProtocol:
         assert transport.get_extra_info("ferrio_tls_engine") == engine
     course: list[Any] = []
+    waiting: list[asyncio.Task[bytes]] = []
     for _ in range(chance.randint(1, 12)):
         action = chance.choice(
-            ["peer", "peer", "peer", "write", "pause", "resume", "close", "corrupt", "turn", "lines", "limits", "read"]
+            [
+                "peer",
+                "peer",
+                "peer",
+                "write",
+                "pause",
+                "resume",
+                "close",
+                "corrupt",
+                "turn",
+                "lines",
+                "limits",
+                "read",
+                "wait",
+            ]
         )
         size = chance.choice([1, 50, 1000, 16384, 16385, 40_000, 100_000])
         match action:
@@ -172,9 +187,11 @@ def converse(
             case "limits" if talk.protocol._transport is not None:
                 limits = chance.choice([(0, 0), (10, 5), (None, None)])
                 getattr(transport, chance.choice(["set_read_buffer_limits", "set_write_buffer_limits"]))(*limits)
-            case "read" if kind == "reader" and application.reader._buffer:
+            case "read" if kind == "reader" and application.reader._buffer and application.reader._waiter is None:
                 task = loop.create_task(application.reader.read(chance.choice([1, 1000, 1 << 20])))
                 events.append(len(run(loop, task)))
+            case "wait" if kind == "reader" and application.reader._waiter is None:
+                waiting.append(loop.create_task(application.reader.read(1000)))
             case "turn":
                 turn(loop)
         data = bytearray(talk.outgoing.read())
@@ -187,10 +204,14 @@ def converse(
             talk.deliver(bytes(data[:cut]))
             del data[:cut]
         turn(loop)
-        course.append((action, size, talk.heard(), list(events), shown(application), str(talk.protocol._state)))
+        read = [task.result() if task.done() and task.exception() is None else task.done() for task in waiting]
+        course.append((action, size, talk.heard(), list(events), shown(application), read, str(talk.protocol._state)))
         if talk.protocol._transport is not None:
             course.append((talk.transport.is_reading(), transport.get_write_buffer_size()))
     talk.close()
+    for task in waiting:
+        task.cancel()
+    turn(loop, 2)
     return [*course, list(events)]
 
 
@@ -373,6 +394,24 @@ def test_a_view_of_the_readers_buffer_is_met_by_the_protocol(
         talk.close()
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert outcomes[0][1][0][1] is BufferError
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_a_waiting_read_is_not_woken_by_a_record_without_data(
+    loop: Loop, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr(_tls, "FORCED", engine)
+    application = streams(loop, [])
+    talk = Conversation(loop, _tls.SSLProtocol, certificates, application)
+    reading = loop.create_task(application.reader.read(100))
+    talk.peer.write(b"data")
+    record = talk.outgoing.read()
+    for start in range(len(record)):
+        turn(loop, 2)
+        assert not reading.done()
+        talk.deliver(record[start : start + 1])
+    assert run(loop, reading) == b"data"
+    talk.close()
 
 
 class Lending(asyncio.BufferedProtocol):

@@ -72,20 +72,18 @@ impl Connection {
         let (mut chunks, mut stop) = (Chunks::default(), Stop::Full);
         let mut filled = None;
         if let Some(reader) = reader {
-            stop = self.read_into_reader(py, core, &reader, &mut chunks)?;
-            filled = chunks.is_empty().then_some(reader);
+            let is_filled;
+            (is_filled, stop) = self.read_into_reader(py, core, &reader, &mut chunks)?;
+            filled = is_filled.then_some(reader);
         }
         while stop == Stop::Full {
             stop = self.read_chunk(py, core, &mut chunks)?;
         }
         let is_end = stop == Stop::Other && self.read_in_python(py, &mut chunks)?;
-        match filled {
-            Some(reader) if chunks.is_empty() => reader.deliver(py)?,
-            _ => {
-                if let Some(data) = chunks.joined(py)? {
-                    call_method(py, &names(py).data_received, [&application, &data])?;
-                }
-            }
+        if let Some(data) = chunks.joined(py)? {
+            call_method(py, &names(py).data_received, [&application, &data])?;
+        } else if let Some(reader) = filled {
+            reader.deliver(py)?;
         }
         if is_end { self.end(py) } else { Ok(()) }
     }
@@ -129,26 +127,29 @@ impl Connection {
         Ok(stop)
     }
 
-    /// Reads what there is into the buffer of asyncio's reader, or, as far as that refuses it, as `bytes`.
+    /// Reads what there is into the buffer of asyncio's reader, or, as far as that refuses it, as `bytes`. Whether anything
+    /// is in the buffer comes back.
     fn read_into_reader(
         &self,
         py: Python<'_>,
         core: &LoopCore,
         reader: &StockReader,
         chunks: &mut Chunks,
-    ) -> PyResult<Stop> {
+    ) -> PyResult<(bool, Stop)> {
         let mut scratch = core.take_scratch(py);
+        let mut is_filled = false;
         let outcome = loop {
             let (filled, stop) = self.fill(py, &mut scratch[..READER_BYTES]);
             let kept = if filled == 0 { Ok(()) } else { reader.extend(py, scratch.filled(filled)) };
+            is_filled = is_filled || (filled != 0 && kept.is_ok());
             match kept {
                 Ok(()) if stop == Stop::Full => {}
-                Ok(()) => break Ok(stop),
+                Ok(()) => break Ok((is_filled, stop)),
                 // Somebody has a view of the buffer, which the protocol is to meet itself.
                 Err(error) if error.is_instance_of::<PyBufferError>(py) => {
                     break core.received_bytes(py, scratch.filled(filled)).map(|data| {
                         chunks.extend(Some(data));
-                        stop
+                        (is_filled, stop)
                     });
                 }
                 Err(error) => break Err(error),
