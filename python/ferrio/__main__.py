@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
 from . import __version__, install
 from ._program import run_command, run_module, run_program
+from ._watching import VARIABLE, seconds
 
 USAGE = """\
-usage: python -m ferrio [--version | --help] PROGRAM.py [ARG ...]
-       python -m ferrio -m MODULE [ARG ...]
-       python -m ferrio -c COMMAND [ARG ...]
+usage: python -m ferrio [--version | --help]
+       python -m ferrio [--watch SECONDS] PROGRAM.py [ARG ...]
+       python -m ferrio [--watch SECONDS] -m MODULE [ARG ...]
+       python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
 
-Runs a Python program with Ferrio's event loop in place of asyncio's."""
+Runs a Python program with Ferrio's event loop in place of asyncio's.
+
+--watch reports every callback that blocks the loop for so long, while it does."""
 
 
 def main() -> None:
     """Run the program that the command line names."""
-    match sys.argv[1:]:
+    run(sys.argv[1:])
+
+
+def run(command_line: list[str]) -> None:
+    """Do what *command_line* says."""
+    match command_line:
         case ["-h" | "--help", *_]:
             print(USAGE)
         case ["-V" | "--version", *_]:
             print(f"ferrio {__version__}")
         case []:
             misuse("nothing to run")
+        case ["--watch"]:
+            misuse("--watch needs a number of seconds")
+        case ["--watch", slow_s, *rest]:
+            try:
+                seconds(slow_s)
+            except ValueError as error:
+                misuse(f"--watch: {error}")
+            os.environ[VARIABLE] = slow_s
+            run(rest)
         case ["-m"]:
             misuse("-m needs a module")
         case ["-m", module, *arguments]:

@@ -457,6 +457,12 @@ def connection(world: World) -> Any:
 KINDS["Connection"] = Kind(make=connection, ways={})
 
 
+# --- watching --------------------------------------------------------------------------------------------------------
+
+
+KINDS["Watchdog"] = Kind(make=lambda world: _ferrio.Watchdog(world.loop, 1.0), ways={})
+
+
 # --- loops -----------------------------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,7 @@ impl LoopCore {
         self.part::<RunningGate>().after_fork(py);
         if !self.is_own_thread() {
             self.flags.thread.store(0, Ordering::Relaxed);
-            self.flags.in_entry.set(false);
+            self.pulse.set_entry(0);
             self.flags.turning.set(false);
             self.note_stop(py);
             stream::forget_corked(py, self);

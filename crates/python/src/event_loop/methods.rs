@@ -18,6 +18,7 @@ use crate::ffi::class::Instance;
 use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::thread_state;
 use crate::ffi::trampoline::caught;
 use crate::handle::{self, is_handle};
 use crate::task::unlink_all;
@@ -35,6 +36,7 @@ impl LoopCore {
     /// Runs one turn; callbacks may ask for one within it.
     fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
         let _level = nesting::enter(py)?;
+        self.pulse.set_thread_state(thread_state::current_address(py));
         caught(|| self.run_once(py))
     }
 
