@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
         # What one family of methods uses of another.
         _csock: socket.socket | None
+        _watch: LoopWatch | None
         _passed_sockets: weakref.WeakSet[socket.socket]
 
         def _renew_signal_pair(self) -> None: ...

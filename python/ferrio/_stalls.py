@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import FunctionType
+    from types import CodeType
 
 __all__ = ["Capture", "Place", "Stall", "beneath_the_loop", "runs_a_loop"]
 
@@ -40,15 +40,15 @@ class Capture:
     lasted_s: float
     """Seconds for which the callback was known to have lasted."""
     stack: tuple[Place, ...]
-    """The functions that the loop's thread was in, the callback's own first, the blocking one last. Empty: the callback is
-    not Python's, or its stack could not be read."""
+    """The functions that the loop's thread was in, the callback's own first, the blocking one last. Empty: the
+    callback is not Python's, or its stack could not be read."""
 
 
 @dataclass
 class Stall:
     """A callback or a step of a task that blocked a loop for longer than it should.
 
-    It is reported while it lasts, so what comes later changes it: ``captures``, ``lasted_s``, ``is_over`` and ``times``.
+    It is reported while it lasts; what comes later changes ``captures``, ``lasted_s``, ``is_over`` and ``times``.
     """
 
     lasted_s: float
@@ -84,12 +84,13 @@ class Stall:
         return "\n".join(lines) + "\n" + "".join(map(str, self.stack))
 
 
-def runs_a_loop(function: FunctionType) -> None:
+def runs_a_loop(function: Callable[..., object]) -> None:
     """Note that what is beneath *function* on a stack is a loop's callback."""
-    _loops.add((function.__code__.co_filename, function.__code__.co_qualname))
+    code: CodeType = function.__code__
+    _loops.add((code.co_filename, code.co_qualname))
 
 
 def beneath_the_loop(places: Iterable[tuple[str, str, int]]) -> tuple[Place, ...]:
-    """What a stack, the innermost function first, has beneath the innermost loop in it, the outermost function first."""
+    """What a stack, the innermost function first, has beneath its innermost loop, the outermost function first."""
     inner = itertools.takewhile(lambda place: place[:2] not in _loops, places)
     return tuple(Place(file, line, function) for file, function, line in inner)[::-1]

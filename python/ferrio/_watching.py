@@ -1,7 +1,7 @@
 """``watch``: reports what blocks a loop, while it does.
 
-The native half, ``_ferrio.Watchdog``, looks at the loop from a thread that needs no interpreter. A thread of Python's takes
-its news, finds out whose callback it is, and reports. Both are daemons: neither keeps a program alive.
+The native half, ``_ferrio.Watchdog``, looks at the loop from a thread that needs no interpreter. A thread of Python's
+takes its news, finds out whose callback it is, and reports. Both are daemons: neither keeps a program alive.
 
 Invariants:
 
@@ -30,7 +30,7 @@ from ._stalls import Capture, Stall, beneath_the_loop
 if TYPE_CHECKING:
     from types import FrameType
 
-    from typing_extensions import Self
+    from typing import Self
 
     from ._base_loop import BaseLoop
 
@@ -137,7 +137,12 @@ class Watch:
                 return
 
     def _capture(
-        self, watchdog: Watchdog, number: int, lasted_s: float, waited_s: float, places: list[tuple[str, str, int]] | None
+        self,
+        watchdog: Watchdog,
+        number: int,
+        lasted_s: float,
+        waited_s: float,
+        places: list[tuple[str, str, int]] | None,
     ) -> Capture:
         if waited_s <= watchdog.grace_s and watchdog.is_in(number):
             # Seen from outside, a thread that runs Python code may have been between two places.
@@ -156,7 +161,12 @@ class Watch:
         return places
 
     def _find(
-        self, watchdog: Watchdog, number: int, lasted_s: float, waited_s: float, places: list[tuple[str, str, int]] | None
+        self,
+        watchdog: Watchdog,
+        number: int,
+        lasted_s: float,
+        waited_s: float,
+        places: list[tuple[str, str, int]] | None,
     ) -> Stall:
         """Note a stall that has begun, and report it unless an equal one was."""
         capture = self._capture(watchdog, number, lasted_s, waited_s, places)
@@ -203,15 +213,16 @@ def watch(
     """Report every callback and every step of a task that blocks *loop* for *slow_s* seconds, while it does.
 
     A report is a ``Stall``: the stack of the loop's thread at that moment, the task, its coroutine. It is logged as a
-    warning of the logger ``ferrio.watch``, whose record has it as ``stall``. Equal stalls are reported once, and counted. Code
-    that keeps the interpreter keeps the report waiting; its stack is written to the standard error meanwhile.
+    warning of the logger ``ferrio.watch``, whose record has it as ``stall``. Equal stalls are reported once, and
+    counted. Code that keeps the interpreter keeps the report waiting; its stack is written to the standard error
+    meanwhile.
 
     Args:
         loop: A Ferrio loop; the running one when None. A watch that it has already ends.
         slow_s: Seconds, more than 0. Looked at four times in this time, at most every millisecond.
         report: Called with each stall that is logged, in a thread of its own. What it raises is logged.
-        context: Called, in that thread, with the context of the callback, to be read only; what it returns is shown in the
-            report: ``lambda context: {"request": context.get(request_id)}``.
+        context: Called, in that thread, with the context of the callback, to be read only; what it returns is shown in
+            the report: ``lambda context: {"request": context.get(request_id)}``.
 
     Returns:
         The watch. It ends with the loop, or with ``stop()``.

@@ -32,6 +32,9 @@ use super::thread_state;
 /// Frames of one stack.
 const LARGEST_DEPTH: usize = 128;
 
+/// Bytes at the beginning of a frame that are read together.
+const FRAME_BYTES: usize = 64;
+
 /// Characters of a name or a path.
 const LONGEST_TEXT: usize = 4096;
 
@@ -144,7 +147,7 @@ impl Memory {
         let mut codes = HashMap::new();
         let mut found = Vec::new();
         while frame != 0 && found.len() < LARGEST_DEPTH {
-            let mut words = [0; 8 * size_of::<usize>()];
+            let mut words = [0; FRAME_BYTES];
             self.read(frame, &mut words)?;
             let word = |offset: usize| {
                 let bytes = words.get(offset..offset + size_of::<usize>())?;
@@ -170,7 +173,8 @@ impl Memory {
 
     fn is_code(&self, address: usize) -> bool {
         address != 0
-            && address.checked_add(offset::TYPE).and_then(|place| self.word(place)) == Some(&raw const ffi::PyCode_Type as usize)
+            && address.checked_add(offset::TYPE).and_then(|place| self.word(place))
+                == Some(&raw const ffi::PyCode_Type as usize)
     }
 
     fn code(&self, address: usize) -> Option<Code> {

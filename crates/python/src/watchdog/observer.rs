@@ -9,6 +9,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -188,7 +189,7 @@ fn shout(unheard: &Unheard, lasted: Duration) {
         Some(stack) => {
             text.push_str("Stack of the loop's thread (most recent call last):\n");
             for frame in stack.0.iter().rev() {
-                text.push_str(&format!("  File \"{}\", line {}, in {}\n", frame.file, frame.line, frame.function));
+                let _ = writeln!(text, "  File \"{}\", line {}, in {}", frame.file, frame.line, frame.function);
             }
         }
         None => text.push_str("Its stack cannot be read from outside.\n"),
