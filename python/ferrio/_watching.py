@@ -22,15 +22,13 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ._ferrio import LoopCore, Watchdog
 from ._stalls import Capture, Stall, beneath_the_loop
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from typing import Self
 
     from ._base_loop import BaseLoop
 
