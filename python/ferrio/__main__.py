@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import NoReturn
 
-from . import __version__, install
+from . import __version__, inspect, install
 from ._program import run_command, run_module, run_program
 from ._watching import VARIABLE, seconds
 
@@ -15,10 +16,12 @@ usage: python -m ferrio [--version | --help]
        python -m ferrio [--watch SECONDS] PROGRAM.py [ARG ...]
        python -m ferrio [--watch SECONDS] -m MODULE [ARG ...]
        python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
+       python -m ferrio dump [--json] PID
 
 Runs a Python program with Ferrio's event loop in place of asyncio's.
 
---watch reports every callback that blocks the loop for so long, while it does."""
+--watch reports every callback that blocks the loop for so long, while it does.
+dump shows what the loops of a process of yours are at that runs with FERRIO_INSPECT=1."""
 
 
 def main() -> None:
@@ -44,6 +47,8 @@ def run(command_line: list[str]) -> None:
                 misuse(f"--watch: {error}")
             os.environ[VARIABLE] = slow_s
             run(rest)
+        case ["dump", *options, pid] if pid.isdecimal() and options in ([], ["--json"]):
+            dump(int(pid), as_json=bool(options))
         case ["-m"]:
             misuse("-m needs a module")
         case ["-m", module, *arguments]:
@@ -59,6 +64,16 @@ def run(command_line: list[str]) -> None:
         case [program, *arguments]:
             install()
             run_program(program, arguments)
+
+
+def dump(pid: int, *, as_json: bool) -> None:
+    """Show what the loops of the process *pid* are at."""
+    try:
+        picture = inspect.ask(pid)
+    except OSError as error:
+        print(f"python -m ferrio dump: process {pid}: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(json.dumps(picture, indent=2) if as_json else inspect.as_text(picture).rstrip("\n"))
 
 
 def misuse(text: str) -> NoReturn:

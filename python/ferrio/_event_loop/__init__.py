@@ -139,6 +139,10 @@ class Loop(
             from .._watching import watch_as_told
 
             watch_as_told(self)
+        if os.environ.get("FERRIO_INSPECT"):
+            from ..inspect import serve_as_told
+
+            serve_as_told()
 
     def _is_customised(self) -> bool:
         """Whether the program has replaced something between the loop and its sockets."""

@@ -5,8 +5,10 @@
 
 import asyncio
 import contextvars
+import os
 import socket
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Coroutine, Iterator
@@ -460,6 +462,15 @@ KINDS["Connection"] = Kind(make=connection, ways={})
 # --- watching --------------------------------------------------------------------------------------------------------
 
 
+def inspector(_world: World) -> Any:
+    """One that nobody can ask any more."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = _ferrio.Inspector(f"{folder}/socket", os.getuid())
+    made.close()
+    return made
+
+
+KINDS["Inspector"] = Kind(make=inspector, ways={})
 KINDS["Watchdog"] = Kind(make=lambda world: _ferrio.Watchdog(world.loop, 1.0), ways={})
 
 

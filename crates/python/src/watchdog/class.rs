@@ -9,6 +9,7 @@ use ferrio_engine::sys::wake::Wake;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::inspector::Inspector;
 use super::observer::{Change, Watch, observe};
 use crate::core::LoopCore;
 use crate::ffi::context_fields;
@@ -117,11 +118,23 @@ impl Drop for Watchdog {
     }
 }
 
+#[pymethods]
+impl LoopCore {
+    /// The stack of the thread that runs the loop, the innermost frame first, empty where stacks cannot be read from outside.
+    /// `None`: no callback is being run.
+    fn _stack(&self, py: Python<'_>) -> Option<Vec<ShownFrame>> {
+        let is_known = self.pulse.moment().is_in_entry();
+        let read = || outside_stack::is_reliable(py).then(|| Stack::of_thread(self.pulse.thread_state())).flatten();
+        is_known.then(|| read().map(shown).unwrap_or_default())
+    }
+}
+
 fn shown(stack: Stack) -> Vec<ShownFrame> {
     stack.0.into_iter().map(|frame| (frame.file, frame.function, frame.line)).collect()
 }
 
 /// Adds the class to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Inspector>()?;
     module.add_class::<Watchdog>()
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod class;
+mod inspector;
 mod observer;
 
 pub(crate) use class::register;
