@@ -1,4 +1,4 @@
-"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop."""
+"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop; ``doctor``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ usage: python -m ferrio [--version | --help]
        python -m ferrio [--watch SECONDS] PROGRAM.py [ARG ...]
        python -m ferrio [--watch SECONDS] -m MODULE [ARG ...]
        python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
+       python -m ferrio doctor [--json] [--no-trials] [--no-comparison]
        python -m ferrio dump [--json] PID
 
 Runs a Python program with Ferrio's event loop in place of asyncio's.
 
---watch reports every callback that blocks the loop for so long, while it does.
-dump shows what the loops of a process of yours are at that runs with FERRIO_INSPECT=1."""
+--watch reports every callback that blocks the loop for so long, while it does. `doctor` says whether Ferrio works here,
+what would hurt, and how fast it is (a program of that name is ./doctor). `dump` shows what the loops of a process of
+yours are at that runs with FERRIO_INSPECT=1."""
 
 
 def main() -> None:
@@ -59,6 +61,10 @@ def run(command_line: list[str]) -> None:
         case ["-c", command, *arguments]:
             install()
             run_command(command, arguments)
+        case ["doctor", *arguments]:
+            from . import _doctor
+
+            sys.exit(_doctor.main(arguments))
         case [option, *_] if option.startswith("-"):
             misuse(f"no such option: {option}")
         case [program, *arguments]:

@@ -12,6 +12,7 @@ from .._asyncio_internals import base_events, tasks
 from .._base_loop import BaseLoop
 from .._ferrio import LoopCore
 from .._stalls import runs_a_loop
+from .._selector import ReactorSelector
 from .._statistics import Statistics
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
 
 RUN_ONCE = LoopCore._run_once
+TIME = LoopCore.time
 # Since 3.12, BaseEventLoop has the two methods that prepare a run and end it.
 _ASYNCIO_HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
 
@@ -45,6 +47,7 @@ class RunningMethods(BaseLoop):
         # Checked outside `try`: any other failure of the setup must be cleaned up.
         self._check_closed()
         self._check_running()
+        self._look_for_clock()
         if self._watch is not None:
             self._watch.begin()
         try:
@@ -78,6 +81,13 @@ class RunningMethods(BaseLoop):
             if self._old_agen_hooks is not None:
                 sys.set_asyncgen_hooks(*self._old_agen_hooks)
                 self._old_agen_hooks = None
+
+    def _look_for_clock(self) -> None:
+        """Note whether the program has replaced ``time`` or the selector's ``select``, which turns are to call then."""
+        attributes = self.__dict__
+        selector = attributes.get("_selector")
+        is_plain = selector is None or (isinstance(selector, ReactorSelector) and not selector._is_asked())
+        self._follows_program = not is_plain or "time" in attributes or type(self).time is not TIME
 
     def close(self) -> None:
         """Close the loop: pending callbacks are dropped, descriptors released.

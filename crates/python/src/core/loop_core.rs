@@ -129,6 +129,12 @@ pub(crate) struct Flags {
     pub(crate) asked_before_sleep: Flag,
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
     pub(crate) has_other_waits: Flag,
+    /// A program has replaced `time` or the selector's `select`: turns and new timers ask them.
+    pub(crate) follows_program: Flag,
+    /// Identity of the thread that is in the `select` of a turn, 0 for none.
+    pub(super) selecting_thread: AtomicU64,
+    /// The wait of that `select` has made entries ready.
+    pub(super) has_announced: Flag,
     /// The last `sock_recv` that could bring much did.
     receives_large: Flag,
     /// The signals' socket pair is watched.

@@ -12,6 +12,7 @@ mod exit;
 mod loop_core;
 mod pace;
 pub(crate) mod parts;
+mod program_clock;
 mod pulse;
 mod shared_context;
 mod source;

@@ -27,17 +27,19 @@ use crate::task::unlink_all;
 impl LoopCore {
     /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`). Signals write to `wakeup_descriptor`
     /// meanwhile; -1 for none.
-    fn _run_until_stopped(&self, py: Python<'_>, wakeup_descriptor: i32) -> PyResult<()> {
+    fn _run_until_stopped(slf: &Bound<'_, Self>, wakeup_descriptor: i32) -> PyResult<()> {
+        let (py, event_loop) = (slf.py(), Instance::of_bound(slf));
         let _level = nesting::enter(py)?;
-        let _lent = self.lend_wakeup_descriptor(py, wakeup_descriptor);
-        caught(|| self.run_until_stopped(py))
+        let _lent = event_loop.lend_wakeup_descriptor(py, wakeup_descriptor);
+        caught(|| event_loop.run_until_stopped(py, event_loop))
     }
 
     /// Runs one turn; callbacks may ask for one within it.
-    fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, event_loop) = (slf.py(), Instance::of_bound(slf));
         let _level = nesting::enter(py)?;
-        self.pulse.set_thread_state(thread_state::current_address(py));
-        caught(|| self.run_once(py))
+        event_loop.pulse.set_thread_state(thread_state::current_address(py));
+        caught(|| event_loop.run_once(py, event_loop))
     }
 
     /// Lets go of every callback and descriptor: the end of the loop.
@@ -249,6 +251,31 @@ impl LoopCore {
         self.flags.has_other_waits.set(other);
     }
 
+    /// Whether timers and the wait follow a clock of the program's.
+    #[getter]
+    fn _follows_program(&self) -> bool {
+        self.follows_program()
+    }
+
+    #[setter(_follows_program)]
+    fn set_follows_program(&self, follows: bool) {
+        self.flags.follows_program.set(follows);
+    }
+
+    /// Waits in the kernel, in the `select` of a turn that follows the program's clock: how many entries are ready by it. `None`
+    /// when called elsewhere.
+    #[pyo3(signature = (timeout, /))]
+    fn _wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Option<usize>> {
+        caught(|| Instance::of_bound(slf).wait_for_selector(slf.py(), timeout))
+    }
+
+    /// The time at which the next timer is due.
+    fn _next_when(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let py = slf.py();
+        let when = caught(|| Instance::of_bound(slf).next_when(py))?;
+        Ok(when.map(|when| when.into_bound(py).unbind()))
+    }
+
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         if name == "call_soon" {
             slf.get().flags.has_other_call_soon.set(true);
@@ -256,11 +283,13 @@ impl LoopCore {
         } else if name == "create_future" || name == "call_later" || name == "call_at" {
             slf.get().flags.has_other_waits.set(true);
         }
-        attributes::set(slf, name, value)
+        attributes::set(slf, name, value)?;
+        look_for_clock(slf, name)
     }
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        attributes::delete(slf, name)
+        attributes::delete(slf, name)?;
+        look_for_clock(slf, name)
     }
 
     /// `BaseEventLoop` assigns its own heap; the loop keeps its.
@@ -276,6 +305,19 @@ impl LoopCore {
     #[setter(_timer_cancelled_count)]
     #[expect(clippy::unused_self, reason = "the signature of a setter")]
     fn set_timer_cancelled_count(&self, _count: usize) {}
+}
+
+/// An attribute of the loop has changed: if it is one of those that a clock consists of, the loop looks whose it has.
+fn look_for_clock(event_loop: &Bound<'_, LoopCore>, name: &Bound<'_, PyString>) -> PyResult<()> {
+    let is_of_clock = name == "time" || name == "_selector" || name == "__class__";
+    // One that has become asyncio's by a new class follows its clock in any case.
+    if is_of_clock
+        && event_loop.is_instance_of::<LoopCore>()
+        && let Some(look) = event_loop.getattr_opt(&names(event_loop.py())._look_for_clock)?
+    {
+        look.call0()?;
+    }
+    Ok(())
 }
 
 /// Adds the core to the module.

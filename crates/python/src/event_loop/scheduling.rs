@@ -112,8 +112,8 @@ fn call_soon_threadsafe(py: Python<'_>, event_loop: &Instance<LoopCore>, argumen
 
 fn call_later_method(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let call = parse(py, "call_later", &["delay", "callback"], arguments)?;
-    let delay = seconds(py, call.time, "delay must not be None")?;
-    schedule_at(py, event_loop, now_s() + delay, None, &call)
+    let (when, when_object) = event_loop.deadline(py, call.time)?;
+    schedule_at(py, event_loop, when, when_object, &call)
 }
 
 fn call_at(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {

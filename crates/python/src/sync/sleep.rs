@@ -116,6 +116,7 @@ fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let core = Instance::<LoopCore>::of(&event_loop).filter(|core| core.waits_natively());
     if let Some(core) = core.filter(|core| !core.is_debug() && future::is_exact(&future))
         && result.is_none()
+        && !core.follows_program()
     {
         sleep_timer::wake_later(py, core, &delay, future.clone())?;
         coroutine.stage.set(WITHOUT_HANDLE);
