@@ -5,9 +5,11 @@
 
 import asyncio
 import contextvars
+import os
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Coroutine, Iterator
@@ -471,6 +473,21 @@ def connection(world: World) -> Any:
 
 
 KINDS["Connection"] = Kind(make=connection, ways={})
+
+
+# --- watching --------------------------------------------------------------------------------------------------------
+
+
+def inspector(_world: World) -> Any:
+    """One that nobody can ask any more."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = _ferrio.Inspector(f"{folder}/socket", os.getuid())
+    made.close()
+    return made
+
+
+KINDS["Inspector"] = Kind(make=inspector, ways={})
+KINDS["Watchdog"] = Kind(make=lambda world: _ferrio.Watchdog(world.loop, 1.0), ways={})
 
 
 # --- loops -----------------------------------------------------------------------------------------------------------
