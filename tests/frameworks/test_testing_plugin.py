@@ -210,6 +210,23 @@ def test_the_plugin_does_nothing_unasked(tmp_path: Path) -> None:
     assert counts == {"passed": 1}, output
 
 
+def test_no_leaks_works_on_a_loop_of_asyncios(tmp_path: Path) -> None:
+    tests = """
+        import asyncio, pytest
+
+        kept = []
+
+        async def test_task(no_leaks):
+            kept.append(asyncio.create_task(asyncio.sleep(3600), name="left"))  # line 7
+
+        async def test_nothing(no_leaks):
+            await asyncio.create_task(asyncio.sleep(0))
+    """
+    counts, output = run_pytest(tmp_path, "", ["-o", "asyncio_mode=auto"], tests)
+    assert counts == {"passed": 1, "failed": 1}, output
+    assert f"the task 'left' of sleep, made at {tmp_path}/test_project.py:7" in output
+
+
 def test_a_loop_of_asyncios_is_refused_with_the_reason(tmp_path: Path) -> None:
     tests = """
         import pytest
