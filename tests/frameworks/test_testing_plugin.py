@@ -185,10 +185,13 @@ def test_what_a_test_leaves_behind_is_named_with_the_place(tmp_path: Path, conft
         return f"made at {tmp_path}/test_project.py:{number}"
 
     assert f"the task 'left' of forgotten, {place('the task')}" in output
-    assert any("the transport <" in line and place("the transport") in line for line in output.splitlines()), output
+    # tracemalloc of Python 3.11 does not find instances that have a dictionary.
+    finds_instances = sys.version_info >= (3, 12)
+    transport, thread = (f", {place(what)}" if finds_instances else "" for what in ("the transport", "the thread"))
+    assert any("the transport <" in line and line.endswith(transport) for line in output.splitlines()), output
     assert any("the descriptor" in line and place("the socket") in line for line in output.splitlines()), output
     assert any(os.devnull in line and place("the file") in line for line in output.splitlines()), output
-    assert f"the thread 'lasting', {place('the thread')}" in output
+    assert f"the thread 'lasting'{thread}\n" in output
     # Those that are left open by a coroutine fail; the others are found behind their teardown.
     assert counts["failed"] == 2, output
     assert counts["passed"] == 6, output
