@@ -169,10 +169,7 @@ class Watch:
         """Note a stall that has begun, and report it unless an equal one was."""
         capture = self._capture(watchdog, number, lasted_s, waited_s, places)
         stall = Stall(lasted_s + waited_s, [capture], kept_interpreter=waited_s > watchdog.grace_s)
-        self._ask_who(stall)
-        if self._describe is not None and (context := watchdog.context()) is not None:
-            stall.context = dict(self._describe(context))
-            del context
+        self._ask_who(stall, watchdog)
         if not watchdog.is_in(number):
             # Whoever was asked may not be the one that it was about.
             stall.task = stall.coroutine = None
@@ -192,13 +189,19 @@ class Watch:
             self._report(stall)
         return stall
 
-    def _ask_who(self, stall: Stall) -> None:
+    def _ask_who(self, stall: Stall, watchdog: Watchdog) -> None:
         loop = self._loop()
         task = None if loop is None else asyncio.current_task(loop)
         if task is not None:
             stall.task = task.get_name()
             coroutine: Any = task.get_coro()
             stall.coroutine = getattr(coroutine, "__qualname__", None) or repr(coroutine)
+        if self._describe is not None:
+            # Before 3.12 a task does not say in which context it runs, nor does a callback ever.
+            says_context = task is not None and hasattr(task, "get_context")
+            context: Context | None = task.get_context() if says_context else watchdog.context()
+            if context is not None:
+                stall.context = dict(self._describe(context))
 
 
 def watch(
