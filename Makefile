@@ -90,8 +90,9 @@ check: $(CHECK)/made  ## While you work: a development build, the engine's tests
 	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; time $(CHECK)/bin/python -m pytest -q --quick $(PARALLEL)
 
 .PHONY: test
-test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmarks' own, then the package's on PYTHON
+test: build $(STAMPS)/group-test  ## Run every test: the crates', the benchmarks' own, then the package's on PYTHON
 	cargo test --quiet -p ferrio-engine --all-features
+	cargo test --quiet -p ferrio
 	$(BIN)/python -m pytest -q benchmarks/tests
 	$(MAKE) --no-print-directory test-package
 
@@ -104,7 +105,7 @@ test-package: build $(STAMPS)/group-test  ## Run the package's tests, the framew
 .PHONY: lint
 lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that the stubs match the built module
 	cargo fmt --all --check
-	cargo clippy --quiet -p ferrio-engine --all-targets --all-features -- -D warnings
+	cargo clippy --quiet -p ferrio-engine -p ferrio --all-targets --all-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
 	$(BIN)/python scripts/layers.py
 	$(BIN)/python -m ruff check
@@ -166,4 +167,4 @@ docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the t
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
 	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
-	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine
+	cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine
