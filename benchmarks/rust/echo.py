@@ -2,8 +2,8 @@
 
     python benchmarks/rust/echo.py [--rounds N] [--seconds S] [--sizes 1024,65536,...] [--connections 1,100,...]
 
-Every round runs each server once, in turn, against the load generator of ``benchmarks/loadgen``, server and generator on
-a core of their own each. A figure is the server's CPU time for a message; ratios are of figures of the same round.
+Every round runs each server once, in turn, against the load generator of ``benchmarks/loadgen``, server and generator
+on a core of their own each. A figure is the server's CPU time for a message; ratios are of figures of the same round.
 """
 
 import argparse
