@@ -20,21 +20,21 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyType};
 
 use super::condition::{self, ConditionCore, raised_while};
-use super::core_class::core_class;
 use super::lock::LockCore;
 use crate::coroutine::function;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 
 native_state! {
     /// The state of a barrier, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct BarrierCore {
         condition: Slot,
@@ -49,47 +49,44 @@ native_state! {
     }
 }
 
-core_class! {
-    BarrierCore {
-        any { _state set_state phase }
-        optional {}
-    }
+class_over_object! {
+    BarrierCore, c"ferrio._ferrio.BarrierCore",
+    c"The state of a barrier, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl BarrierCore {
-    #[getter]
-    fn _cond<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.condition.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_cond)]
-    fn set_cond(&self, value: Bound<'_, PyAny>) {
-        self.is_native.set(None);
-        self.condition.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _parties<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.parties.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_parties)]
-    fn set_parties(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        self.limit.set(plain);
-        self.parties.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _count(&self) -> i64 {
-        self.count.get()
-    }
-
-    #[setter(_count)]
-    fn set_count(&self, value: i64) {
-        self.count.set(value);
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<BarrierCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_state", |barrier: &BarrierCore| &barrier.phase))
+        .attribute(
+            Attribute::read_only(c"_cond", |py, barrier: &Instance<BarrierCore>| Ok(barrier.condition.get_or_none(py)))
+                .assignable(|_, barrier: &Instance<BarrierCore>, value| {
+                    barrier.is_native.set(None);
+                    barrier.condition.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_parties", |py, barrier: &Instance<BarrierCore>| {
+                Ok(barrier.parties.get_or_none(py))
+            })
+            .assignable(|_, barrier: &Instance<BarrierCore>, value| {
+                barrier.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
+                barrier.parties.set(value.clone());
+                Ok(())
+            }),
+        )
+        .attribute(
+            Attribute::read_only(c"_count", |_, barrier: &Instance<BarrierCore>| Ok(barrier.count.get())).assignable(
+                |py, barrier: &Instance<BarrierCore>, value| {
+                    barrier.count.set(value.bind(py).extract()?);
+                    Ok(())
+                },
+            ),
+        )
+        .build_over_object(py)
 }
 
 /// asyncio's `_BarrierState`.
