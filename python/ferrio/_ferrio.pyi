@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import ssl
 import sys
 import weakref
 from asyncio import events, transports
@@ -48,11 +49,14 @@ __all__ = [
     "TimeoutCallback",
     "TimeoutCore",
     "TimerHandle",
+    "TlsRecords",
     "WaitCallback",
     "__version__",
     "_note_stream_reader_class",
     "add_pipe_methods",
+    "add_tls_methods",
     "is_plain_socket",
+    "tls_records",
 ]
 
 __version__: Final[str]
@@ -76,6 +80,10 @@ class Task(asyncio.Task[_T]):
     ) -> None: ...
 
 def add_pipe_methods(reading: type, writing: type, /) -> None: ...
+def add_tls_methods(transport: type, /) -> None: ...
+def tls_records(
+    ssl_object: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, /
+) -> TlsRecords | None: ...
 def _note_stream_reader_class(is_patched: bool, /) -> None: ...
 def _wakeup_descriptor() -> int: ...
 def _restore_wakeup_descriptor(number: int, /) -> None: ...
@@ -98,6 +106,9 @@ class TimerHandle(events.TimerHandle):
     def cancel(self, /) -> None: ...
     def cancelled(self, /) -> bool: ...
     def get_context(self, /) -> Context: ...
+
+@final
+class TlsRecords: ...
 
 @disjoint_base
 class LoopCore:

@@ -6,6 +6,7 @@
 import asyncio
 import contextvars
 import socket
+import ssl
 import sys
 import threading
 import types
@@ -25,6 +26,7 @@ HAS_CALL_GRAPH = sys.version_info >= (3, 14)
 HAS_NATIVE_AS_COMPLETED = sys.version_info >= (3, 13)
 # Where asyncio's rules are those of older releases its own classes stay.
 HAS_NATIVE_SEMAPHORES = issubclass(aio.Semaphore, _ferrio.SemaphoreCore)
+TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 HAS_NATIVE_CONDITIONS = issubclass(aio.Condition, _ferrio.ConditionCore)
 
 
@@ -360,6 +362,20 @@ KINDS["SocketOperation"] = Kind(
         "address": lambda world, token: world.loop.sock_sendto(world.sock, b"x", token),
         "future": waiting_operation,
     },
+)
+
+
+def records(token: Any = None) -> Any:
+    """The records of a TLS object that refers to *token*."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ssl_object: Any = TLS_CONTEXT.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    ssl_object.token = token
+    return _ferrio.tls_records(ssl_object, incoming, outgoing)
+
+
+KINDS["TlsRecords"] = Kind(
+    make=lambda _world: records(),
+    ways={"SSLObject": lambda _world, token: records(token)},
 )
 
 
