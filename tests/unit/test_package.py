@@ -20,7 +20,7 @@ pytestmark = ferrio_only
 PACKAGE = Path(ferrio.__file__).parent
 
 #: Modules beside asyncio's and Ferrio's own that the import may load. Each costs every program some of its start.
-LOADED_MODULES = {"__future__", "typing", "_typing"}
+LOADED_MODULES = {"__future__", "copy", "dataclasses", "typing", "_typing"}
 #: Where asyncio's C code is part of the interpreter, the interpreter's file is asked for it.
 if "_asyncio" in sys.builtin_module_names:
     LOADED_MODULES |= {"sysconfig"}
