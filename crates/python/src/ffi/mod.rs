@@ -40,6 +40,7 @@ pub(crate) mod nesting;
 pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
+pub(crate) mod operator;
 pub(crate) mod passed;
 pub(crate) mod place;
 pub(crate) mod set;

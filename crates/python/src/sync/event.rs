@@ -14,6 +14,7 @@ use crate::ffi::class::Instance;
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of an event, under asyncio's names.
@@ -59,7 +60,7 @@ impl EventCore {
             0 => Ok(()),
             // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
             1 => wake(py, &deque::first(py, &waiters)?),
-            _ => waiters.bind(py).try_iter()?.try_for_each(|waiter| wake(py, Object::of(&waiter?))),
+            _ => operator::items(py, &waiters)?.try_for_each(|waiter| wake(py, &waiter?)),
         }
     }
 

@@ -29,7 +29,7 @@ fn _set_result_unless_cancelled(future: Bound<'_, PyAny>, result: Bound<'_, PyAn
     if future::is_exact(&future) && future::is_pending(&future) {
         return future::set_result(py, &future, Object::new(result));
     }
-    if waiting::is_cancelled(py, future.bind(py))? {
+    if waiting::is_cancelled(py, &future)? {
         return Ok(());
     }
     waiting::set_result(py, &future, Object::new(result))
