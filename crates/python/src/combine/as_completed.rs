@@ -11,7 +11,6 @@
 use pyo3::exceptions::{PyKeyError, PyStopAsyncIteration, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet, PyString};
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::callback_class::callback_class;
 use super::caller::{self, Awaiter, Caller};
@@ -21,8 +20,9 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::awaitable;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::Instance;
+use crate::ffi::core_class::collected_class;
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -117,7 +117,7 @@ native_state! {
     }
 }
 
-pyo3_class!(CompletedIterator);
+collected_class!(CompletedIterator);
 
 #[pymethods]
 impl CompletedIterator {
@@ -140,14 +140,6 @@ impl CompletedIterator {
     fn __anext__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
         let py = slf.py();
         coroutine::make(py, &NEXT, Object::new(slf), None).map(|coroutine| coroutine.into_bound(py))
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
     }
 }
 

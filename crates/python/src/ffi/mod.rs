@@ -17,6 +17,7 @@ pub(crate) mod class_table;
 pub(crate) mod class_version;
 pub(crate) mod context;
 pub(crate) mod context_fields;
+pub(crate) mod core_class;
 pub(crate) mod deque;
 pub(crate) mod descriptor;
 pub(crate) mod dictionary;

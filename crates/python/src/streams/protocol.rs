@@ -16,9 +16,10 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
+use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -40,68 +41,22 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamReaderProtocolCore);
+core_class! {
+    StreamReaderProtocolCore {
+        any {
+            _loop set_loop event_loop
+            _drain_waiters set_drain_waiters drain_waiters
+        }
+        optional { _stream_reader_wr set_stream_reader_wr reader }
+        flag {
+            _paused set_paused is_paused
+            _connection_lost set_connection_lost is_connection_lost
+        }
+    }
+}
 
 #[pymethods]
 impl StreamReaderProtocolCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _stream_reader_wr<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.reader.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_stream_reader_wr)]
-    fn set_stream_reader_wr(&self, value: Bound<'_, PyAny>) {
-        self.reader.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _paused(&self) -> bool {
-        self.is_paused.get()
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_paused.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _connection_lost(&self) -> bool {
-        self.is_connection_lost.get()
-    }
-
-    #[setter(_connection_lost)]
-    fn set_connection_lost(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_connection_lost.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _drain_waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.drain_waiters.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_drain_waiters)]
-    fn set_drain_waiters(&self, value: Bound<'_, PyAny>) {
-        self.drain_waiters.set(Object::new(value));
-    }
-
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         attributes::set(slf, name, value)?;
         if name == "_drain_helper" {
@@ -112,14 +67,6 @@ impl StreamReaderProtocolCore {
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         attributes::delete(slf, name)
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
     }
 }
 

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::PyString;
 
 use super::buffer::Buffer;
 use crate::coroutine::{CoroutineState, Step};
@@ -19,8 +19,9 @@ use crate::ffi::attributes;
 use crate::ffi::bytes::Bytes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::sync::waiting;
@@ -46,7 +47,21 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamReaderCore);
+core_class! {
+    StreamReaderCore {
+        any { _loop set_loop event_loop }
+        number { _limit set_limit limit = limit_bytes }
+        optional {
+            _waiter set_waiter waiter
+            _exception set_exception exception
+            _transport set_transport transport
+        }
+        flag {
+            _eof set_eof is_eof
+            _paused set_paused is_paused
+        }
+    }
+}
 
 /// A program has replaced one of the methods in the class.
 static CLASS_IS_PATCHED: AtomicBool = AtomicBool::new(false);
@@ -73,34 +88,6 @@ pub(super) const METHODS: [&str; 9] = [
 
 #[pymethods]
 impl StreamReaderCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _limit<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.limit.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_limit)]
-    fn set_limit(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract().ok() } else { None };
-        self.limit_bytes.set(plain);
-        self.limit.set(Object::new(value));
-    }
-
     #[getter]
     fn _buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(self.buffer.show(py)?.into_bound(py))
@@ -109,58 +96,6 @@ impl StreamReaderCore {
     #[setter(_buffer)]
     fn set_buffer(&self, value: Bound<'_, PyAny>) {
         self.buffer.replace(Object::new(value));
-    }
-
-    #[getter]
-    fn _eof(&self) -> bool {
-        self.is_eof.get()
-    }
-
-    #[setter(_eof)]
-    fn set_eof(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_eof.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _waiter<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.waiter.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_waiter)]
-    fn set_waiter(&self, value: Bound<'_, PyAny>) {
-        self.waiter.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _exception<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.exception.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_exception)]
-    fn set_exception(&self, value: Bound<'_, PyAny>) {
-        self.exception.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _transport<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.transport.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, value: Bound<'_, PyAny>) {
-        self.transport.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _paused(&self) -> bool {
-        self.is_paused.get()
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_paused.set(value.is_truthy()?);
-        Ok(())
     }
 
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -173,14 +108,6 @@ impl StreamReaderCore {
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         attributes::delete(slf, name)
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
     }
 }
 

@@ -13,8 +13,9 @@ use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::operator;
@@ -31,62 +32,14 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamWriterCore);
-
-#[pymethods]
-impl StreamWriterCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
-    #[getter]
-    fn _transport<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.transport.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, value: Bound<'_, PyAny>) {
-        self.transport.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.protocol.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_protocol)]
-    fn set_protocol(&self, value: Bound<'_, PyAny>) {
-        self.protocol.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _reader<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.reader.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_reader)]
-    fn set_reader(&self, value: Bound<'_, PyAny>) {
-        self.reader.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
+core_class! {
+    StreamWriterCore {
+        any {
+            _transport set_transport transport
+            _protocol set_protocol protocol
+            _loop set_loop event_loop
+        }
+        optional { _reader set_reader reader }
     }
 }
 

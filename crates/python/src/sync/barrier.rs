@@ -20,13 +20,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyType};
 
 use super::condition::{self, ConditionCore, raised_while};
-use super::core_class::core_class;
 use super::lock::LockCore;
 use crate::coroutine::function;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -52,7 +52,8 @@ native_state! {
 core_class! {
     BarrierCore {
         any { _state set_state phase }
-        optional {}
+        number { _parties set_parties parties = limit }
+        count { _count set_count count }
     }
 }
 
@@ -67,28 +68,6 @@ impl BarrierCore {
     fn set_cond(&self, value: Bound<'_, PyAny>) {
         self.is_native.set(None);
         self.condition.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _parties<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.parties.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_parties)]
-    fn set_parties(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        self.limit.set(plain);
-        self.parties.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _count(&self) -> i64 {
-        self.count.get()
-    }
-
-    #[setter(_count)]
-    fn set_count(&self, value: i64) {
-        self.count.set(value);
     }
 }
 

@@ -21,7 +21,6 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyTuple};
 
-use super::core_class::core_class;
 use super::lock::{self, LockCore};
 use super::waiting;
 use crate::coroutine::function;
@@ -30,6 +29,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
 use crate::ffi::errors::made;
 use crate::ffi::fields::native_state;
@@ -58,7 +58,6 @@ native_state! {
 core_class! {
     ConditionCore {
         any { _loop set_loop event_loop _waiters set_waiters waiters _lock set_lock lock }
-        optional {}
     }
 }
 

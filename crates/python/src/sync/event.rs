@@ -4,13 +4,13 @@
 
 use pyo3::prelude::*;
 
-use super::core_class::core_class;
 use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;
@@ -31,20 +31,7 @@ core_class! {
     EventCore {
         any { _loop set_loop event_loop }
         optional { _waiters set_waiters waiters }
-    }
-}
-
-#[pymethods]
-impl EventCore {
-    #[getter]
-    fn _value(&self) -> bool {
-        self.value.get()
-    }
-
-    #[setter(_value)]
-    fn set_value(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.value.set(value.is_truthy()?);
-        Ok(())
+        flag { _value set_value value }
     }
 }
 

@@ -8,13 +8,13 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::core_class::core_class;
 use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;
@@ -34,20 +34,7 @@ core_class! {
     LockCore {
         any { _loop set_loop event_loop }
         optional { _waiters set_waiters waiters }
-    }
-}
-
-#[pymethods]
-impl LockCore {
-    #[getter]
-    fn _locked(&self) -> bool {
-        self.locked.get()
-    }
-
-    #[setter(_locked)]
-    fn set_locked(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.locked.set(value.is_truthy()?);
-        Ok(())
+        flag { _locked set_locked locked }
     }
 }
 

@@ -14,7 +14,6 @@
 mod barrier;
 mod block;
 mod condition;
-mod core_class;
 mod event;
 mod lock;
 mod order;

@@ -8,9 +8,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyType};
+use pyo3::types::PyType;
 
-use super::core_class::core_class;
 use super::event::EventCore;
 use super::order::{FirstIn, Items, Order};
 use super::waiting;
@@ -20,6 +19,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
@@ -54,24 +54,14 @@ core_class! {
             _putters set_putters putters
             _finished set_finished finished
         }
-        optional {}
+        number { _maxsize set_maxsize maxsize = limit }
+        count { _unfinished_tasks set_unfinished_tasks unfinished }
+        flag { _is_shutdown set_is_shutdown is_shut_down }
     }
 }
 
 #[pymethods]
 impl QueueCore {
-    #[getter]
-    fn _maxsize<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.maxsize.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_maxsize)]
-    fn set_maxsize(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        self.limit.set(plain);
-        self.maxsize.set(Object::new(value));
-    }
-
     #[getter]
     fn _queue<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.items.get_or_none(py).into_bound(py)
@@ -82,27 +72,6 @@ impl QueueCore {
         let value = Object::new(value);
         self.kind.set(Items::of(py, &value)?);
         self.items.set(value);
-        Ok(())
-    }
-
-    #[getter]
-    fn _unfinished_tasks(&self) -> i64 {
-        self.unfinished.get()
-    }
-
-    #[setter(_unfinished_tasks)]
-    fn set_unfinished_tasks(&self, value: i64) {
-        self.unfinished.set(value);
-    }
-
-    #[getter]
-    fn _is_shutdown(&self) -> bool {
-        self.is_shut_down.get()
-    }
-
-    #[setter(_is_shutdown)]
-    fn set_is_shutdown(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_shut_down.set(value.is_truthy()?);
         Ok(())
     }
 }

@@ -11,13 +11,13 @@
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
-use super::core_class::core_class;
 use super::{lock, waiting};
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::object::Object;

@@ -8,7 +8,6 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::{block, running, waiting};
 use crate::coroutine::{self, CoroutineState, Plan, Step};
@@ -19,8 +18,9 @@ use crate::ffi::call::call_method_with_keywords;
 use crate::ffi::call::call_method_with_rest;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::Instance;
+use crate::ffi::core_class::core_class;
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -48,68 +48,28 @@ native_state! {
     }
 }
 
-pyo3_class!(TaskGroupCore);
-
-/// `attributes!(flags { field, name, get, set; ... } slots { field, name, get, set; ... })`: attributes that show the
-/// fields.
-macro_rules! attributes {
-    (flags { $($flag:ident, $flag_name:ident, $get_flag:ident, $set_flag:ident;)* }
-     slots { $($slot:ident, $slot_name:ident, $get_slot:ident, $set_slot:ident;)* }) => {
-        #[pymethods]
-        impl TaskGroupCore {
-            $(
-                #[getter($flag_name)]
-                fn $get_flag(&self) -> bool {
-                    self.$flag.get()
-                }
-
-                #[setter($flag_name)]
-                fn $set_flag(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-                    self.$flag.set(value.is_truthy()?);
-                    Ok(())
-                }
-            )*
-            $(
-                #[getter($slot_name)]
-                fn $get_slot<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$slot.get_or_none(py).into_bound(py)
-                }
-
-                #[setter($slot_name)]
-                fn $set_slot(&self, value: Bound<'_, PyAny>) {
-                    self.$slot.set(Object::new(value));
-                }
-            )*
+core_class! {
+    TaskGroupCore {
+        any {
+            _loop set_event_loop event_loop
+            _parent_task set_parent parent
+            _tasks set_tasks tasks
+            _errors set_errors errors
+            _base_error set_base_error base_error
+            _on_completed_fut set_completed completed
         }
-    };
-}
-
-attributes! {
-    flags {
-        entered, _entered, get_entered, set_entered;
-        exiting, _exiting, get_exiting, set_exiting;
-        aborting, _aborting, get_aborting, set_aborting;
-        parent_cancel_requested, _parent_cancel_requested, get_parent_cancel_requested, set_parent_cancel_requested;
-        cancel_on_enter, _cancel_on_enter, get_cancel_on_enter, set_cancel_on_enter;
-    }
-    slots {
-        event_loop, _loop, get_event_loop, set_event_loop;
-        parent, _parent_task, get_parent, set_parent;
-        tasks, _tasks, get_tasks, set_tasks;
-        errors, _errors, get_errors, set_errors;
-        base_error, _base_error, get_base_error, set_base_error;
-        completed, _on_completed_fut, get_completed, set_completed;
+        flag {
+            _entered set_entered entered
+            _exiting set_exiting exiting
+            _aborting set_aborting aborting
+            _parent_cancel_requested set_parent_cancel_requested parent_cancel_requested
+            _cancel_on_enter set_cancel_on_enter cancel_on_enter
+        }
     }
 }
 
 #[pymethods]
 impl TaskGroupCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
     #[pyo3(signature = (*args, **kwargs))]
     fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let (py, group) = (slf.py(), slf.get());
@@ -128,14 +88,6 @@ impl TaskGroupCore {
         group.tasks.set(Object::new(PySet::empty(py)?));
         group.errors.set(Object::new(PyList::empty(py)));
         Ok(())
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
     }
 }
 
