@@ -64,7 +64,7 @@ impl<const N: usize> Shape<N> {
         let sample = class.py().import("builtins")?.getattr("object")?.getattr("__new__")?.call1((class,))?;
         let mut shape = Self { class: Object::of(class).clone(), basic_size, places: [0; N] };
         let outcome = shape.look(&sample, names);
-        // A finalizer of the class's shall find an instance that was never initialised.
+        // So that a finalizer finds what it would find of an instance that was never initialised.
         for name in names {
             if sample.hasattr(name)? {
                 sample.delattr(name)?;
@@ -111,7 +111,8 @@ impl<const N: usize> Shape<N> {
 impl<const N: usize> Attributes<'_, N> {
     #[inline]
     fn values(&self) -> &Values {
-        // SAFETY: an instance of a class with such an array (invariant 1).
+        // SAFETY: an instance of a class with such an array (invariant 1). Python lets it change its class only for one of the
+        // same layout.
         let values: *const Values = unsafe { self.object.as_ptr().byte_add(self.shape.basic_size) }.cast();
         // SAFETY: as above; the reference keeps the instance alive, and the array's fields are cells.
         unsafe { &*values }
