@@ -25,12 +25,6 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Object> {
     OBJECTS.asyncio_raw_running_loop.bind(py)?.call0().map(Object::new)
 }
 
-/// Caches what waits need that are torn down at shutdown: nothing can be imported any more then.
-pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
-    OBJECTS.asyncio_cancelled_error.get(py)?;
-    OBJECTS.asyncio_raw_running_loop.get(py).map(drop)
-}
-
 /// Whether `error` is a `CancelledError`.
 pub(crate) fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     error.value(py).is_instance(OBJECTS.asyncio_cancelled_error.bind(py)?)
