@@ -54,9 +54,30 @@ $(STAMPS)/built: $(NATIVE_SOURCES) $(STAMPS)/group-build
 .PHONY: build
 build: $(STAMPS)/built  ## Build the extension module into the virtual environment of PYTHON
 
+# What wheels are built for: one interpreter of each version at hand.
+INTERPRETERS ?= $(shell $(PYTHON) scripts/interpreters.py)
+DIST ?= dist
+
+.PHONY: wheels
+wheels: $(STAMPS)/group-packages  ## Build the source distribution and a wheel for each interpreter at hand, and look at them
+	$(PYTHON) scripts/notices.py --check
+	rm -rf $(DIST)
+	$(BIN)/maturin sdist --out $(DIST)
+	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=ferrio --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
+	  $(BIN)/maturin build --quiet --profile dist --out $(DIST) $(INTERPRETERS:%=--interpreter %)
+	$(BIN)/python scripts/check_packages.py $(DIST)
+
+.PHONY: try-wheels
+try-wheels:  ## Try the wheels of `make wheels` in empty environments: the package's tests, the time of the import
+	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %)
+
+.PHONY: try-sources
+try-sources:  ## Build the source distribution of `make wheels` in an empty environment, and try it in the same way
+	$(PYTHON) scripts/try_package.py $(DIST) --sources
+
 .PHONY: bench
-bench: build $(STAMPS)/group-bench  ## Measure against the other loops (BENCH="--only net --rounds 9")
-	$(BIN)/python benchmarks $(BENCH)
+bench: build $(STAMPS)/group-bench  ## Measure against the other loops (QUICK=1: three minutes; BENCH="--only net --rounds 9")
+	$(BIN)/python benchmarks $(if $(QUICK),--brief) $(BENCH)
 
 .PHONY: instructions
 instructions: build  ## Count instructions of the hot paths against benchmarks/instructions.json (INSTRUCTIONS="--update")
@@ -113,6 +134,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that
 	$(BIN)/python -m mypy.stubtest ferrio._ferrio --allowlist tests/typing/stubtest_allowlist.txt
 	$(BIN)/python scripts/compatibility.py --check
 	$(BIN)/python scripts/figures.py --check
+	$(BIN)/python scripts/notices.py --check
 
 .PHONY: deny
 deny: $(STAMPS)/group-deny  ## Check the licences, bans and sources of the dependencies by deny.toml
@@ -162,8 +184,8 @@ soak: build $(STAMPS)/group-test  ## 200,000 connections, then hostile peers, ea
 	$(BIN)/python tests/stress/hostile_peers.py --seconds 10
 
 .PHONY: docs
-docs: build $(STAMPS)/group-docs  ## Build the references into build/docs, the tables of docs/compatibility.md and README.md
+docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the tables of docs/compatibility.md and README.md
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
-	$(BIN)/python -m pdoc --output-directory build/docs/ferrio ferrio
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine

@@ -2,6 +2,7 @@
 
     python benchmarks                     the whole suite, then report, plots and targets in build/bench
     python benchmarks --quick             everything once and short: does it all work?
+    python benchmarks --brief             what counts, three short rounds in three minutes, and a verdict
     python benchmarks --only net,call_*   some cases
     python benchmarks --check             judge the last run by targets.toml; status 1 when a target is missed
     python benchmarks --publish DIR       write the last run's report into DIR, if it may be quoted
@@ -55,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAMES", help="cases: names, patterns, groups (net, large, apps, ...)")
     parser.add_argument("--loops", metavar="NAMES", default=",".join(loops.NAMES), help="loops, with commas (all)")
     parser.add_argument("--quick", action="store_true", help="one short round; not for quoting")
+    parser.add_argument("--brief", action="store_true", help="three short rounds of what counts; not for quoting")
     parser.add_argument("--server-core", type=int, default=DEFAULT.server_core, metavar="N")
     parser.add_argument("--client-core", type=int, default=DEFAULT.client_core, metavar="N")
     parser.add_argument("--output", type=Path, default=programs.OUTPUT, metavar="DIR", help="results (build/bench)")
@@ -75,7 +77,7 @@ def positive(text: str) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Check the options and measure."""
-    chosen = cases.pick(options.only)
+    chosen = cases.pick(options.only or (",".join(cases.BRIEF) if options.brief else None))
     wanted = [name.strip() for name in options.loops.split(",")]
     unknown = [name for name in wanted if name not in loops.NAMES]
     if unknown:
@@ -87,6 +89,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         # Of cases that take long, those that were asked for by name alone.
         chosen = [case for case in chosen if not (isinstance(case, cases.MicroCase) and case.is_long)] or chosen
         settings = replace(settings, seconds=0.3, warmup_s=0.1, micro_seconds=0.01, micro_repeats=2)
+    elif options.brief:
+        settings = replace(settings, seconds=0.3, warmup_s=0.1, micro_seconds=0.03, micro_repeats=3)
     missing = {settings.server_core, settings.client_core} - os.sched_getaffinity(0)
     if missing:
         raise ValueError(f"core {min(missing)} is not there; choose with --server-core and --client-core")
@@ -123,7 +127,7 @@ def measure_with(
     return {
         **facts,
         "rounds": 1 if options.quick else options.rounds,
-        "quick": options.quick,
+        "quick": options.quick or options.brief,
         "interrupted": outcome.interrupted,
         "settings": rounds.settings_as_data(settings),
         "loops": there,
@@ -154,6 +158,7 @@ def print_standings(rows: list[standings.Standing]) -> None:
     if late:
         names = ", ".join(row.case.name for row in late)
         print(f"\nferrio is behind another loop in {len(late)} of {len(rows)}, farthest first: {names}.")
+    print(f"\n{standings.verdict(rows)}")
 
 
 def print_targets(judged: list[targets.Judged]) -> None:

@@ -191,3 +191,22 @@ def pick(patterns: str | None) -> list[Case]:
             names = ", ".join(case.name for case in CASES)
             raise ValueError(f"no case is called {pattern}; there are {', '.join(groups)}, {names}")
     return [case for case in CASES if any(fnmatch(case.name, w) or case.group == w for w in wanted)]
+
+
+#: What says most in three minutes: `python benchmarks --brief`.
+BRIEF = (
+    "echo-protocol",
+    "echo-streams",
+    "echo-sock",
+    "echo-protocol-64k-4",
+    "app-fastapi",
+    "app-aiohttp",
+    "udp_ping_pong",
+    "connect_accept_close",
+    "call_soon",
+    "call_later_cancel",
+    "spawn",
+    "sleep_zero",
+    "gather_100",
+    "queue",
+)

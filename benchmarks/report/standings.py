@@ -73,3 +73,16 @@ def behind(rows: Iterable[Standing]) -> list[Standing]:
     """The rows in which Ferrio's loop is behind another, farthest first."""
     late = [row for row in rows if row.ours_to_best and row.ours_to_best["median"] > 1.0]
     return sorted(late, key=lambda row: row.ours_to_best["median"] if row.ours_to_best else 0.0, reverse=True)
+
+
+def verdict(rows: Iterable[Standing]) -> str:
+    """One sentence: how Ferrio's loop stands to the best other loop of each row, by medians."""
+    ratios = [row.ours_to_best["median"] for row in rows if row.ours_to_best]
+    if not ratios:
+        return "Verdict: Ferrio was not measured beside another loop."
+    ahead = sum(ratio < 1.0 for ratio in ratios)
+    mean = statistics.geometric_mean(ratios)
+    return (
+        f"Verdict: Ferrio's loop costs less than every other in {ahead} of {len(ratios)} rows; "
+        f"over all of them it costs {mean:.2f} times what the best other loop of each does (geometric mean)."
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from . import _supported  # noqa: F401  # first, so that an unsupported interpreter is told so
 from ._event_loop import Loop
 from ._ferrio import Future, Task, __version__
 from ._installation import install, uninstall

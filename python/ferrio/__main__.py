@@ -1,4 +1,4 @@
-"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop."""
+"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop; ``doctor``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ USAGE = """\
 usage: python -m ferrio [--version | --help] PROGRAM.py [ARG ...]
        python -m ferrio -m MODULE [ARG ...]
        python -m ferrio -c COMMAND [ARG ...]
+       python -m ferrio doctor [--json] [--no-trials] [--no-comparison]
 
-Runs a Python program with Ferrio's event loop in place of asyncio's."""
+Runs a Python program with Ferrio's event loop in place of asyncio's. With `doctor`, says whether Ferrio works here,
+what would hurt, and how fast it is (a program of that name is ./doctor)."""
 
 
 def main() -> None:
@@ -35,6 +37,10 @@ def main() -> None:
         case ["-c", command, *arguments]:
             install()
             run_command(command, arguments)
+        case ["doctor", *arguments]:
+            from . import _doctor
+
+            sys.exit(_doctor.main(arguments))
         case [option, *_] if option.startswith("-"):
             misuse(f"no such option: {option}")
         case [program, *arguments]:

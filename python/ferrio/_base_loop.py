@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         """The native core over asyncio's Unix loop."""
 
         # asyncio's private state and methods, which its type stubs leave out.
+        _default_executor: Any
         _internal_fds: int
+        _selector: Any
         _signal_handlers: dict[int, asyncio.Handle]
         _transports: MutableMapping[int, asyncio.BaseTransport]
         _watcher: Any

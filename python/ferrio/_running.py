@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ._event_loop import Loop
 
 T = TypeVar("T")
+L = TypeVar("L", bound=asyncio.AbstractEventLoop)
 
 
-def new_event_loop(*, native_tasks: bool | None = None) -> Loop:
+class Clock(Protocol):
+    """What gives a loop its time: a ``ferrio.testing.VirtualClock``."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop, /) -> None:
+        """Become the clock of *loop*."""
+
+
+def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = None) -> Loop:
     """Make a loop that is not yet running: the loop factory for servers and test runners.
 
     Args:
         native_tasks: Whether its tasks and futures are ``ferrio.Task`` and ``ferrio.Future``, or asyncio's own. None:
             the former, unless the environment variable ``FERRIO_NATIVE_TASKS`` is ``0``.
+        clock: The loop's time, a ``ferrio.testing.VirtualClock``; real time when None.
     """
-    return Loop(native_tasks=native_tasks)
+    return _attach(clock, Loop(native_tasks=native_tasks))
 
 
 class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs only
@@ -28,6 +37,7 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs o
     Args:
         debug: Debug mode; from ``PYTHONASYNCIODEBUG`` and ``-X dev`` when None.
         loop_factory: Makes the loop; ``new_event_loop`` when None.
+        clock: The loop's time, a ``ferrio.testing.VirtualClock``; real time when None.
     """
 
     def __init__(
@@ -35,8 +45,29 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs o
         *,
         debug: bool | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
+        super().__init__(debug=debug, loop_factory=_with_clock(loop_factory or new_event_loop, clock))
+
+
+def _attach(clock: Clock | None, loop: L) -> L:
+    """Give *loop* its clock; without it there is no loop."""
+    if clock is not None:
+        try:
+            clock.attach(loop)
+        except BaseException:
+            loop.close()
+            raise
+    return loop
+
+
+def _with_clock(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], clock: Clock | None
+) -> Callable[[], asyncio.AbstractEventLoop]:
+    if clock is None:
+        return loop_factory
+
+    return lambda: _attach(clock, loop_factory())
 
 
 def run(
@@ -44,8 +75,14 @@ def run(
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    clock: Clock | None = None,
 ) -> T:
     """Run *main* on a new loop, close the loop, and return the result.
+
+    Args:
+        debug: As for ``Runner``, like the next two.
+        loop_factory: Makes the loop.
+        clock: The loop's time.
 
     Raises:
         RuntimeError: A loop is running in this thread.
@@ -54,12 +91,14 @@ def run(
     Follows ``asyncio.run``.
     """
     if asyncio.events._get_running_loop() is not None:
-        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
-    with Runner(debug=debug, loop_factory=loop_factory) as runner:
+        error = RuntimeError("asyncio.run() cannot be called from a running event loop")
+        error.add_note("ferrio.run() was called where a loop is running already: await the coroutine there")
+        raise error
+    with Runner(debug=debug, loop_factory=loop_factory, clock=clock) as runner:
         try:
             return runner.run(main)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError) as refusal:
             # A function in place of the coroutine that it makes is the usual mistake.
             if inspect.iscoroutinefunction(main):
-                error.add_note(f"{main.__name__} is a function; call it: run({main.__name__}())")
+                refusal.add_note(f"{main.__name__} is a function; call it: run({main.__name__}())")
             raise

@@ -1,4 +1,7 @@
-"""``loop._selector``: a read-only view of the watched descriptors, for asyncio's transports and other libraries."""
+"""``loop._selector``: a view of the watched descriptors and of the wait, for asyncio's transports and other libraries.
+
+A program may replace its ``select``, as clocks for tests do: the loop calls the replacement in each turn from then on.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,23 @@ class _Watched(Mapping[int, selectors.SelectorKey]):
 class ReactorSelector:
     """The part of the interface of a selector that reads: which events each descriptor is watched for."""
 
-    def __init__(self, loop: LoopCore) -> None:
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
         self._map = _Watched(loop)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "select":
+            self._loop._look_for_clock()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name == "select":
+            self._loop._look_for_clock()
+
+    def _is_asked(self) -> bool:
+        """Whether a turn has to call ``select``, because it does something of its own."""
+        return "select" in self.__dict__ or type(self).select is not _SELECT
 
     def get_map(self) -> Mapping[int, selectors.SelectorKey]:
         """The watched descriptors."""
@@ -49,11 +67,15 @@ class ReactorSelector:
         return self._map[fd]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return which of the watched descriptors are ready, waiting at most *timeout* seconds.
+        """Wait at most *timeout* seconds for events.
 
-        The loop itself never calls it, not even a replacement that a program assigns (as test clocks do): a selector
-        that is to be called is passed to ``Loop``.
+        Called by a turn of the loop, or by what a program has put in its place, it is the wait: whatever it finds,
+        calls of other threads included, runs in this turn, and an item is returned for each. Called elsewhere, it
+        returns which of the watched descriptors are ready, and changes nothing.
         """
+        found = self._loop._wait(timeout)
+        if found is not None:
+            return [_NEWS] * found
         with selectors.PollSelector() as selector:
             for key in self._map.values():
                 selector.register(key.fd, key.events)
@@ -61,3 +83,8 @@ class ReactorSelector:
 
     def close(self) -> None:
         """Do nothing: the reactor is closed with its loop."""
+
+
+_SELECT = ReactorSelector.select
+# What the wait has found is in the loop already.
+_NEWS = (selectors.SelectorKey(None, -1, selectors.EVENT_READ, None), selectors.EVENT_READ)  # type: ignore[arg-type]

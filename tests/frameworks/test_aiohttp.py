@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -527,3 +528,29 @@ def test_a_certificate_for_another_name_is_refused(certificates: Certificates) -
 
 async def _hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
+
+
+def test_a_kept_connection_ends_when_the_replaced_time_says_so() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text="answer")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with mock.patch.object(loop, "time") as time:
+            time.return_value = now
+            async with site(None, web.get("/", answer)) as served, aiohttp.ClientSession() as session:
+                async with session.get(f"{served.base}/") as response:
+                    assert await response.text() == "answer"
+                server = served.runner.server
+                assert server is not None
+                (handler,) = server.connections
+                while handler._keepalive_handle is None:
+                    await asyncio.sleep(0)
+                time.return_value = handler._next_keepalive_close_time
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert handler._keepalive_handle is None
+
+    # The limit is on the same clock.
+    run(main, limit=1e6)

@@ -15,10 +15,9 @@ import pytest
 from .conftest import Play
 from .failures import EXITS, FAILURES
 from .observation import Diary
+from .patience import until
 from .protocols import fail_with, turns
 from .test_datagrams import Noted
-
-PATIENCE_S = 0.1
 
 
 def crowdable(name: str) -> tuple[socket.socket, socket.socket]:
@@ -77,7 +76,7 @@ class Case:
                 await asyncio.sleep(0.001)
 
     async def lost(self) -> None:
-        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await until(self.protocol.lost.done)
         await turns(3)
         self.diary("state", "lost" if self.protocol.lost.done() else "not lost", self.transport.is_closing())
 

@@ -15,9 +15,8 @@ import pytest
 from .conftest import Play
 from .failures import EXITS, FAILURES
 from .observation import Diary
+from .patience import until
 from .protocols import Noted, fail_with, turns
-
-PATIENCE_S = 0.1
 
 
 class Case:
@@ -67,7 +66,7 @@ class Case:
             self.other = -1
 
     async def lost(self) -> None:
-        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await until(self.protocol.lost.done)
         await turns(3)
         self.diary("state", "lost" if self.protocol.lost.done() else "not lost", self.transport.is_closing())
 
@@ -270,8 +269,7 @@ def live_of_a_child(exception: Callable[[], BaseException], method: str) -> Call
         stdin.close()
         await protocol.event("end of 0").wait()
         await protocol.event("process_exited").wait()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(protocol.event("connection_lost").wait(), PATIENCE_S)
+        await until(protocol.event("connection_lost").is_set)
         transport.close()
         await turns(3)
 

@@ -20,11 +20,11 @@ from unit.socket_pairs import tcp_pair
 from .conftest import Play
 from .failures import EXITS, FAILURES
 from .observation import Diary
+from .patience import until
 from .protocols import Noted, NotedBuffered, fail_with, reset, turns
 
 FILE_BYTES = 10
 #: How long to wait for an end that may never come.
-PATIENCE_S = 0.1
 
 
 class Case:
@@ -78,7 +78,7 @@ class Case:
                 await asyncio.sleep(0)
 
     async def lost(self) -> None:
-        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await until(self.protocol.lost.done)
         await turns(3)
         self.diary(
             "state",
@@ -249,8 +249,8 @@ def sending_a_file(case: Case) -> Iterator[asyncio.Task[int]]:
 
 
 async def outcome(case: Case, task: asyncio.Task[int]) -> None:
-    done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
-    if not done:
+    await until(task.done)
+    if not task.done():
         case.diary("sendfile", "does not end")
         task.cancel()
         await asyncio.wait([task])

@@ -16,9 +16,10 @@ from unit.socket_pairs import tcp_pair
 from .conftest import Play
 from .failures import EXITS, FAILURES
 from .observation import Diary
+from .patience import until
 from .protocols import Noted, NotedBuffered, fail_with, turns
 
-PATIENCE_S = 0.15
+PATIENCE_SLEEPS = 150
 
 
 class NotedBufferedOverTls(NotedBuffered):
@@ -58,12 +59,10 @@ class Case:
         return transport
 
     async def until(self, is_there: Callable[[], object]) -> None:
-        end = asyncio.get_running_loop().time() + PATIENCE_S
-        while not is_there() and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(0.0005)
+        await until(is_there, PATIENCE_SLEEPS)
 
     async def lost(self) -> None:
-        await asyncio.wait([self.protocol.lost], timeout=PATIENCE_S)
+        await self.until(self.protocol.lost.done)
         await turns(3)
         self.diary("state", "lost" if self.protocol.lost.done() else "not lost", self.transport.is_closing())
 

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import random
 import socket
+import subprocess
 import sys
 import weakref
 from collections.abc import Awaitable
@@ -92,6 +93,39 @@ def test_the_reader_is_filled_without_calling_python(streams: Streams, size: int
     assert sending.done()
     assert received == data
     assert not calls
+
+
+#: A class has room for fewer attributes with each instance; a client's protocol is not given all of them.
+AFTER_MANY_CLIENTS = """
+import asyncio, socket, sys
+import ferrio
+
+async def main():
+    for _ in range(40):
+        asyncio.StreamReaderProtocol(asyncio.StreamReader())
+    ours, peer = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    called = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    peer.send(b"message")
+    assert await reader.read(100) == b"message"
+    sys.setprofile(None)
+    print("read" in called, "feed_data" in called)
+    peer.close()
+    writer.close()
+    await writer.wait_closed()
+
+ferrio.run(main())
+"""
+
+
+@ferrio_only
+@needs_inline_values
+def test_the_reader_is_filled_without_calling_python_after_many_clients() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", AFTER_MANY_CLIENTS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("True False\n", "")
 
 
 @ferrio_only

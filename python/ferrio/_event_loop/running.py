@@ -8,9 +8,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
 from .._base_loop import BaseLoop
 from .._ferrio import LoopCore
+from .._selector import ReactorSelector
 from .._statistics import Statistics
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
 
 RUN_ONCE = LoopCore._run_once
+TIME = LoopCore.time
 # Since 3.12, BaseEventLoop has the two methods that prepare a run and end it.
 _ASYNCIO_HAS_SETUP = hasattr(base_events.BaseEventLoop, "_run_forever_setup")
 
@@ -41,6 +44,7 @@ class RunningMethods(BaseLoop):
         # Checked outside `try`: any other failure of the setup must be cleaned up.
         self._check_closed()
         self._check_running()
+        self._look_for_clock()
         try:
             self._run_forever_setup()
             self._run_until_stopped(self._signal_descriptor())
@@ -73,6 +77,13 @@ class RunningMethods(BaseLoop):
                 sys.set_asyncgen_hooks(*self._old_agen_hooks)
                 self._old_agen_hooks = None
 
+    def _look_for_clock(self) -> None:
+        """Note whether the program has replaced ``time`` or the selector's ``select``, which turns are to call then."""
+        attributes = self.__dict__
+        selector = attributes.get("_selector")
+        is_plain = selector is None or (isinstance(selector, ReactorSelector) and not selector._is_asked())
+        self._follows_program = not is_plain or "time" in attributes or type(self).time is not TIME
+
     def close(self) -> None:
         """Close the loop: pending callbacks are dropped, descriptors released.
 
@@ -90,9 +101,9 @@ class RunningMethods(BaseLoop):
         self._children.close()
         own = None if self._csock is None else self._csock.fileno()
         super().close()
-        if own is not None and self._wakeup_descriptor() == own:
+        if own is not None and _ferrio._wakeup_descriptor() == own:
             # An exit while a signal handler was added or removed has left the loop's descriptor in place.
-            self._restore_wakeup_descriptor(self._take_previous_wakeup_fd())
+            _ferrio._restore_wakeup_descriptor(self._take_previous_wakeup_fd())
         self._release()
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""An installed looptime leaves tests alone that do not ask for it."""
+"""looptime compresses the time of tests that ask for it, and leaves the others alone."""
 
 import subprocess
 import sys
@@ -22,6 +22,16 @@ TESTS = """
         before = time.monotonic()
         await asyncio.sleep(0.05)
         assert time.monotonic() - before >= 0.05
+
+    @pytest.mark.asyncio
+    @pytest.mark.looptime
+    async def test_an_hour_is_over_at_once(looptime):
+        bases = type(asyncio.get_running_loop()).__mro__
+        assert loop_under_test.NAME in {base.__module__.partition(".")[0] for base in bases}
+        before = time.monotonic()
+        await asyncio.sleep(3600)
+        assert looptime == 3600
+        assert time.monotonic() - before < 600
 """
 
 with tempfile.TemporaryDirectory() as folder:
@@ -35,5 +45,5 @@ with tempfile.TemporaryDirectory() as folder:
         cwd=folder,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
     sys.stdout.write(done.stdout)

@@ -103,14 +103,14 @@ def test_sleeps_end_in_the_order_of_their_deadlines_among_other_timers(loop: asy
         seen: list[int] = []
 
         async def sleep(number: int) -> None:
-            await ours.sleep(number / 50)
+            await ours.sleep(number / 20)
             seen.append(number)
 
         tasks = [stdlib.create_task(sleep(number)) for number in (9, 3, 7, 1)]
         # All of them begin at about the same time.
         await stdlib.sleep(0)
         for number in (2, 8):
-            loop.call_later(number / 50, seen.append, number)
+            loop.call_later(number / 20, seen.append, number)
         await stdlib.gather(*tasks)
         return seen
 

@@ -108,6 +108,9 @@ pub fn send_many<'a>(
     debug_assert_ne!(count, 0, "at least one datagram");
     non_blocking(retry("sendmmsg", || {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // musl declares the parameter without a sign.
+        #[cfg(target_env = "musl")]
+        let flags = flags.cast_unsigned();
         let (number, first) = (fd.as_raw_fd(), messages.as_mut_ptr().cast());
         // SAFETY: `count` headers have been written, and what they point to lives until the call returns.
         let sent = unsafe { libc::sendmmsg(number, first, count, flags) };

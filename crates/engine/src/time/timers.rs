@@ -112,6 +112,12 @@ impl<E: Expirable> Timers<E> {
         }
     }
 
+    /// The entry at the head, with its deadline: the earliest live one after [`Self::next_deadline`].
+    #[must_use]
+    pub fn head(&self) -> Option<(Nanos, &E)> {
+        self.heap.peek().map(|node| (node.deadline, &node.entry))
+    }
+
     /// Removes the earliest live entry whose deadline is not after `now`. Cancelled ones ahead of it go to `discarded`.
     pub fn pop_due(&mut self, now: Nanos, discarded: &mut Vec<E>) -> Option<E> {
         self.pop_due_with_deadline(now, discarded).map(|(_, entry)| entry)
@@ -327,6 +333,7 @@ mod tests {
         assert_eq!(timers.cancelled_len(), 1);
         let mut discarded = Vec::new();
         assert_eq!(timers.next_deadline(&mut discarded), Some(at(2)));
+        assert_eq!(timers.head().map(|(deadline, entry)| (deadline, entry.name)), Some((at(2), 2)));
         assert_eq!(names(&discarded), [1]);
         assert_eq!(timers.cancelled_len(), 0);
         assert_eq!(pop_all_due(&mut timers, at(5)), [2]);

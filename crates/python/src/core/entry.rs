@@ -6,12 +6,12 @@
 use ferrio_engine::backend::{Interest, Key};
 use ferrio_engine::reactor::Work;
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::object::Object;
 
 /// How entries of one kind are run.
@@ -33,7 +33,7 @@ pub(crate) trait Deferred: Send + Sync {
     fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit>;
 
     /// Shows what the entry holds to the collector.
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+    fn visit(&self, collector: &Collector) -> Visited;
 }
 
 /// One entry of the ready queue.
@@ -100,14 +100,14 @@ impl Entry {
     }
 
     /// Shows what the entry holds to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn visit(&self, collector: &Collector) -> Visited {
         match self {
             Self::Call { object, argument, .. } => {
-                object.visit(visit)?;
-                argument.as_ref().map_or(Ok(()), |argument| argument.visit(visit))
+                object.visit(collector)?;
+                argument.as_ref().map_or(Ok(()), |argument| argument.visit(collector))
             }
             Self::Event(Event::Ready { .. }) => Ok(()),
-            Self::Event(Event::Deferred(deferred)) => deferred.visit(visit),
+            Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::loop_core::LoopCore;
 use super::parts;
 use super::source::Source;
 use super::timer::Timer;
+use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
 
@@ -73,10 +74,10 @@ impl Drop for Turning<'_> {
 
 impl LoopCore {
     /// Turns until `stop()` was called. The turn in which it was called runs to its end.
-    pub(crate) fn run_until_stopped(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run_until_stopped(&self, py: Python<'_>, event_loop: &Instance<Self>) -> PyResult<()> {
         let _turning = Turning::begin(py, self);
         loop {
-            self.run_once(py)?;
+            self.run_once(py, event_loop)?;
             if self.flags.stopping.get() {
                 return Ok(());
             }
@@ -93,7 +94,10 @@ impl LoopCore {
     }
 
     /// One turn.
-    pub(crate) fn run_once(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run_once(&self, py: Python<'_>, event_loop: &Instance<Self>) -> PyResult<()> {
+        if self.follows_program() {
+            return event_loop.run_once_by_program(py);
+        }
         self.counters.turns.add(1);
         self.take_inbox(py);
         let mut discarded: Vec<Timer> = Vec::new();
@@ -122,18 +126,23 @@ impl LoopCore {
         self.take_inbox(py);
         let has_timers = self.with_reactor(py, |reactor| !reactor.timers.is_empty());
         if has_timers {
-            let now = clock::now();
-            let mut marks: Vec<Object> = Vec::new();
-            let due = self.with_reactor(py, |reactor| {
-                reactor.collect_due(now, &mut discarded, |timer| (timer.operations.due)(timer, &mut marks))
-            });
-            if let Some((count, lag)) = due {
-                self.counters.note_due(count, lag);
-            }
-            Timer::discard(&mut discarded);
-            drop(marks);
+            self.make_due_ready(py, clock::now(), &mut discarded);
         }
         Ok(self.run_entries(py)?)
+    }
+
+    /// Makes the timers that are due at `now` ready. `discarded` is empty, before and after.
+    #[inline]
+    pub(super) fn make_due_ready(&self, py: Python<'_>, now: Nanos, discarded: &mut Vec<Timer>) {
+        let mut marks: Vec<Object> = Vec::new();
+        let due = self.with_reactor(py, |reactor| {
+            reactor.collect_due(now, discarded, |timer| (timer.operations.due)(timer, &mut marks))
+        });
+        if let Some((count, lag)) = due {
+            self.counters.note_due(count, lag);
+        }
+        Timer::discard(discarded);
+        drop(marks);
     }
 
     /// Runs the entries that are ready now.
@@ -141,8 +150,8 @@ impl LoopCore {
     /// # Errors
     /// What leaves the loop. The entries behind the one that it came from wait for the next run.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "it has one caller, for every turn")]
-    fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
+    #[expect(clippy::inline_always, reason = "every turn")]
+    pub(super) fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);
         for _ in 0..entries {
@@ -163,7 +172,7 @@ impl LoopCore {
     /// Asks the kernel without waiting before a sleep, and runs the hook if there is no news; after many turns without such a
     /// moment it runs in any case. Whether there is something to run now, and the kernel has been asked.
     #[inline(never)]
-    fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget) -> PyResult<bool> {
+    pub(super) fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget) -> PyResult<bool> {
         let may_sleep = budget != SleepBudget::None;
         let is_idle = || {
             let is_empty = self.with_reactor(py, |reactor| reactor.ready.is_empty()) && self.inbox.is_empty();
@@ -181,7 +190,7 @@ impl LoopCore {
 
     /// Asks the kernel without waiting; skipped while only the wake-up descriptor is registered, whose news is in the
     /// inbox already, and the signals' pair, as long as it is there to end waits only.
-    fn poll(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn poll(&self, py: Python<'_>) -> PyResult<()> {
         let own = OWN_REGISTRATIONS + usize::from(self.flags.is_signal_pair_idle.get());
         let Some(mut poller) =
             self.with_reactor(py, |reactor| (reactor.backend.registrations() > own).then(|| reactor.start_wait()))
@@ -194,7 +203,7 @@ impl LoopCore {
     }
 
     /// Waits for at most `limit`, detached from the interpreter.
-    fn sleep(&self, py: Python<'_>, limit: Option<Nanos>) -> PyResult<()> {
+    pub(super) fn sleep(&self, py: Python<'_>, limit: Option<Nanos>) -> PyResult<()> {
         if !self.inbox.prepare_sleep() {
             return self.poll(py);
         }

@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::bytes::Bytes;
-use super::fields::{Field, Visitor};
+use super::fields::{Collector, Field, Visited};
 use super::guarded;
 use super::object::Object;
 use super::trampoline::fetched;
@@ -145,11 +145,11 @@ impl Exported {
 }
 
 impl Field for Exported {
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, collector: &Collector) -> Visited {
         match self {
-            Self::Bytes(object) => visitor.object(object),
+            Self::Bytes(object) => collector.object(object),
             // SAFETY: the exporter's own reference, or null when it gives none.
-            Self::View(view) if !view.0.obj.is_null() => visitor.object(unsafe { Object::view(&view.0.obj) }),
+            Self::View(view) if !view.0.obj.is_null() => collector.object(unsafe { Object::view(&view.0.obj) }),
             Self::View(_) => Ok(()),
         }
     }

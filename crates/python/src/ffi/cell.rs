@@ -130,11 +130,6 @@ impl Slot {
         None
     }
 
-    /// Puts `value` in; `None` leaves nothing there.
-    pub(crate) fn set_or_empty(&self, value: Bound<'_, PyAny>) {
-        if value.is_none() { drop(self.take()) } else { self.set(Object::new(value)) }
-    }
-
     /// The address of what is in it; null for nothing.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {

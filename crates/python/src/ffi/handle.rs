@@ -15,7 +15,7 @@ use pyo3::types::PyType;
 
 use super::cell::{Plain, Slot};
 use super::class::{Class, Description, Instance, Layout, NativeClass, NativeLayout};
-use super::fields::{Field, Fields, Visitor, native_state};
+use super::fields::{Collector, Field, Fields, Visited, native_state};
 use super::inherited;
 use super::object::Object;
 
@@ -39,8 +39,8 @@ impl Field for Call {
     const IS_EMPTY_WHEN_CLEARED: bool = <Self as Fields>::IS_EMPTY_WHEN_CLEARED;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.visit(visitor)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        self.visit(collector)
     }
 
     #[inline]
@@ -219,8 +219,8 @@ impl Field for HandleSlots {
     const IS_EMPTY_WHEN_CLEARED: bool = <Self as Fields>::IS_EMPTY_WHEN_CLEARED;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.visit(visitor)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        self.visit(collector)
     }
 
     #[inline]

@@ -2,12 +2,15 @@
 //!
 //! From 3.13 on an instance whose class has no slots has its attributes in an array behind the object, and no dictionary until
 //! somebody asks for one. Which attribute has which place is the same for all instances of a class, and an attribute keeps
-//! its place. [`Shape::find`] asks an instance for the places and compares what is declared here with it; where it finds
+//! its place. [`Shape::find`] asks instances for the places and compares what is declared here with them; where it finds
 //! anything else, and before 3.13, there is no shape.
 //!
+//! A class has room for its attributes and a few more, and less with each instance that is made. A name that came too late
+//! has no place, and an instance that is given this attribute keeps all of them in a dictionary.
+//!
 //! # Invariants
-//! 1. A shape's class has the flag for such arrays, which a class gets when it is made and keeps, and its places are smaller
-//!    than the array's capacity, which is the class's.
+//! 1. A shape's class has the flag for such arrays, which a class gets when it is made and keeps. Its places are those of
+//!    names that the class knows, and every instance has room for these, whenever it was made.
 //! 2. The array is the truth, and owns a reference for each place that is not null, while `is_valid` says so. An access is one
 //!    move in or out, behind a look at that mark, so none lasts while Python runs.
 
@@ -39,7 +42,21 @@ pub(crate) struct Shape<const N: usize> {
     class: Object,
     /// Bytes of an instance, behind which the array begins.
     basic_size: usize,
+    /// [`NO_PLACE`] for a name for which the class has no room.
     places: [u8; N],
+}
+
+/// No array has so many places.
+const NO_PLACE: u8 = u8::MAX;
+
+/// What setting the attributes of an instance showed.
+enum Look {
+    /// Each is where the shape says.
+    AsDeclared,
+    /// There was no room for the name with this index.
+    NoRoom(usize),
+    /// Something that is not known here.
+    Otherwise,
 }
 
 /// The attributes of an instance of the class of a [`Shape`].
@@ -61,40 +78,54 @@ impl<const N: usize> Shape<N> {
             return Ok(None);
         }
         let basic_size: usize = class.getattr("__basicsize__")?.extract()?;
-        let sample = class.py().import("builtins")?.getattr("object")?.getattr("__new__")?.call1((class,))?;
+        let make = class.py().import("builtins")?.getattr("object")?.getattr("__new__")?;
         let mut shape = Self { class: Object::of(class).clone(), basic_size, places: [0; N] };
-        let outcome = shape.look(&sample, names);
-        // So that a finalizer finds what it would find of an instance that was never initialised.
-        for name in names {
-            if sample.hasattr(name)? {
-                sample.delattr(name)?;
+        loop {
+            let sample = make.call1((class,))?;
+            let outcome = shape.look(&sample, names);
+            // A finalizer of the class's shall find an instance that was never initialised.
+            for name in names {
+                if sample.hasattr(name)? {
+                    sample.delattr(name)?;
+                }
+            }
+            match outcome? {
+                Look::AsDeclared => {
+                    let attributes = shape.attributes(Object::of(&sample));
+                    let is_emptied = attributes.is_some_and(|attributes| attributes.values().size.get() == 0);
+                    return Ok(is_emptied.then_some(shape));
+                }
+                Look::NoRoom(index) => shape.places[index] = NO_PLACE,
+                Look::Otherwise => return Ok(None),
             }
         }
-        let is_emptied =
-            shape.attributes(Object::of(&sample)).is_some_and(|attributes| attributes.values().size.get() == 0);
-        Ok((outcome? && is_emptied).then_some(shape))
     }
 
-    /// Sets each attribute of `sample`, which has none yet, and finds where it has gone; whether all is as declared.
-    fn look(&mut self, sample: &Bound<'_, PyAny>, names: [&Bound<'_, PyString>; N]) -> PyResult<bool> {
+    /// Sets each attribute of `sample`, which has none yet, and finds where it has gone. Those that have no place are left out.
+    fn look(&mut self, sample: &Bound<'_, PyAny>, names: [&Bound<'_, PyString>; N]) -> PyResult<Look> {
         let object = Object::of(sample);
         let marks = names.map(|name| name.repr());
-        for (count, (name, mark)) in names.into_iter().zip(marks).enumerate() {
+        let mut found = Vec::with_capacity(N);
+        for (index, (name, mark)) in names.into_iter().zip(marks).enumerate() {
+            if self.places[index] == NO_PLACE {
+                continue;
+            }
             let mark = mark?;
             sample.setattr(name, &mark)?;
-            let Some(attributes) = self.attributes(object) else { return Ok(false) };
+            let Some(attributes) = self.attributes(object) else { return Ok(Look::NoRoom(index)) };
             let values = attributes.values();
-            if values.is_embedded.get() != 1 || usize::from(values.size.get()) != count + 1 {
-                return Ok(false);
+            if values.is_embedded.get() != 1 || usize::from(values.size.get()) != found.len() + 1 {
+                return Ok(Look::Otherwise);
             }
             let place = (0..values.capacity.get()).find(|&place| {
                 // SAFETY: smaller than the capacity.
                 unsafe { attributes.slot(place) }.as_ptr() == mark.as_ptr()
             });
-            let Some(place) = place.filter(|place| !self.places[..count].contains(place)) else { return Ok(false) };
-            self.places[count] = place;
+            let Some(place) = place.filter(|place| !found.contains(place)) else { return Ok(Look::Otherwise) };
+            self.places[index] = place;
+            found.push(place);
         }
-        Ok(true)
+        Ok(Look::AsDeclared)
     }
 
     /// The attributes of `object`, if it is of exactly this class, keeps them in its array and has no dictionary.
@@ -130,6 +161,14 @@ impl<const N: usize> Attributes<'_, N> {
         dictionary.is_null() && self.values().is_valid.get() == 1
     }
 
+    /// The slot of the name with this index, if it has one.
+    #[inline]
+    fn slot_of(&self, index: usize) -> Option<&Slot> {
+        let place = self.shape.places[index];
+        // SAFETY: a place of the shape (invariant 1).
+        (place != NO_PLACE).then(|| unsafe { self.slot(place) })
+    }
+
     /// # Safety
     /// `place` is smaller than the capacity.
     #[inline]
@@ -146,15 +185,13 @@ impl<const N: usize> Attributes<'_, N> {
     /// The attribute of the name with this index; `None` if the object has none, or its attributes have gone elsewhere.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<Object> {
-        // SAFETY: a place of the shape (invariant 1).
-        self.is_current().then(|| unsafe { self.slot(self.shape.places[index]) })?.get()
+        self.is_current().then(|| self.slot_of(index))??.get()
     }
 
     /// Replaces the attribute of the name with this index; whether that was possible: the object must have one.
     #[inline]
     pub(crate) fn replace(&self, index: usize, value: Object) -> bool {
-        // SAFETY: a place of the shape (invariant 1).
-        let slot = unsafe { self.slot(self.shape.places[index]) };
+        let Some(slot) = self.slot_of(index) else { return false };
         if !self.is_current() || slot.is_empty() {
             return false;
         }
@@ -165,8 +202,7 @@ impl<const N: usize> Attributes<'_, N> {
     /// Whether the object has no attributes but those of the shape's names.
     #[inline]
     pub(crate) fn has_no_others(&self) -> bool {
-        // SAFETY: places of the shape (invariant 1).
-        let known = self.shape.places.iter().filter(|&&place| !unsafe { self.slot(place) }.is_empty()).count();
+        let known = (0..N).filter(|&index| self.slot_of(index).is_some_and(|slot| !slot.is_empty())).count();
         self.is_current() && known == usize::from(self.values().size.get())
     }
 }

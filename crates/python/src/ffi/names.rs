@@ -47,6 +47,7 @@ names! {
     _cancel_requested
     _cancelled
     _clients
+    _clock_resolution
     _closing
     _conn_lost
     _detach
@@ -61,6 +62,7 @@ names! {
     _keep_rest
     _log_debug
     _limit
+    _look_for_clock
     _loop
     _lose_closed_file
     _make_cancelled_error
@@ -78,6 +80,7 @@ names! {
     _report_if_slow
     _resume_writing
     _run
+    _selector
     _sockets
     _task_factory
     _transport
@@ -141,6 +144,7 @@ names! {
     result
     resume_reading
     return_when
+    select
     send
     sendto
     set
@@ -153,6 +157,7 @@ names! {
     value
     wait
     warn_on_full_buffer
+    when
     write
     writelines
 }

@@ -12,7 +12,7 @@ use super::class::{Instance, Layout, NativeClass};
 use super::fields::{Collector, Fields};
 use super::method::the;
 use super::passed::This;
-use super::trampoline;
+use super::{deferred, trampoline};
 
 /// `tp_dealloc`.
 ///
@@ -120,6 +120,7 @@ pub(super) unsafe extern "C" fn new_empty<T: NativeClass<State: Default>>(
 ) -> *mut ffi::PyObject {
     let py = class.py();
     trampoline::object(py, || {
+        deferred::give_back(py);
         // SAFETY: as the caller promises.
         unsafe { Instance::<T>::allocate(py, class, T::State::default()) }.map(Instance::into_object)
     })
@@ -139,6 +140,7 @@ where
 {
     let py = class.py();
     trampoline::object(py, || {
+        deferred::give_back(py);
         let state = the::<F>()(&arguments, keywords.as_deref())?;
         // SAFETY: as the caller promises.
         unsafe { Instance::<T>::allocate(py, class, state) }.map(Instance::into_object)

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyMemoryError, PySystemError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ffi::deferred;
 use crate::ffi::guarded::assert_outside;
 use crate::ffi::object::Object;
 
@@ -70,6 +71,7 @@ pub(crate) fn finalize(object: &Bound<'_, PyAny>, body: impl FnOnce() -> PyResul
     if let Err(error) = caught(body) {
         report(object.py(), error, Some(object));
     }
+    deferred::give_back(object.py());
 }
 
 /// Runs the body of a slot that the collector calls while it looks: what has not been shown when `body` panics is kept.
@@ -81,6 +83,7 @@ pub(crate) fn look(body: impl FnOnce() -> core::ffi::c_int) -> core::ffi::c_int 
 /// Makes `error` the current exception.
 #[cold]
 pub(in crate::ffi) fn restore(py: Python<'_>, error: PyErr) {
+    deferred::give_back(py);
     if catch_unwind(AssertUnwindSafe(|| error.restore(py))).is_err() {
         // The exception is made now, and there was no memory for what it says.
         // SAFETY: the thread is attached.

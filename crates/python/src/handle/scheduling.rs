@@ -120,9 +120,25 @@ impl Instance<LoopCore> {
         callback: &Object,
         args: &[Object],
     ) -> PyResult<Object> {
-        let delay = seconds(py, Some(delay), "delay must not be None")?;
+        let (when, when_object) = self.deadline(py, Some(delay))?;
         let call = ScheduledCall { time: None, callback, args, context: None };
-        schedule_at(py, self, now_s() + delay, None, &call)
+        schedule_at(py, self, when, when_object, &call)
+    }
+
+    /// `loop.time() + delay`: seconds, and the object of them if the program has its own clock.
+    #[inline]
+    pub(crate) fn deadline(&self, py: Python<'_>, delay: Option<&Object>) -> PyResult<(f64, Option<Object>)> {
+        let delay_s = seconds(py, delay, "delay must not be None")?;
+        if self.follows_program() {
+            return self.deadline_by_program(py, delay);
+        }
+        Ok((now_s() + delay_s, None))
+    }
+
+    #[cold]
+    fn deadline_by_program(&self, py: Python<'_>, delay: Option<&Object>) -> PyResult<(f64, Option<Object>)> {
+        let when = self.program_time(py)?.bind(py).add(delay.map(|delay| delay.bind(py)))?;
+        Ok((when.extract()?, Some(Object::new(when))))
     }
 
     /// Schedules `callback(*args)` to run behind what the next poll finds: for a descriptor known to be ready.

@@ -17,6 +17,7 @@ use pyo3::types::PyTuple;
 
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
+use crate::ffi::builder::add_function;
 use crate::ffi::objects::{OBJECTS, load};
 
 /// The native functions of this room, by asyncio's qualified names.
@@ -51,8 +52,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     load(py, reads)?;
     load(py, [&OBJECTS.asyncio_stream_reader, &OBJECTS.asyncio_stream_reader_protocol])?;
     module.add("STREAM_READER_METHODS", PyTuple::new(py, reader::METHODS)?)?;
-    module.add_function(wrap_pyfunction!(reader::_note_stream_reader_class, module)?)?;
-    module.add_class::<reader::StreamReaderCore>()?;
-    module.add_class::<writer::StreamWriterCore>()?;
-    module.add_class::<protocol::StreamReaderProtocolCore>()
+    add_function(module, reader::note_class_function())?;
+    module.add("StreamReaderCore", reader::make_class(py)?)?;
+    module.add("StreamWriterCore", writer::make_class(py)?)?;
+    module.add("StreamReaderProtocolCore", protocol::make_class(py)?)
 }

@@ -7,7 +7,7 @@
 
 use pyo3::exceptions::PyConnectionResetError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyString, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use super::reader::StreamReaderCore;
 use crate::coroutine::function::CoroutineMethod;
@@ -16,10 +16,10 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -27,7 +27,6 @@ use crate::sync::waiting;
 
 native_state! {
     /// The part of a protocol's state that native code uses, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct StreamReaderProtocolCore {
         event_loop: Slot,
@@ -41,33 +40,41 @@ native_state! {
     }
 }
 
-core_class! {
-    StreamReaderProtocolCore {
-        any {
-            _loop set_loop event_loop
-            _drain_waiters set_drain_waiters drain_waiters
-        }
-        optional { _stream_reader_wr set_stream_reader_wr reader }
-        flag {
-            _paused set_paused is_paused
-            _connection_lost set_connection_lost is_connection_lost
-        }
-    }
+class_over_object! {
+    StreamReaderProtocolCore, c"ferrio._ferrio.StreamReaderProtocolCore",
+    c"The part of a protocol's state that native code uses, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl StreamReaderProtocolCore {
-    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        attributes::set(slf, name, value)?;
-        if name == "_drain_helper" {
-            slf.get().is_patched.set(true);
-        }
-        Ok(())
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<StreamReaderProtocolCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |protocol: &StreamReaderProtocolCore| &protocol.event_loop))
+        .attribute(Attribute::of_optional(c"_stream_reader_wr", |protocol: &StreamReaderProtocolCore| &protocol.reader))
+        .attribute(Attribute::of_flag(c"_paused", |protocol: &StreamReaderProtocolCore| &protocol.is_paused))
+        .attribute(Attribute::of_flag(c"_connection_lost", |protocol: &StreamReaderProtocolCore| {
+            &protocol.is_connection_lost
+        }))
+        .attribute(Attribute::of_value(c"_drain_waiters", |protocol: &StreamReaderProtocolCore| {
+            &protocol.drain_waiters
+        }))
+        .sets_attributes_by(set_attribute)
+        .build_over_object(py)
+}
 
-    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        attributes::delete(slf, name)
+/// `__setattr__` and `__delattr__`, which notice a method that a program replaces.
+fn set_attribute(
+    py: Python<'_>,
+    protocol: &Instance<StreamReaderProtocolCore>,
+    name: &Object,
+    value: Option<&Object>,
+) -> PyResult<()> {
+    attributes::set(py, protocol.object(), name, value)?;
+    if value.is_some() && name.bind(py).cast::<PyString>().is_ok_and(|name| name == "_drain_helper") {
+        protocol.is_patched.set(true);
     }
+    Ok(())
 }
 
 /// `data_received(data)`.

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 
 use super::protocol::{self, native_protocol, native_reader};
 use crate::coroutine::function::CoroutineMethod;
@@ -13,16 +13,15 @@ use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::operator;
 
 native_state! {
     /// The state of a writer, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct StreamWriterCore {
         transport: Slot,
@@ -32,15 +31,21 @@ native_state! {
     }
 }
 
-core_class! {
-    StreamWriterCore {
-        any {
-            _transport set_transport transport
-            _protocol set_protocol protocol
-            _loop set_loop event_loop
-        }
-        optional { _reader set_reader reader }
-    }
+class_over_object! {
+    StreamWriterCore, c"ferrio._ferrio.StreamWriterCore",
+    c"The state of a writer, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
+}
+
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<StreamWriterCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_transport", |writer: &StreamWriterCore| &writer.transport))
+        .attribute(Attribute::of_value(c"_protocol", |writer: &StreamWriterCore| &writer.protocol))
+        .attribute(Attribute::of_optional(c"_reader", |writer: &StreamWriterCore| &writer.reader))
+        .attribute(Attribute::of_value(c"_loop", |writer: &StreamWriterCore| &writer.event_loop))
+        .build_over_object(py)
 }
 
 /// `self._transport.name(data)`.

@@ -24,16 +24,16 @@ use crate::coroutine::function;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::ffi::objects::{Lazy, OBJECTS};
 
 native_state! {
     /// The state of a barrier, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct BarrierCore {
         condition: Slot,
@@ -48,26 +48,44 @@ native_state! {
     }
 }
 
-core_class! {
-    BarrierCore {
-        any { _state set_state phase }
-        number { _parties set_parties parties = limit }
-        count { _count set_count count }
-    }
+class_over_object! {
+    BarrierCore, c"ferrio._ferrio.BarrierCore",
+    c"The state of a barrier, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl BarrierCore {
-    #[getter]
-    fn _cond<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.condition.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_cond)]
-    fn set_cond(&self, value: Bound<'_, PyAny>) {
-        self.is_native.set(None);
-        self.condition.set(Object::new(value));
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<BarrierCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_state", |barrier: &BarrierCore| &barrier.phase))
+        .attribute(
+            Attribute::read_only(c"_cond", |py, barrier: &Instance<BarrierCore>| Ok(barrier.condition.get_or_none(py)))
+                .assignable(|_, barrier: &Instance<BarrierCore>, value| {
+                    barrier.is_native.set(None);
+                    barrier.condition.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_parties", |py, barrier: &Instance<BarrierCore>| {
+                Ok(barrier.parties.get_or_none(py))
+            })
+            .assignable(|_, barrier: &Instance<BarrierCore>, value| {
+                barrier.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
+                barrier.parties.set(value.clone());
+                Ok(())
+            }),
+        )
+        .attribute(
+            Attribute::read_only(c"_count", |_, barrier: &Instance<BarrierCore>| Ok(barrier.count.get())).assignable(
+                |py, barrier: &Instance<BarrierCore>, value| {
+                    barrier.count.set(value.bind(py).extract()?);
+                    Ok(())
+                },
+            ),
+        )
+        .build_over_object(py)
 }
 
 fn broken_barrier_error(py: Python<'_>, text: &'static str) -> PyErr {

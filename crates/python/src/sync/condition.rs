@@ -19,7 +19,7 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyTuple};
+use pyo3::types::{PyInt, PyTuple, PyType};
 
 use super::lock::{self, LockCore};
 use super::waiting;
@@ -28,18 +28,17 @@ use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::errors::made;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::operator;
 
 native_state! {
     /// The state of a condition, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct ConditionCore {
         event_loop: Slot,
@@ -55,37 +54,35 @@ native_state! {
     }
 }
 
-core_class! {
-    ConditionCore {
-        any { _loop set_loop event_loop _waiters set_waiters waiters _lock set_lock lock }
-    }
+class_over_object! {
+    ConditionCore, c"ferrio._ferrio.ConditionCore",
+    c"The state of a condition, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-/// The attributes that say which lock it is over.
-macro_rules! methods_of_the_lock {
-    ($($get:ident $set:ident)*) => {
-        #[pymethods]
-        impl ConditionCore {
-            $(
-                #[getter]
-                fn $get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$get.get_or_none(py).into_bound(py)
-                }
-
-                #[setter($get)]
-                fn $set(&self, value: Bound<'_, PyAny>) {
-                    self.is_known.set(false);
-                    self.$get.set(Object::new(value));
-                }
-            )*
-        }
+/// An attribute that says which lock it is over.
+macro_rules! method_of_the_lock {
+    ($name:literal, $field:ident) => {
+        Attribute::read_only($name, |py, condition: &Instance<ConditionCore>| Ok(condition.$field.get_or_none(py)))
+            .assignable(|_, condition: &Instance<ConditionCore>, value| {
+                condition.is_known.set(false);
+                condition.$field.set(value.clone());
+                Ok(())
+            })
     };
 }
 
-methods_of_the_lock! {
-    locked set_locked
-    acquire set_acquire
-    release set_release
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<ConditionCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |condition: &ConditionCore| &condition.event_loop))
+        .attribute(Attribute::of_value(c"_waiters", |condition: &ConditionCore| &condition.waiters))
+        .attribute(Attribute::of_value(c"_lock", |condition: &ConditionCore| &condition.lock))
+        .attribute(method_of_the_lock!(c"locked", locked))
+        .attribute(method_of_the_lock!(c"acquire", acquire))
+        .attribute(method_of_the_lock!(c"release", release))
+        .build_over_object(py)
 }
 
 impl ConditionCore {

@@ -112,11 +112,12 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ],
     )?;
     timeout::register(module)?;
-    module.add_class::<task_group::TaskGroupCore>()?;
-    module.add_class::<lock::LockCore>()?;
-    module.add_class::<event::EventCore>()?;
-    module.add_class::<condition::ConditionCore>()?;
-    module.add_class::<barrier::BarrierCore>()?;
-    module.add_class::<semaphore::SemaphoreCore>()?;
-    module.add_class::<queue::QueueCore>()
+    let py = module.py();
+    module.add("TaskGroupCore", task_group::make_class(py)?)?;
+    module.add("LockCore", lock::make_class(py)?)?;
+    module.add("EventCore", event::make_class(py)?)?;
+    module.add("ConditionCore", condition::make_class(py)?)?;
+    module.add("BarrierCore", barrier::make_class(py)?)?;
+    module.add("SemaphoreCore", semaphore::make_class(py)?)?;
+    module.add("QueueCore", queue::make_class(py)?)
 }

@@ -18,17 +18,17 @@ use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::ffi::objects::{Lazy, OBJECTS};
 
 native_state! {
     /// The state of a queue, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct QueueCore {
         event_loop: Slot,
@@ -46,34 +46,45 @@ native_state! {
     }
 }
 
-core_class! {
-    QueueCore {
-        any {
-            _loop set_loop event_loop
-            _getters set_getters getters
-            _putters set_putters putters
-            _finished set_finished finished
-        }
-        number { _maxsize set_maxsize maxsize = limit }
-        count { _unfinished_tasks set_unfinished_tasks unfinished }
-        flag { _is_shutdown set_is_shutdown is_shut_down }
-    }
+class_over_object! {
+    QueueCore, c"ferrio._ferrio.QueueCore",
+    c"The state of a queue, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl QueueCore {
-    #[getter]
-    fn _queue<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.items.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_queue)]
-    fn set_queue(&self, py: Python<'_>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        let value = Object::new(value);
-        self.kind.set(Items::of(py, &value)?);
-        self.items.set(value);
-        Ok(())
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<QueueCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |queue: &QueueCore| &queue.event_loop))
+        .attribute(Attribute::of_value(c"_getters", |queue: &QueueCore| &queue.getters))
+        .attribute(Attribute::of_value(c"_putters", |queue: &QueueCore| &queue.putters))
+        .attribute(Attribute::of_value(c"_finished", |queue: &QueueCore| &queue.finished))
+        .attribute(Attribute::of_flag(c"_is_shutdown", |queue: &QueueCore| &queue.is_shut_down))
+        .attribute(
+            Attribute::read_only(c"_maxsize", |py, queue: &Instance<QueueCore>| Ok(queue.maxsize.get_or_none(py)))
+                .assignable(|_, queue: &Instance<QueueCore>, value| {
+                    queue.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
+                    queue.maxsize.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_queue", |py, queue: &Instance<QueueCore>| Ok(queue.items.get_or_none(py)))
+                .assignable(|py, queue: &Instance<QueueCore>, value| {
+                    queue.kind.set(Items::of(py, value)?);
+                    queue.items.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_unfinished_tasks", |_, queue: &Instance<QueueCore>| Ok(queue.unfinished.get()))
+                .assignable(|py, queue: &Instance<QueueCore>, value| {
+                    queue.unfinished.set(value.bind(py).extract()?);
+                    Ok(())
+                }),
+        )
+        .build_over_object(py)
 }
 
 impl QueueCore {

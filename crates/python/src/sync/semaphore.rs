@@ -9,23 +9,23 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::PyType;
 
 use super::{lock, waiting};
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::{Attribute, IntoObject};
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::ffi::operator;
 
 native_state! {
     /// The state of a semaphore, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct SemaphoreCore {
         event_loop: Slot,
@@ -36,33 +36,33 @@ native_state! {
     }
 }
 
-core_class! {
-    SemaphoreCore {
-        any { _loop set_loop event_loop }
-        optional { _waiters set_waiters waiters }
-    }
+class_over_object! {
+    SemaphoreCore, c"ferrio._ferrio.SemaphoreCore",
+    c"The state of a semaphore, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl SemaphoreCore {
-    #[getter]
-    fn _value<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        match self.odd.get() {
-            Some(value) => value.into_bound(py),
-            None => PyInt::new(py, self.value.get()).into_any(),
-        }
-    }
-
-    #[setter(_value)]
-    fn set_value(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        if let Some(plain) = plain {
-            self.value.set(plain);
-            drop(self.odd.take());
-        } else {
-            self.odd.set(Object::new(value));
-        }
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<SemaphoreCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |semaphore: &SemaphoreCore| &semaphore.event_loop))
+        .attribute(Attribute::of_optional(c"_waiters", |semaphore: &SemaphoreCore| &semaphore.waiters))
+        .attribute(
+            Attribute::read_only(c"_value", |py, semaphore: &Instance<SemaphoreCore>| {
+                Ok(semaphore.odd.get().unwrap_or_else(|| semaphore.value.get().into_object(py)))
+            })
+            .assignable(|_, semaphore: &Instance<SemaphoreCore>, value| {
+                if let Some(plain) = number::exact_integer(value).and_then(|value| i64::try_from(value).ok()) {
+                    semaphore.value.set(plain);
+                    drop(semaphore.odd.take());
+                } else {
+                    semaphore.odd.set(value.clone());
+                }
+                Ok(())
+            }),
+        )
+        .build_over_object(py)
 }
 
 impl SemaphoreCore {

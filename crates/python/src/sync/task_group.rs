@@ -7,7 +7,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple};
+use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple, PyType};
 
 use super::{block, running, waiting};
 use crate::coroutine::{self, CoroutineState, Plan, Step};
@@ -18,9 +18,9 @@ use crate::ffi::call::call_method_with_keywords;
 use crate::ffi::call::call_method_with_rest;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
-use crate::ffi::core_class::core_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -29,7 +29,6 @@ use crate::task;
 
 native_state! {
     /// The state of a group, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct TaskGroupCore {
         entered: Plain<bool>,
@@ -48,47 +47,55 @@ native_state! {
     }
 }
 
-core_class! {
-    TaskGroupCore {
-        any {
-            _loop set_event_loop event_loop
-            _parent_task set_parent parent
-            _tasks set_tasks tasks
-            _errors set_errors errors
-            _base_error set_base_error base_error
-            _on_completed_fut set_completed completed
-        }
-        flag {
-            _entered set_entered entered
-            _exiting set_exiting exiting
-            _aborting set_aborting aborting
-            _parent_cancel_requested set_parent_cancel_requested parent_cancel_requested
-            _cancel_on_enter set_cancel_on_enter cancel_on_enter
-        }
-    }
+class_over_object! {
+    TaskGroupCore, c"ferrio._ferrio.TaskGroupCore",
+    c"The state of a group, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl TaskGroupCore {
-    #[pyo3(signature = (*args, **kwargs))]
-    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let (py, group) = (slf.py(), slf.get());
-        if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
-            // asyncio's own takes nothing either, and has the words for that.
-            let args: Vec<_> = core::iter::once(slf.clone().into_any()).chain(args.iter()).collect();
-            return OBJECTS.task_group_init.bind(py)?.call(PyTuple::new(py, args)?, kwargs).map(drop);
-        }
-        let flags = [&group.entered, &group.exiting, &group.aborting, &group.parent_cancel_requested];
-        for flag in flags.into_iter().chain([&group.cancel_on_enter]) {
-            flag.set(false);
-        }
-        for slot in [&group.event_loop, &group.parent, &group.base_error, &group.completed] {
-            drop(slot.take());
-        }
-        group.tasks.set(Object::new(PySet::empty(py)?));
-        group.errors.set(Object::new(PyList::empty(py)));
-        Ok(())
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<TaskGroupCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_flag(c"_entered", |group: &TaskGroupCore| &group.entered))
+        .attribute(Attribute::of_flag(c"_exiting", |group: &TaskGroupCore| &group.exiting))
+        .attribute(Attribute::of_flag(c"_aborting", |group: &TaskGroupCore| &group.aborting))
+        .attribute(Attribute::of_flag(c"_parent_cancel_requested", |group: &TaskGroupCore| {
+            &group.parent_cancel_requested
+        }))
+        .attribute(Attribute::of_flag(c"_cancel_on_enter", |group: &TaskGroupCore| &group.cancel_on_enter))
+        .attribute(Attribute::of_value(c"_loop", |group: &TaskGroupCore| &group.event_loop))
+        .attribute(Attribute::of_value(c"_parent_task", |group: &TaskGroupCore| &group.parent))
+        .attribute(Attribute::of_value(c"_tasks", |group: &TaskGroupCore| &group.tasks))
+        .attribute(Attribute::of_value(c"_errors", |group: &TaskGroupCore| &group.errors))
+        .attribute(Attribute::of_value(c"_base_error", |group: &TaskGroupCore| &group.base_error))
+        .attribute(Attribute::of_value(c"_on_completed_fut", |group: &TaskGroupCore| &group.completed))
+        .init(initialise)
+        .build_over_object(py)
+}
+
+/// `__init__(self)`.
+fn initialise(
+    py: Python<'_>,
+    group: &Instance<TaskGroupCore>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
+        // asyncio's own takes nothing either, and has the words for that.
+        let args: Vec<_> = core::iter::once(group.bind(py).clone()).chain(args.iter()).collect();
+        return OBJECTS.task_group_init.bind(py)?.call(PyTuple::new(py, args)?, kwargs).map(drop);
     }
+    let flags = [&group.entered, &group.exiting, &group.aborting, &group.parent_cancel_requested];
+    for flag in flags.into_iter().chain([&group.cancel_on_enter]) {
+        flag.set(false);
+    }
+    for slot in [&group.event_loop, &group.parent, &group.base_error, &group.completed] {
+        drop(slot.take());
+    }
+    group.tasks.set(Object::new(PySet::empty(py)?));
+    group.errors.set(Object::new(PyList::empty(py)));
+    Ok(())
 }
 
 impl TaskGroupCore {

@@ -74,7 +74,7 @@ fn open(py: Python<'_>, transport: &Stream, arguments: Arguments<'_>) -> PyResul
     let [event_loop, socket, protocol, server, context] = arguments.positional() else {
         return Err(PyTypeError::new_err("_open() takes loop, sock, protocol, server and context"));
     };
-    event_loop.bind(py).cast::<LoopCore>()?;
+    Instance::<LoopCore>::expect(py, event_loop)?;
     let number: RawFd = call_method(py, &names(py).fileno, [socket])?.bind(py).extract()?;
     let descriptor = Descriptor::Python(socket.clone());
     let context = context.unless_none();
