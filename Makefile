@@ -69,11 +69,11 @@ wheels: $(STAMPS)/group-packages  ## Build the source distribution and a wheel f
 
 .PHONY: try-wheels
 try-wheels:  ## Try the wheels of `make wheels` in empty environments: the package's tests, the time of the import
-	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %)
+	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %) --pytest '$(PARALLEL)'
 
 .PHONY: try-sources
 try-sources:  ## Build the source distribution of `make wheels` in an empty environment, and try it in the same way
-	$(PYTHON) scripts/try_package.py $(DIST) --sources
+	$(PYTHON) scripts/try_package.py $(DIST) --sources --pytest '$(PARALLEL)'
 
 .PHONY: bench
 bench: build $(STAMPS)/group-bench  ## Measure against the other loops (QUICK=1: three minutes; BENCH="--only net --rounds 9")

@@ -1,6 +1,6 @@
 """Install a package into an empty environment and run the package's tests there, without the source tree.
 
-    python scripts/try_package.py dist [--interpreter python3.13 ...] [--sources] [-- PYTEST OPTIONS]
+    python scripts/try_package.py dist [--interpreter python3.13 ...] [--sources] [--pytest OPTIONS]
 
 For each interpreter: a new environment in a folder for temporary files, the fitting wheel of the folder (or, with
 `--sources`, a build of the source distribution), the tests' own requirements, uvloop, and a copy of `tests/`. What is
@@ -11,6 +11,7 @@ takes is compared with that of `import uvloop`, in the same environment.
 import argparse
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -21,7 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: They look at files of the repository that a package does not have.
-OF_THE_REPOSITORY = ("unit/test_compatibility_page.py", "unit/test_layers.py", "unit/test_third_party_notices.py")
+OF_THE_REPOSITORY = (
+    "unit/test_compatibility_page.py",
+    "unit/test_layers.py",
+    "unit/test_release.py",
+    "unit/test_third_party_notices.py",
+)
 
 #: Interpreters started for each import; the smallest of their times counts.
 STARTS = 15
@@ -96,10 +102,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the packages are")
     parser.add_argument("--interpreter", action="append", help="one to try it on; may be repeated; this one if omitted")
     parser.add_argument("--sources", action="store_true", help="build the source distribution; do not take a wheel")
-    parser.add_argument("options", nargs="*", help="for pytest")
+    parser.add_argument("--pytest", default="", metavar="OPTIONS", help="for pytest, as one text: '-n 2'")
     arguments = parser.parse_args()
     results = [
-        try_package(arguments.folder, interpreter, arguments.sources, arguments.options)
+        try_package(arguments.folder, interpreter, arguments.sources, shlex.split(arguments.pytest))
         for interpreter in arguments.interpreter or [sys.executable]
     ]
     sys.exit(0 if all(results) else 1)

@@ -88,6 +88,7 @@ names! {
     _waiter
     _wakeup
     _warn_unclosed
+    _when
     _write_as_asyncio
     acquire
     add_done_callback
@@ -157,7 +158,6 @@ names! {
     value
     wait
     warn_on_full_buffer
-    when
     write
     writelines
 }
