@@ -44,6 +44,7 @@ pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod openssl;
 pub(crate) mod outside_stack;
+pub(crate) mod operator;
 pub(crate) mod passed;
 pub(crate) mod place;
 pub(crate) mod protocols;

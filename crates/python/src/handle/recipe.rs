@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::core::LoopCore;
 use crate::ffi::arguments;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Instance, NativeClass};
 use crate::ffi::context::Context;
 use crate::ffi::handle::{
     Call, Handle, HandleSlots, PlainSlots, ThreadSafeHandle, ThreadSafeSlots, TimerHandle, TimerSlots,
@@ -60,20 +60,14 @@ impl Recipe<'_> {
     #[inline]
     pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
         let slots = self.slots(py)?;
-        Ok(Instance::<Handle>::create_with(py, || PlainSlots::new(slots()))?.into_object())
+        create::<Handle>(py, None, || PlainSlots::new(slots()))
     }
 
     /// A `ferrio.Handle` for the ready queue of `core`; see [`tracking`](super::tracking).
     #[inline]
     pub(crate) fn make_for_queue(&self, py: Python<'_>, core: &LoopCore) -> PyResult<Object> {
         let slots = self.slots(py)?;
-        let state = || PlainSlots::new(slots());
-        let handle = if core.is_turning() {
-            Instance::<Handle>::create_untracked_with(py, state)
-        } else {
-            Instance::<Handle>::create_with(py, state)
-        };
-        Ok(handle?.into_object())
+        create::<Handle>(py, Some(core), || PlainSlots::new(slots()))
     }
 
     /// [`Self::make_for_queue`], of a handle that other threads may cancel: since 3.14 they wait while its callback runs.
@@ -83,13 +77,7 @@ impl Recipe<'_> {
             return self.make_for_queue(py, core);
         }
         let slots = self.slots(py)?;
-        let state = || ThreadSafeSlots::new(slots());
-        let handle = if core.is_turning() {
-            Instance::<ThreadSafeHandle>::create_untracked_with(py, state)
-        } else {
-            Instance::<ThreadSafeHandle>::create_with(py, state)
-        };
-        Ok(handle?.into_object())
+        create::<ThreadSafeHandle>(py, Some(core), || ThreadSafeSlots::new(slots()))
     }
 
     /// A `ferrio.TimerHandle` for `seconds` on the loop's clock, `_scheduled`, for the timers of `core`, if it is to stand among
@@ -103,12 +91,22 @@ impl Recipe<'_> {
         when: Option<Object>,
     ) -> PyResult<Object> {
         let slots = self.slots(py)?;
-        let state = || TimerSlots::new(py, slots(), seconds, when);
-        let handle = if core.is_some_and(LoopCore::is_turning) {
-            Instance::<TimerHandle>::create_untracked_with(py, state)
-        } else {
-            Instance::<TimerHandle>::create_with(py, state)
-        };
-        Ok(handle?.into_object())
+        create::<TimerHandle>(py, core, || TimerSlots::new(py, slots(), seconds, when))
     }
+}
+
+/// A new handle. The collector does not see one for a `core` that is turning; see [`tracking`](super::tracking).
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
+fn create<T: NativeClass>(
+    py: Python<'_>,
+    core: Option<&LoopCore>,
+    state: impl FnOnce() -> T::State,
+) -> PyResult<Object> {
+    let handle = if core.is_some_and(LoopCore::is_turning) {
+        Instance::<T>::create_untracked_with(py, state)
+    } else {
+        Instance::<T>::create_with(py, state)
+    };
+    Ok(handle?.into_object())
 }
