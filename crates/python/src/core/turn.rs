@@ -247,7 +247,9 @@ impl LoopCore {
         let in_entry = InEntry { core: self, around: self.flags.in_entry.get() };
         self.flags.in_entry.set(true);
         let outcome = match entry {
-            Entry::Call { operations, object, argument } => (operations.run)(py, self, object, argument),
+            Entry::Call { operations, object, argument, context } => {
+                (operations.run)(py, self, object, argument, context)
+            }
             Entry::Event(Event::Ready { key, ready }) => self.run_ready(py, key, ready),
             Entry::Event(Event::Deferred(deferred)) => deferred.run(py, self),
         };

@@ -26,16 +26,18 @@ use crate::task::unlink_all;
 impl LoopCore {
     /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`). Signals write to `wakeup_descriptor`
     /// meanwhile; -1 for none.
-    fn _run_until_stopped(&self, py: Python<'_>, wakeup_descriptor: i32) -> PyResult<()> {
+    fn _run_until_stopped(slf: &Bound<'_, Self>, wakeup_descriptor: i32) -> PyResult<()> {
+        let (py, core) = (slf.py(), slf.get());
         let _level = nesting::enter(py)?;
-        let _lent = self.lend_wakeup_descriptor(py, wakeup_descriptor);
-        caught(|| self.run_until_stopped(py))
+        let _lent = core.lend_wakeup_descriptor(py, wakeup_descriptor);
+        caught(|| core.run_as(py, Object::of(slf), || core.run_until_stopped(py)))
     }
 
     /// Runs one turn; callbacks may ask for one within it.
-    fn _run_once(&self, py: Python<'_>) -> PyResult<()> {
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, core) = (slf.py(), slf.get());
         let _level = nesting::enter(py)?;
-        caught(|| self.run_once(py))
+        caught(|| core.run_as(py, Object::of(slf), || core.run_once(py)))
     }
 
     /// Lets go of every callback and descriptor: the end of the loop.
@@ -163,6 +165,7 @@ impl LoopCore {
         let py = slf.py();
         let core = slf.get();
         core.take_inbox(py);
+        handle::attach_all(py, Instance::of_bound(slf))?;
         let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
         caught(|| {
             let handles = PyList::empty(py);
