@@ -409,12 +409,18 @@ impl<T: NativeClass> Instance<T> {
         Self::make::<false>(py, state)
     }
 
+    /// Whether the collector sees the instance.
+    #[inline]
+    pub(in crate::ffi) fn is_tracked(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyObject_GC_IsTracked(self.object.as_ptr()) != 0 }
+    }
+
     /// Shows the instance to the collector, unless that sees it already.
     #[inline]
     pub(crate) fn track(&self) {
         let address = self.object.as_ptr();
-        // SAFETY: a live object.
-        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+        if !self.is_tracked() {
             // SAFETY: an instance of a collected class that is not tracked; its state is whole (invariant 1).
             unsafe { ffi::PyObject_GC_Track(address.cast()) };
         }

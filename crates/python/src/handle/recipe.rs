@@ -4,13 +4,14 @@
 
 use pyo3::prelude::*;
 
+use super::detached;
 use crate::core::LoopCore;
 use crate::ffi::arguments;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::{Instance, NativeClass};
 use crate::ffi::context::Context;
 use crate::ffi::handle::{
-    Call, Handle, HandleSlots, PlainSlots, ThreadSafeHandle, ThreadSafeSlots, TimerHandle, TimerSlots,
+    Call, Handle, HandleClass, HandleSlots, PlainSlots, ThreadSafeHandle, ThreadSafeSlots, TimerHandle, TimerSlots,
 };
 use crate::ffi::object::Object;
 use crate::ffi::source_traceback;
@@ -26,47 +27,73 @@ pub(crate) struct Recipe<'a> {
     pub(crate) trace: bool,
 }
 
+/// What a handle is filled with beside the callback and the arguments that it keeps without a tuple.
+struct Prepared {
+    args: Option<Object>,
+    context: Object,
+    shares_context: bool,
+    trace: Object,
+}
+
 impl Recipe<'_> {
-    /// What fills the slots: a function, so that they are made where they lie.
+    /// What can fail is made before the handle.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "three callers; the slots would be copied otherwise")]
-    fn slots(&self, py: Python<'_>) -> PyResult<impl FnOnce() -> (HandleSlots, Call)> {
+    #[expect(clippy::inline_always, reason = "the result would travel through memory otherwise")]
+    fn prepare(&self, py: Python<'_>) -> PyResult<Prepared> {
         let (context, shares_context) = match (self.context, Instance::<LoopCore>::of(self.event_loop)) {
             (Some(context), _) => (context.clone(), false),
             (None, Some(core)) => (core.contexts.of_current(py)?, true),
             (None, None) => (Context::copy_current(py)?.into_object(), false),
         };
-        let args = if Call::has_room_for(self.args.len()) {
-            Slot::default()
-        } else {
-            arguments::tuple_of(py, self.args)?.into()
-        };
+        let args = if Call::has_room_for(self.args.len()) { None } else { Some(arguments::tuple_of(py, self.args)?) };
         let trace = if self.trace { source_traceback::of_handle(py)? } else { Object::none(py) };
-        Ok(move || {
+        Ok(Prepared { args, context, shares_context, trace })
+    }
+
+    /// What fills the slots: a function, so that they are made where they lie.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "three callers; the slots would be copied otherwise")]
+    fn slots(&self, py: Python<'_>, prepared: Prepared) -> impl FnOnce() -> (HandleSlots, Call) {
+        move || {
             let slots = HandleSlots {
-                args,
+                args: prepared.args.map_or_else(Slot::default, Slot::from),
                 callback: self.callback.clone().into(),
                 cancelled: Object::bool(py, false).into(),
-                context: context.into(),
+                context: prepared.context.into(),
                 event_loop: self.event_loop.clone().into(),
                 repr: Object::none(py).into(),
-                source_traceback: trace.into(),
+                source_traceback: prepared.trace.into(),
             };
-            (slots, Call::new(self.args, shares_context))
-        })
+            (slots, Call::new(self.args, prepared.shares_context))
+        }
+    }
+
+    /// Fills a handle whose callback has been detached.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "two callers; the parts would travel through memory otherwise")]
+    fn fill<T: HandleClass>(&self, handle: Instance<T>, prepared: Prepared) -> Object {
+        handle.fill(self.callback.clone(), self.args, prepared.args, prepared.context, prepared.shares_context);
+        handle.into_object()
     }
 
     /// A `ferrio.Handle`.
     #[inline]
     pub(crate) fn make(&self, py: Python<'_>) -> PyResult<Object> {
-        let slots = self.slots(py)?;
+        let slots = self.slots(py, self.prepare(py)?);
         create::<Handle>(py, None, || PlainSlots::new(slots()))
     }
 
     /// A `ferrio.Handle` for the ready queue of `core`; see [`tracking`](super::tracking).
     #[inline]
     pub(crate) fn make_for_queue(&self, py: Python<'_>, core: &LoopCore) -> PyResult<Object> {
-        let slots = self.slots(py)?;
+        let prepared = self.prepare(py)?;
+        if core.is_turning()
+            && !self.trace
+            && let Some(handle) = detached::detach_last::<Handle>(py, core, self.event_loop)
+        {
+            return Ok(self.fill(handle, prepared));
+        }
+        let slots = self.slots(py, prepared);
         create::<Handle>(py, Some(core), || PlainSlots::new(slots()))
     }
 
@@ -76,7 +103,14 @@ impl Recipe<'_> {
         if !cfg!(Py_3_14) {
             return self.make_for_queue(py, core);
         }
-        let slots = self.slots(py)?;
+        let prepared = self.prepare(py)?;
+        if core.is_turning()
+            && !self.trace
+            && let Some(handle) = detached::detach_last::<ThreadSafeHandle>(py, core, self.event_loop)
+        {
+            return Ok(self.fill(handle, prepared));
+        }
+        let slots = self.slots(py, prepared);
         create::<ThreadSafeHandle>(py, Some(core), || ThreadSafeSlots::new(slots()))
     }
 
@@ -90,7 +124,7 @@ impl Recipe<'_> {
         seconds: f64,
         when: Option<Object>,
     ) -> PyResult<Object> {
-        let slots = self.slots(py)?;
+        let slots = self.slots(py, self.prepare(py)?);
         create::<TimerHandle>(py, core, || TimerSlots::new(py, slots(), seconds, when))
     }
 }
