@@ -365,6 +365,42 @@ def test_a_closed_loop_forgets_its_clock() -> None:
         loop.call_later(1, print)
 
 
+@ferrio_only
+def test_a_loop_that_is_closed_within_select_is_not_waited_for(loop: Any) -> None:
+    inner = loop._selector.select
+    waits: list[object] = []
+
+    def select(timeout: float | None = None) -> list[Any]:
+        loop.close()
+        for limit in (0, 0.01):
+            try:
+                waits.append(inner(limit))
+            except (OSError, RuntimeError) as error:
+                waits.append(type(error))
+        return []
+
+    loop._selector.select = select
+    loop._run_once()
+    assert loop.is_closed()
+    assert len(waits) == 2
+
+
+@ferrio_only
+def test_a_turn_within_select_runs_what_is_ready(loop: Any) -> None:
+    ran: list[int] = []
+    inner = loop._selector.select
+
+    def select(timeout: float | None = None) -> list[Any]:
+        loop._selector.select = inner
+        loop.call_soon(ran.append, 1)
+        loop._run_once()
+        return inner(0)  # type: ignore[no-any-return]
+
+    loop._selector.select = select
+    turn(loop)
+    assert ran == [1]
+
+
 def test_raw_sockets_work_over_a_replaced_select(loop: Any) -> None:
     Selecting(loop)
     ours, theirs = socket.socketpair()

@@ -230,7 +230,7 @@ def test_a_program_that_waits_for_ever_fails_and_says_what_for() -> None:
         ferrio.run(main(), clock=VirtualClock())
     message = str(caught.value)
     assert "no timer is set" in message
-    (line,) = [line for line in message.splitlines() if "the forgotten one" in line]
+    (line,) = [line for line in message.splitlines() if line.startswith("  the forgotten one:")]
     assert f"{__file__}:{forgotten.__code__.co_firstlineno + 1}" in line
     assert line.endswith("waits for Event.wait")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ferrio
-from ferrio._ferrio import LoopCore
+from ferrio import _ferrio
 
 from .loops import ferrio_only, turn
 
@@ -30,9 +30,9 @@ WATCHED = {
 
 @pytest.fixture
 def _none_is_left() -> Iterator[None]:
-    assert LoopCore._wakeup_descriptor() == -1
+    assert _ferrio._wakeup_descriptor() == -1
     yield
-    LoopCore._restore_wakeup_descriptor(-1)
+    _ferrio._restore_wakeup_descriptor(-1)
 
 
 @pytest.fixture(params=["none", "open", "closed"])
@@ -60,11 +60,11 @@ def test_a_run_leaves_the_descriptor_that_was_set_and_fails_for_none(former: int
     seen: list[int] = []
     for _ in range(2):
         loop = ferrio.Loop()
-        loop.call_soon(lambda: seen.append(LoopCore._wakeup_descriptor()))
+        loop.call_soon(lambda: seen.append(_ferrio._wakeup_descriptor()))
         turn(loop)
-        assert LoopCore._wakeup_descriptor() == former
+        assert _ferrio._wakeup_descriptor() == former
         loop.close()
-        assert LoopCore._wakeup_descriptor() == former
+        assert _ferrio._wakeup_descriptor() == former
     assert former == -1 or seen == [former, former]
 
 
@@ -78,7 +78,7 @@ def test_a_run_that_an_exit_ends_leaves_the_descriptor_that_was_set(
     loop = ferrio.Loop()
     with pytest.raises(exception):
         loop.run_until_complete(main())
-    assert LoopCore._wakeup_descriptor() == former
+    assert _ferrio._wakeup_descriptor() == former
     loop.close()
 
 
@@ -87,18 +87,18 @@ def test_a_handler_that_cannot_be_added_leaves_the_descriptor_that_was_set(forme
     for arguments, exception in [((signal.SIGKILL, int), RuntimeError), ((0, int), ValueError)]:
         with pytest.raises(exception):
             loop.add_signal_handler(*arguments)
-        assert LoopCore._wakeup_descriptor() == former
+        assert _ferrio._wakeup_descriptor() == former
     loop.close()
-    assert LoopCore._wakeup_descriptor() == former
+    assert _ferrio._wakeup_descriptor() == former
 
 
 def test_with_the_last_handler_the_descriptor_that_was_set_comes_back(former: int) -> None:
     loop = ferrio.Loop()
     for end in (loop.remove_signal_handler, lambda _: loop.close()):
         loop.add_signal_handler(signal.SIGUSR1, int)
-        assert LoopCore._wakeup_descriptor() == loop._csock.fileno()  # type: ignore[union-attr]
+        assert _ferrio._wakeup_descriptor() == loop._csock.fileno()  # type: ignore[union-attr]
         end(signal.SIGUSR1)
-        assert LoopCore._wakeup_descriptor() == former
+        assert _ferrio._wakeup_descriptor() == former
 
 
 class ExitAt:
@@ -148,7 +148,7 @@ def at_every_bytecode(program: Callable[[ferrio.Loop], object], check: Callable[
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_exit_at_any_bytecode_of_a_run_leaves_the_descriptor_that_was_set(former: int) -> None:
     def check(loop: ferrio.Loop) -> None:
-        assert LoopCore._wakeup_descriptor() == former
+        assert _ferrio._wakeup_descriptor() == former
 
     assert at_every_bytecode(turn, check) > 30
 
@@ -164,9 +164,9 @@ def test_an_exit_at_any_bytecode_of_a_handlers_life_leaves_no_descriptor_of_a_cl
         ours = loop._csock
         loop.close()
         # An exit in the middle of removing can leave none, as every removal does in asyncio.
-        assert LoopCore._wakeup_descriptor() in (former, -1)
+        assert _ferrio._wakeup_descriptor() in (former, -1)
         assert ours is None or ours.fileno() == -1
-        LoopCore._restore_wakeup_descriptor(former)
+        _ferrio._restore_wakeup_descriptor(former)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
     assert at_every_bytecode(add_and_remove, check) > 100

@@ -532,11 +532,3 @@ def test_the_loops_selector_says_which_watched_descriptors_are_ready(loop: Any) 
         ((key, events),) = loop._selector.select(LIMIT_S)
         assert (key.fd, events) == (ours.fileno(), 1)
         loop.remove_reader(ours)
-
-
-@ferrio_only
-def test_a_select_that_somebody_has_put_in_place_is_not_asked_and_harms_nothing(loop: Any) -> None:
-    asked: list[Any] = []
-    loop._selector.select = asked.append
-    run(loop, asyncio.sleep(0.001))
-    assert not asked

@@ -31,9 +31,17 @@ const HOOKS: Hooks = Hooks {
     forget_number: net::forget_number,
 };
 
-/// The native half of ferrio. Import `ferrio`, not this.
-#[pymodule]
-fn _ferrio(module: &Bound<'_, PyModule>) -> PyResult<()> {
+/// What CPython calls when the module is imported.
+// SAFETY: no other function of the process has the name.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInit__ferrio() -> *mut pyo3::ffi::PyObject {
+    let doc = c"The native half of ferrio. Import `ferrio`, not this.";
+    // SAFETY: CPython has called this function.
+    unsafe { ffi::module::initialise(c"_ferrio", doc, fill) }
+}
+
+/// Gives the module its contents.
+fn fill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ffi::trampoline::quiet_without_memory();
     core::parts::set_up(PARTS, HOOKS);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
 from .._base_loop import BaseLoop
 from .._ferrio import LoopCore
@@ -108,9 +109,9 @@ class RunningMethods(BaseLoop):
         self._children.close()
         own = None if self._csock is None else self._csock.fileno()
         super().close()
-        if own is not None and self._wakeup_descriptor() == own:
+        if own is not None and _ferrio._wakeup_descriptor() == own:
             # An exit while a signal handler was added or removed has left the loop's descriptor in place.
-            self._restore_wakeup_descriptor(self._take_previous_wakeup_fd())
+            _ferrio._restore_wakeup_descriptor(self._take_previous_wakeup_fd())
         self._release()
 
     def __del__(self) -> None:

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from .. import _ferrio
 from .._base_loop import BaseLoop
 
 __all__ = ["SignalMethods"]
@@ -87,14 +88,14 @@ class SignalMethods(BaseLoop):
         is_first = not self._signal_handlers and threading.current_thread() is threading.main_thread()
         if is_first:
             # Remembered before anything changes, so that an exit in between does not lose it.
-            previous = self._wakeup_descriptor()
+            previous = _ferrio._wakeup_descriptor()
             self._previous_wakeup_file = _file_identity(previous)
             self._previous_wakeup_fd = -1 if previous == own else previous
         try:
             super().add_signal_handler(sig, callback, *args)
         except BaseException:
-            if is_first and not self._signal_handlers and self._wakeup_descriptor() != previous:
-                self._restore_wakeup_descriptor(previous)
+            if is_first and not self._signal_handlers and _ferrio._wakeup_descriptor() != previous:
+                _ferrio._restore_wakeup_descriptor(previous)
             raise
         finally:
             self._set_signal_pair_state(True, bool(self._signal_handlers))
@@ -110,7 +111,7 @@ class SignalMethods(BaseLoop):
         self._set_signal_pair_state(True, False)
         previous = self._take_previous_wakeup_fd()
         if previous != -1:
-            self._restore_wakeup_descriptor(previous)
+            _ferrio._restore_wakeup_descriptor(previous)
         elif self._owns_wakeup_descriptor and self._csock is not None:
             signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
         return removed

@@ -8,12 +8,13 @@
 //! There the package uses asyncio's own.
 #![forbid(unsafe_code)]
 
+use core::ptr::null_mut;
+
 use pyo3::exceptions::{PyKeyError, PyStopAsyncIteration, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySet, PyString};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::types::{PyDict, PySet, PyString, PyType};
 
-use super::callback_class::callback_class;
+use super::callback_class::{self, callback_class};
 use super::caller::{self, Awaiter, Caller};
 use super::is_plain_collection;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
@@ -21,19 +22,18 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::awaitable;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::{Builder, Instance, WeakReferences, class_over_object};
+use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::ffi::trampoline::caught;
+use crate::ffi::place::{Place, place};
 use crate::handle::context;
 use crate::sync::queue::{self, Getting};
 use crate::task::future;
 
 native_state! {
     /// The callback of all children of one call.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct CompletionCallback {
         /// The set of children that are not done.
         pending: Slot,
@@ -44,111 +44,105 @@ native_state! {
     }
 }
 
-callback_class!(CompletionCallback, "_AsCompletedIterator._handle_completion");
+callback_class!(
+    CompletionCallback,
+    c"ferrio._ferrio.CompletionCallback",
+    c"The callback of all children of one call.",
+    "_AsCompletedIterator._handle_completion"
+);
 
-#[pymethods]
-impl CompletionCallback {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| {
-            let child = caller::child(future)?;
-            let (Some(pending), Some(done)) = (self.pending.get(), self.done.get()) else { return Ok(()) };
-            let pending = pending.bind(py).cast::<PySet>()?;
-            if pending.is_empty() {
-                // The time is up.
-                return Ok(());
-            }
-            if !pending.discard(child.bind(py))? {
-                return Err(PyKeyError::new_err((child.into_bound(py).unbind(),)));
-            }
-            self.awaiter.end(py, &child)?;
-            queue::put_first_in(py, &done, &child)?;
-            if pending.is_empty()
-                && let Some(timer) = self.timer.get()
-            {
-                call_method(py, &names(py).cancel, [&timer])?;
-            }
-            Ok(())
-        })
+/// Follows `_handle_completion` of asyncio's `_AsCompletedIterator`.
+fn handle_completion(py: Python<'_>, callback: &CompletionCallback, child: &Object) -> PyResult<()> {
+    let (Some(pending), Some(done)) = (callback.pending.get(), callback.done.get()) else { return Ok(()) };
+    let pending = pending.bind(py).cast::<PySet>()?;
+    if pending.is_empty() {
+        // The time is up.
+        return Ok(());
     }
+    if !pending.discard(child.bind(py))? {
+        return Err(PyKeyError::new_err((child.bind(py).clone().unbind(),)));
+    }
+    callback.awaiter.end(py, child)?;
+    queue::put_first_in(py, &done, child)?;
+    if pending.is_empty()
+        && let Some(timer) = callback.timer.get()
+    {
+        call_method(py, &names(py).cancel, [&timer])?;
+    }
+    Ok(())
 }
 
 native_state! {
     /// What the timer calls.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct TimeoutCallback {
         /// The callback of the children.
         completion: Slot,
     }
 }
 
-callback_class!(TimeoutCallback, "_AsCompletedIterator._handle_timeout");
+callback_class!(
+    TimeoutCallback,
+    c"ferrio._ferrio.TimeoutCallback",
+    c"What the timer calls.",
+    "_AsCompletedIterator._handle_timeout"
+);
 
-#[pymethods]
-impl TimeoutCallback {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        caught(|| {
-            let Some(callback) = self.completion.get() else { return Ok(()) };
-            let Some(completion) = Instance::<CompletionCallback>::of(&callback) else { return Ok(()) };
-            let (Some(pending), Some(done)) = (completion.pending.get(), completion.done.get()) else { return Ok(()) };
-            let pending = pending.bind(py).cast::<PySet>()?;
-            // A program's `__eq__` may run in here and change the set: an error, as in asyncio's own loop over it.
-            for child in pending.try_iter()? {
-                let child = Object::new(child?);
-                future::remove_callback(py, &child, &callback)?;
-                completion.awaiter.end(py, &child)?;
-                queue::put_first_in(py, &done, &Object::none(py))?;
-            }
-            pending.clear();
-            Ok(())
-        })
+/// Follows `_handle_timeout` of asyncio's `_AsCompletedIterator`.
+fn handle_timeout(py: Python<'_>, timeout: &TimeoutCallback) -> PyResult<()> {
+    let Some(callback) = timeout.completion.get() else { return Ok(()) };
+    let Some(completion) = Instance::<CompletionCallback>::of(&callback) else { return Ok(()) };
+    let (Some(pending), Some(done)) = (completion.pending.get(), completion.done.get()) else { return Ok(()) };
+    let pending = pending.bind(py).cast::<PySet>()?;
+    // A program's `__eq__` may run in here and change the set: an error, as in asyncio's own loop over it.
+    for child in pending.try_iter()? {
+        let child = Object::new(child?);
+        future::remove_callback(py, &child, &callback)?;
+        completion.awaiter.end(py, &child)?;
+        queue::put_first_in(py, &done, &Object::none(py))?;
     }
+    pending.clear();
+    Ok(())
 }
 
 native_state! {
     /// Iterator over awaitables as they end: a plain one over coroutines for their results, an asynchronous one over the
     /// futures themselves.
-    #[pyclass(frozen, weakref, name = "_AsCompletedIterator", module = "ferrio.asyncio")]
     pub(crate) struct CompletedIterator {
         done: Slot,
         /// How many were not asked for.
         left: Plain<usize>,
         /// Whether what was asked for and not waited for is left to another.
         gives_back: bool,
+        weak_references: WeakReferences,
     }
 }
 
-pyo3_class!(CompletedIterator);
+class_over_object! {
+    CompletedIterator, c"ferrio.asyncio._AsCompletedIterator",
+    c"Iterator over awaitables as they end: a plain one over coroutines for their results, an asynchronous one over the\n\
+      futures themselves.";
+    const WEAK_REFERENCES: Option<Place<Self, WeakReferences>> = Some(place!(CompletedIterator, weak_references));
+}
 
-#[pymethods]
-impl CompletedIterator {
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+/// The next one of a plain iteration: a coroutine.
+fn next(py: Python<'_>, iterator: &Instance<CompletedIterator>) -> PyResult<Option<Object>> {
+    if !iterator.takes_one() {
+        return Ok(None);
     }
+    coroutine::make(py, &RESULT, iterator.object().clone(), None).map(Some)
+}
 
-    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(slf: Bound<'_, Self>) -> PyResult<Option<Bound<'_, PyAny>>> {
-        let py = slf.py();
-        if !slf.get().takes_one() {
-            return Ok(None);
-        }
-        coroutine::make(py, &RESULT, Object::new(slf), None).map(|coroutine| Some(coroutine.into_bound(py)))
-    }
-
-    fn __anext__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        let py = slf.py();
-        coroutine::make(py, &NEXT, Object::new(slf), None).map(|coroutine| coroutine.into_bound(py))
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
-    }
+/// Makes the classes of the callbacks, and of the iterator, which is no name of the module.
+pub(super) fn make_classes(py: Python<'_>) -> PyResult<[Bound<'_, PyType>; 2]> {
+    Builder::<Instance<CompletedIterator>>::new()
+        .iterates_by(next)
+        .iterates_asynchronously_by(|py, iterator| coroutine::make(py, &NEXT, iterator.object().clone(), None))
+        .build_over_object(py)?;
+    let completion = Builder::<Instance<CompletionCallback>>::new()
+        .called_with_one(|py, callback, future| handle_completion(py, callback, caller::child(future)?));
+    let timeout =
+        Builder::<Instance<TimeoutCallback>>::new().called_with_nothing(|py, callback| handle_timeout(py, callback));
+    Ok([callback_class::make_class(py, completion)?, callback_class::make_class(py, timeout)?])
 }
 
 impl CompletedIterator {
@@ -298,8 +292,8 @@ fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Object) ->
         timer: Slot::default(),
         awaiter: caller.awaiter(),
     };
-    let completion = Bound::new(py, completion)?;
-    let (callback, completion) = (Object::of(&completion), completion.get());
+    let completion = Instance::<CompletionCallback>::create(py, completion)?;
+    let callback = completion.object();
     let context = context::copy_current(py)?;
     for child in pending.try_iter()? {
         let child = Object::new(child?);
@@ -307,11 +301,14 @@ fn iterate<'py>(py: Python<'py>, given: &Bound<'py, PySet>, timeout: &Object) ->
         completion.awaiter.begin(py, &child)?;
     }
     if !pending.is_empty() && !timeout.is_none() {
-        let on_timeout = Object::new(Bound::new(py, TimeoutCallback { completion: callback.clone().into() })?);
+        let on_timeout =
+            Instance::<TimeoutCallback>::create(py, TimeoutCallback { completion: callback.clone().into() })?
+                .into_object();
         let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, &on_timeout])?;
         completion.timer.set(timer);
     }
     let gives_back = OBJECTS.as_completed_gives_back.get(py)?.is_true();
-    let iterator = CompletedIterator { done: done.into(), left, gives_back };
-    Ok(Some(Object::new(Bound::new(py, iterator)?)))
+    let weak_references = WeakReferences::new(null_mut());
+    let iterator = CompletedIterator { done: done.into(), left, gives_back, weak_references };
+    Instance::<CompletedIterator>::create(py, iterator).map(|iterator| Some(iterator.into_object()))
 }

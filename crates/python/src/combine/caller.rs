@@ -7,7 +7,7 @@ use crate::core::LoopCore;
 use crate::coroutine;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::Instance;
-use crate::ffi::fields::{Field, Visitor};
+use crate::ffi::fields::{Collector, Field, Visited};
 use crate::ffi::object::Object;
 use crate::sync::waiting;
 use crate::task;
@@ -76,8 +76,8 @@ impl Awaiter {
 }
 
 impl Field for Awaiter {
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.0.visit_field(visitor)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        self.0.visit_field(collector)
     }
 
     fn clear_field(&self) {
@@ -86,7 +86,6 @@ impl Field for Awaiter {
 }
 
 /// A future or task of ours that a callback was called with.
-pub(super) fn child(future: Bound<'_, PyAny>) -> PyResult<Object> {
-    let future = Object::new(future);
-    if task::is_ours(&future) { Ok(future) } else { Err(PyTypeError::new_err("a future of Ferrio's was expected")) }
+pub(super) fn child(future: &Object) -> PyResult<&Object> {
+    if task::is_ours(future) { Ok(future) } else { Err(PyTypeError::new_err("a future of Ferrio's was expected")) }
 }

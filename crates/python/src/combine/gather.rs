@@ -9,19 +9,18 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyType};
 
-use super::callback_class::callback_class;
+use super::callback_class::{self, callback_class};
 use super::caller::{self, Awaiter, Caller};
 use super::counter::Counter;
 use crate::coroutine;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance};
 use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
 use crate::task::native_callback::NativeCallback;
@@ -29,7 +28,6 @@ use crate::task::{self, future};
 
 native_state! {
     /// The callback of all children of one call.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct GatherCallback {
         /// The list of children, in the order of the results.
         children: Slot,
@@ -40,13 +38,18 @@ native_state! {
     }
 }
 
-callback_class!(GatherCallback, "gather.<locals>._done_callback");
+callback_class!(
+    GatherCallback,
+    c"ferrio._ferrio.GatherCallback",
+    c"The callback of all children of one call.",
+    "gather.<locals>._done_callback"
+);
 
-#[pymethods]
-impl GatherCallback {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| self.run(py, &caller::child(future)?))
-    }
+/// Makes the class of the callback.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let builder = Builder::<Instance<GatherCallback>>::new()
+        .called_with_one(|py, callback, future| callback.run(py, caller::child(future)?));
+    callback_class::make_class(py, builder)
 }
 
 impl NativeCallback for GatherCallback {
@@ -66,14 +69,14 @@ impl GatherCallback {
         let all = self.counter.callback_runs();
         self.awaiter.end(py, child)?;
         let Some(outer) = self.outer.get().filter(future::is_pending) else {
-            if !waiting::is_cancelled(py, child.bind(py))? {
+            if !waiting::is_cancelled(py, child)? {
                 // Marks the exception as retrieved.
                 call_method(py, &names(py).exception, [child])?;
             }
             return Ok(());
         };
         if !self.returns_exceptions && !future::has_value(child) {
-            let error = if waiting::is_cancelled(py, child.bind(py))? {
+            let error = if waiting::is_cancelled(py, child)? {
                 call_method(py, &names(py)._make_cancelled_error, [child])?
             } else {
                 call_method(py, &names(py).exception, [child])?
@@ -129,7 +132,7 @@ impl GatherCallback {
 /// What stands in the list of results for a child that has no value, or that is no future of Ferrio's.
 #[cold]
 fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
-    if waiting::is_cancelled(py, child.bind(py))? {
+    if waiting::is_cancelled(py, child)? {
         let mut message = child.bind(py).getattr(&names(py)._cancel_message)?;
         if message.is_none() {
             message = PyString::new(py, "").into_any();
@@ -174,8 +177,8 @@ pub(crate) fn gather(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
         returns_exceptions,
         counter: Counter::new(given.len(), are_tasks),
     };
-    let gathering = Bound::new(py, gathering)?;
-    let (callback, gathering) = (Object::of(&gathering), gathering.get());
+    let gathering = Instance::<GatherCallback>::create(py, gathering)?;
+    let callback = gathering.object();
     let context = context::copy_current(py)?;
     let mut done = Vec::new();
     let mut children = Vec::with_capacity(given.len());

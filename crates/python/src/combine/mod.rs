@@ -29,14 +29,16 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<gather::GatherCallback>()?;
-    module.add_class::<wait::WaitCallback>()?;
-    module.add_class::<shield::InnerCallback>()?;
-    module.add_class::<shield::OuterCallback>()?;
-    module.add_class::<shield::AwaiterCallback>()?;
-    module.add_class::<as_completed::CompletionCallback>()?;
-    module.add_class::<as_completed::TimeoutCallback>()?;
     let py = module.py();
+    module.add("GatherCallback", gather::make_class(py)?)?;
+    module.add("WaitCallback", wait::make_class(py)?)?;
+    let [inner, outer, awaiter] = shield::make_classes(py)?;
+    module.add("InnerCallback", inner)?;
+    module.add("OuterCallback", outer)?;
+    module.add("AwaiterCallback", awaiter)?;
+    let [completion, timeout] = as_completed::make_classes(py)?;
+    module.add("CompletionCallback", completion)?;
+    module.add("TimeoutCallback", timeout)?;
     native_callback::register([
         CallbackClass::of::<gather::GatherCallback>(py),
         CallbackClass::of::<wait::WaitCallback>(py),

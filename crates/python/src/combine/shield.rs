@@ -16,19 +16,19 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
-use super::callback_class::callback_class;
+use super::callback_class::{self, callback_class};
 use super::caller::{self, Awaiter, Caller};
 use crate::coroutine;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance};
 use crate::ffi::fields::native_state;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
 use crate::task::native_callback::NativeCallback;
@@ -60,28 +60,22 @@ fn rules(py: Python<'_>) -> PyResult<&'static Rules> {
 
 native_state! {
     /// The inner future's callback: passes its outcome on.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct InnerCallback {
         outer: Slot,
     }
 }
 
-callback_class!(InnerCallback, "shield.<locals>._inner_done_callback");
-
-#[pymethods]
-impl InnerCallback {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| {
-            let inner = caller::child(future)?;
-            self.outer.get().map_or(Ok(()), |outer| pass_outcome(py, &inner, &outer))
-        })
-    }
-}
+callback_class!(
+    InnerCallback,
+    c"ferrio._ferrio.InnerCallback",
+    c"The inner future's callback: passes its outcome on.",
+    "shield.<locals>._inner_done_callback"
+);
 
 /// Follows `_inner_done_callback` of asyncio's `shield`.
 fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
-    if !future::is_pending(outer) && waiting::is_cancelled(py, outer.bind(py))? {
-        if rules(py)?.retrieves && !waiting::is_cancelled(py, inner.bind(py))? {
+    if !future::is_pending(outer) && waiting::is_cancelled(py, outer)? {
+        if rules(py)?.retrieves && !waiting::is_cancelled(py, inner)? {
             call_method(py, &names(py).exception, [inner])?;
         }
         return Ok(());
@@ -89,7 +83,7 @@ fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> 
     if let Some(value) = future::take_value(inner) {
         return future::set_result(py, outer, value);
     }
-    if waiting::is_cancelled(py, inner.bind(py))? {
+    if waiting::is_cancelled(py, inner)? {
         return future::cancel(py, outer, Some(Object::none(py))).map(drop);
     }
     let error = call_method(py, &names(py).exception, [inner])?;
@@ -98,7 +92,6 @@ fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> 
 
 native_state! {
     /// The outer future's callback: when that ends first, it removes the callbacks of the inner one.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct OuterCallback {
         inner: Slot,
         inner_callback: Slot,
@@ -107,31 +100,32 @@ native_state! {
     }
 }
 
-callback_class!(OuterCallback, "shield.<locals>._outer_done_callback");
+callback_class!(
+    OuterCallback,
+    c"ferrio._ferrio.OuterCallback",
+    c"The outer future's callback: when that ends first, it removes the callbacks of the inner one.",
+    "shield.<locals>._outer_done_callback"
+);
 
-#[pymethods]
-impl OuterCallback {
-    fn __call__(&self, py: Python<'_>, _future: &Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| {
-            let Some(inner) = self.inner.get().filter(future::is_pending) else { return Ok(()) };
-            if let Some(callback) = self.inner_callback.get() {
-                future::remove_callback(py, &inner, &callback)?;
-            }
-            let rules = rules(py)?;
-            if let Some(reporter) = &rules.reporter {
-                // It is there once, however often the future was shielded before.
-                future::remove_callback(py, &inner, reporter)?;
-                future::add_callback(py, &inner, reporter, &context::copy_current(py)?)?;
-            }
-            if let Some(callback) = self.awaiter_callback.get().filter(|_| rules.forgets) {
-                future::remove_callback(py, &inner, &callback)?;
-                if let Some(callback) = Instance::<AwaiterCallback>::of(&callback) {
-                    callback.awaiter.end(py, &inner)?;
-                }
-            }
-            Ok(())
-        })
+/// Follows `_outer_done_callback` of asyncio's `shield`.
+fn forget_inner(py: Python<'_>, callback: &OuterCallback) -> PyResult<()> {
+    let Some(inner) = callback.inner.get().filter(future::is_pending) else { return Ok(()) };
+    if let Some(callback) = callback.inner_callback.get() {
+        future::remove_callback(py, &inner, &callback)?;
     }
+    let rules = rules(py)?;
+    if let Some(reporter) = &rules.reporter {
+        // It is there once, however often the future was shielded before.
+        future::remove_callback(py, &inner, reporter)?;
+        future::add_callback(py, &inner, reporter, &context::copy_current(py)?)?;
+    }
+    if let Some(callback) = callback.awaiter_callback.get().filter(|_| rules.forgets) {
+        future::remove_callback(py, &inner, &callback)?;
+        if let Some(callback) = Instance::<AwaiterCallback>::of(&callback) {
+            callback.awaiter.end(py, &inner)?;
+        }
+    }
+    Ok(())
 }
 
 impl NativeCallback for OuterCallback {
@@ -142,25 +136,38 @@ impl NativeCallback for OuterCallback {
 
 native_state! {
     /// The inner future's callback that removes the caller from the call graph.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct AwaiterCallback {
         awaiter: Awaiter,
     }
 }
 
-callback_class!(AwaiterCallback, "shield.<locals>._clear_awaited_by_callback");
-
-#[pymethods]
-impl AwaiterCallback {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| self.awaiter.end(py, &caller::child(future)?))
-    }
-}
+callback_class!(
+    AwaiterCallback,
+    c"ferrio._ferrio.AwaiterCallback",
+    c"The inner future's callback that removes the caller from the call graph.",
+    "shield.<locals>._clear_awaited_by_callback"
+);
 
 impl NativeCallback for AwaiterCallback {
     fn skip_callback(py: Python<'_>, callback: &Instance<Self>, inner: &Object) -> PyResult<bool> {
         callback.awaiter.end(py, inner).map(|()| true)
     }
+}
+
+/// Makes the classes of the callbacks: of the inner future, of the outer one, for the call graph.
+pub(super) fn make_classes(py: Python<'_>) -> PyResult<[Bound<'_, PyType>; 3]> {
+    let inner = Builder::<Instance<InnerCallback>>::new().called_with_one(|py, callback, future| {
+        let inner = caller::child(future)?;
+        callback.outer.get().map_or(Ok(()), |outer| pass_outcome(py, inner, &outer))
+    });
+    let outer = Builder::<Instance<OuterCallback>>::new().called_with_one(|py, callback, _| forget_inner(py, callback));
+    let awaiter = Builder::<Instance<AwaiterCallback>>::new()
+        .called_with_one(|py, callback, future| callback.awaiter.end(py, caller::child(future)?));
+    Ok([
+        callback_class::make_class(py, inner)?,
+        callback_class::make_class(py, outer)?,
+        callback_class::make_class(py, awaiter)?,
+    ])
 }
 
 /// `shield(arg)`.
@@ -186,17 +193,18 @@ pub(crate) fn shield(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Optio
     let awaiter = caller.awaiter();
     if awaiter.is_some() {
         awaiter.begin(py, &inner)?;
-        let callback = Object::new(Bound::new(py, AwaiterCallback { awaiter })?);
+        let callback = Instance::<AwaiterCallback>::create(py, AwaiterCallback { awaiter })?.into_object();
         future::add_callback(py, &inner, &callback, &context)?;
         awaiter_callback = Some(callback);
     }
-    let inner_callback = Object::new(Bound::new(py, InnerCallback { outer: outer.clone().into() })?);
+    let inner_callback =
+        Instance::<InnerCallback>::create(py, InnerCallback { outer: outer.clone().into() })?.into_object();
     future::add_callback(py, &inner, &inner_callback, &context)?;
     let outer_callback = OuterCallback {
         inner: inner.into(),
         inner_callback: inner_callback.into(),
         awaiter_callback: awaiter_callback.into(),
     };
-    future::add_callback(py, &outer, &Object::new(Bound::new(py, outer_callback)?), &context)?;
+    future::add_callback(py, &outer, Instance::<OuterCallback>::create(py, outer_callback)?.object(), &context)?;
     Ok(Some(outer))
 }

@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyInt, PySet, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyInt, PySet, PyString, PyTuple, PyType};
 
-use super::callback_class::callback_class;
+use super::callback_class::{self, callback_class};
 use super::caller::{self, Awaiter, Caller};
 use super::counter::Counter;
 use super::is_plain_collection;
@@ -15,12 +15,11 @@ use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance};
 use crate::ffi::fields::{holds_no_object, native_state};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
-use crate::ffi::trampoline::caught;
 use crate::handle::context;
 use crate::sync::waiting;
 use crate::task::native_callback::NativeCallback;
@@ -49,7 +48,6 @@ impl Until {
 
 native_state! {
     /// The callback of all futures of one call.
-    #[pyclass(frozen, module = "ferrio._ferrio")]
     pub(crate) struct WaitCallback {
         until: Until,
         counter: Counter,
@@ -59,25 +57,18 @@ native_state! {
     }
 }
 
-callback_class!(WaitCallback, "_wait.<locals>._on_completion");
+callback_class!(
+    WaitCallback,
+    c"ferrio._ferrio.WaitCallback",
+    c"The callback of all futures of one call.",
+    "_wait.<locals>._on_completion"
+);
 
-#[pymethods]
-impl WaitCallback {
-    fn __call__(&self, py: Python<'_>, future: Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| {
-            let child = caller::child(future)?;
-            let all = self.counter.callback_runs();
-            if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, &child)?) {
-                self.cancel_timer(py)?;
-                if let Some(waiter) = self.waiter.get()
-                    && !waiting::is_done(py, &waiter)?
-                {
-                    waiting::set_result(py, &waiter, Object::none(py))?;
-                }
-            }
-            self.awaiter.end(py, &child)
-        })
-    }
+/// Makes the class of the callback.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let builder = Builder::<Instance<WaitCallback>>::new()
+        .called_with_one(|py, callback, future| callback.run(py, caller::child(future)?));
+    callback_class::make_class(py, builder)
 }
 
 impl NativeCallback for WaitCallback {
@@ -97,6 +88,20 @@ impl NativeCallback for WaitCallback {
 }
 
 impl WaitCallback {
+    /// Follows `_on_completion` of asyncio's `_wait`.
+    fn run(&self, py: Python<'_>, child: &Object) -> PyResult<()> {
+        let all = self.counter.callback_runs();
+        if all || self.until == Until::First || (self.until == Until::FirstException && has_failed(py, child)?) {
+            self.cancel_timer(py)?;
+            if let Some(waiter) = self.waiter.get()
+                && !waiting::is_done(py, &waiter)?
+            {
+                waiting::set_result(py, &waiter, Object::none(py))?;
+            }
+        }
+        self.awaiter.end(py, child)
+    }
+
     fn cancel_timer(&self, py: Python<'_>) -> PyResult<()> {
         self.timer.get().map_or(Ok(()), |timer| call_method(py, &names(py).cancel, [&timer]).map(drop))
     }
@@ -104,7 +109,7 @@ impl WaitCallback {
 
 /// `not f.cancelled() and f.exception() is not None`, which counts as retrieving the exception.
 fn has_failed(py: Python<'_>, child: &Object) -> PyResult<bool> {
-    if future::has_value(child) || waiting::is_cancelled(py, child.bind(py))? {
+    if future::has_value(child) || waiting::is_cancelled(py, child)? {
         return Ok(false);
     }
     call_method(py, &names(py).exception, [child]).map(|exception| !exception.is_none())
@@ -141,9 +146,9 @@ fn start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
         let awaitable = original.call((given.bind(py),), Some(&keywords))?;
         return state.wait_for(py, Object::new(awaitable));
     };
-    let waiter = waiting.get().waiter.get_or_none(py);
+    let waiter = waiting.waiter.get_or_none(py);
     state.owner.set(Object::new(futures));
-    state.item.set(Object::new(waiting));
+    state.item.set(waiting.into_object());
     state.wait_for(py, waiter)
 }
 
@@ -153,7 +158,7 @@ fn begin<'py>(
     given: &Bound<'py, PyAny>,
     timeout: &Bound<'py, PyAny>,
     return_when: &Bound<'py, PyAny>,
-) -> PyResult<Option<(Bound<'py, WaitCallback>, Bound<'py, PySet>)>> {
+) -> PyResult<Option<(Instance<WaitCallback>, Bound<'py, PySet>)>> {
     let is_time =
         timeout.is_none() || timeout.is_exact_instance_of::<PyFloat>() || timeout.is_exact_instance_of::<PyInt>();
     let until = return_when.cast_exact::<PyString>().ok().and_then(|name| Until::named(name.to_str().ok()?));
@@ -182,8 +187,7 @@ fn begin<'py>(
         timer: Slot::default(),
         awaiter: caller.awaiter(),
     };
-    let bound = Bound::new(py, waiting)?;
-    let (callback, waiting) = (Object::of(&bound), bound.get());
+    let waiting = Instance::<WaitCallback>::create(py, waiting)?;
     if !timeout.is_none() {
         let (timeout, release) = (Object::of(timeout), OBJECTS.release_waiter.get(py)?);
         let timer = call_method(py, &names(py).call_later, [caller.event_loop.object(), timeout, release, &waiter])?;
@@ -193,10 +197,10 @@ fn begin<'py>(
     let context = context::copy_current(py)?;
     for future in futures.try_iter()? {
         let future = Object::new(future?);
-        future::add_callback(py, &future, callback, &context)?;
+        future::add_callback(py, &future, waiting.object(), &context)?;
         waiting.awaiter.begin(py, &future)?;
     }
-    Ok(Some((bound, futures)))
+    Ok(Some((waiting, futures)))
 }
 
 fn resume(py: Python<'_>, state: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {

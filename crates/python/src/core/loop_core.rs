@@ -1,6 +1,5 @@
 //! The state of a loop.
 
-use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -12,8 +11,6 @@ use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::wake::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
@@ -25,15 +22,13 @@ use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
 use crate::ffi::bytes::{Recycled, Scratch, recycled};
-use crate::ffi::class::pyo3_class;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::errors::os_error;
-use crate::ffi::fields::attached_by_collector;
+use crate::ffi::fields::{Collector, Fields, Visited};
 use crate::ffi::guarded::Guarded;
-use crate::ffi::made::Made;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::ffi::thread;
-use crate::ffi::trampoline::caught;
 
 /// Bytes of one receive at the most: asyncio's `max_size`.
 pub(crate) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -44,20 +39,7 @@ pub(crate) type Kernel = EpollBackend;
 pub(crate) type PythonReactor = Reactor<Kernel, PythonWork>;
 
 /// The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.
-#[pyclass(frozen, subclass, module = "ferrio._ferrio")]
-pub(crate) struct LoopCore(Made<LoopState>);
-
-impl Deref for LoopCore {
-    type Target = LoopState;
-
-    #[inline]
-    fn deref(&self) -> &LoopState {
-        &self.0
-    }
-}
-
-/// The state of a [`LoopCore`].
-pub(crate) struct LoopState {
+pub(crate) struct LoopCore {
     pub(crate) reactor: Guarded<PythonReactor>,
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
@@ -75,13 +57,27 @@ pub(crate) struct LoopState {
     parts: Parts,
     /// `_task_factory`; none stands for `None`.
     pub(crate) task_factory: Guarded<Option<Object>>,
+    /// The loop itself, while it is being run.
+    running: Guarded<Option<Object>>,
     pub(crate) flags: Flags,
     /// Shared with whoever watches the loop.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) counters: Counters,
 }
 
-pyo3_class!(LoopCore);
+class_over_object! {
+    LoopCore, c"ferrio._ferrio.LoopCore",
+    c"The native core of a loop; see the folder's module. One thread runs it; others enter through the inbox.";
+    const IS_SUBCLASSABLE: bool = true;
+    const END: Option<fn(Python<'_>, &Instance<Self>)> = Some(Self::before_clear);
+
+    fn before_clear(py: Python<'_>, core: &Instance<Self>) {
+        core.release_everything(py);
+    }
+}
+
+/// Makes the class of loops' cores, to which the rooms give their methods.
+pub(crate) type LoopBuilder = Builder<Instance<LoopCore>>;
 
 /// One word that only attached threads touch; ordered by what attaches them. Costs what a plain word costs.
 #[derive(Default)]
@@ -146,6 +142,11 @@ pub(crate) struct Flags {
 }
 
 impl LoopCore {
+    /// Whether the loop is running.
+    pub(crate) fn is_running(&self) -> bool {
+        self.flags.thread.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether tasks are scheduled as entries of the ready queue; otherwise through `call_soon`.
     #[inline]
     pub(crate) fn takes_task_entries(&self) -> bool {
@@ -200,6 +201,29 @@ impl LoopCore {
     #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
     pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         OBJECTS.ferrio_event_loop.bind(py)
+    }
+
+    /// Runs `body`, which runs the loop, `event_loop`.
+    pub(crate) fn run_as<R>(&self, py: Python<'_>, event_loop: &Object, body: impl FnOnce() -> R) -> R {
+        struct Around<'a>(&'a LoopCore, Python<'a>, Option<Object>);
+        impl Drop for Around<'_> {
+            fn drop(&mut self) {
+                let around = self.2.take();
+                drop(self.0.running.with(self.1, |running| core::mem::replace(running, around)));
+            }
+        }
+        let around = self.running.with(py, |running| running.replace(event_loop.clone()));
+        let _around = Around(self, py, around);
+        body()
+    }
+
+    /// The loop itself.
+    ///
+    /// # Errors
+    /// `RuntimeError` when it is not being run.
+    pub(crate) fn running(&self, py: Python<'_>) -> PyResult<Object> {
+        let running = self.running.with(py, |running| running.clone());
+        running.ok_or_else(|| PyRuntimeError::new_err("the loop is not being run"))
     }
 
     /// Runs `section` with the reactor. It must not call Python, nor drop an entry.
@@ -392,65 +416,62 @@ impl LoopCore {
     }
 }
 
-#[pymethods]
 impl LoopCore {
-    /// Makes a loop's core: its epoll instance and its wake-up descriptor.
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(py: Python<'_>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        caught(|| {
-            let raise = |error| os_error(py, error);
-            let wake = Wake::new().map_err(raise)?;
-            let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
-            let key = reactor.sources.insert(Source::Wake);
-            reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
-            reactor.backend.watch(key, Interest::READ).map_err(raise)?;
-            Ok(Self(Made::new(LoopState {
-                reactor: Guarded::new(reactor),
-                behind_poll: Guarded::default(),
-                inbox: Inbox::new(),
-                pace: Pace::default(),
-                contexts: SharedContexts::default(),
-                wake: Guarded::new(Some(wake)),
-                parts: Parts::new(),
-                scratch: Guarded::default(),
-                recycled: Guarded::default(),
-                task_factory: Guarded::default(),
-                flags: Flags::default(),
-                pulse: Arc::default(),
-                counters: Counters::default(),
-            })))
+    /// A loop's core: its epoll instance and its wake-up descriptor.
+    ///
+    /// # Errors
+    /// The `OSError` of one that cannot be had.
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let raise = |error| os_error(py, error);
+        let wake = Wake::new().map_err(raise)?;
+        let mut reactor = Reactor::new(Kernel::new().map_err(raise)?);
+        let key = reactor.sources.insert(Source::Wake);
+        reactor.backend.attach(key, wake.as_fd(), Usage::Watched).map_err(raise)?;
+        reactor.backend.watch(key, Interest::READ).map_err(raise)?;
+        Ok(Self {
+            reactor: Guarded::new(reactor),
+            behind_poll: Guarded::default(),
+            inbox: Inbox::new(),
+            pace: Pace::default(),
+            contexts: SharedContexts::default(),
+            wake: Guarded::new(Some(wake)),
+            parts: Parts::new(),
+            scratch: Guarded::default(),
+            recycled: Guarded::default(),
+            task_factory: Guarded::default(),
+            running: Guarded::default(),
+            flags: Flags::default(),
+            pulse: Arc::default(),
+            counters: Counters::default(),
         })
     }
+}
 
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if self.0.get().is_none() {
-            return Ok(());
-        }
-        let py = attached_by_collector(&visit);
+impl Fields for LoopCore {
+    const IS_EMPTY_WHEN_CLEARED: bool = false;
+
+    fn visit(&self, collector: &Collector) -> Visited {
+        let py = collector.py();
         #[expect(unsafe_code, reason = "the engine knows nothing of attached threads")]
         // SAFETY: entries are taken by attached threads alone, and this one is at it.
-        unsafe { self.inbox.look(|entry| entry.visit(&visit)) }?;
-        self.behind_poll.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(&visit)))?;
+        unsafe { self.inbox.look(|entry| entry.visit(collector)) }?;
+        self.behind_poll.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(collector)))?;
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
-                entry.visit(&visit)?;
+                entry.visit(collector)?;
             }
             for (_, timer) in reactor.timers.iter() {
-                timer.visit(&visit)?;
+                timer.visit(collector)?;
             }
-            reactor.sources.iter().try_for_each(|source| source.visit(&visit))
+            reactor.sources.iter().try_for_each(|source| source.visit(collector))
         })?;
-        self.contexts.visit(py, &visit)?;
-        self.parts.iter().try_for_each(|part| part.visit(py, &visit))?;
-        self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(&visit)))
+        self.contexts.visit(py, collector)?;
+        self.parts.iter().try_for_each(|part| part.visit(py, collector))?;
+        self.task_factory.with(py, |factory| factory.as_ref().map_or(Ok(()), |factory| factory.visit(collector)))
     }
 
-    fn __clear__(&self, py: Python<'_>) {
-        if self.0.get().is_some() {
-            self.release_everything(py);
-        }
-    }
+    /// Nothing is left: everything has been released.
+    fn clear(&self) {}
 }
 
 impl LoopCore {

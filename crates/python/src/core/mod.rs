@@ -23,7 +23,7 @@ mod turn;
 pub(crate) use direction::Direction;
 pub(crate) use entry::{Deferred, Entry, Operations};
 pub(crate) use exit::{Exit, leaves_loop, settle};
-pub(crate) use loop_core::{LoopCore, PythonReactor, RECEIVE_BYTES};
+pub(crate) use loop_core::{LoopBuilder, LoopCore, PythonReactor, RECEIVE_BYTES};
 pub(crate) use pulse::{Moment, Pulse};
 pub(crate) use source::{RunReady, Source, SourceState};
 pub(crate) use timer::{Timer, TimerOperations};

@@ -8,15 +8,15 @@ use std::os::fd::RawFd;
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::exit::Exit;
 use super::loop_core::LoopCore;
+use crate::ffi::fields::{Collector, Visited};
 
 /// One room's state of a loop.
 pub(crate) trait Part: Any + Send + Sync {
     /// Shows the Python objects in it to the collector.
-    fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+    fn visit(&self, py: Python<'_>, collector: &Collector) -> Visited;
 
     /// Gives everything up: the loop ends.
     fn clear(&self, py: Python<'_>);

@@ -80,7 +80,7 @@ impl Instance<LoopCore> {
         Timer::discard(&mut discarded);
         match head {
             None => Ok(None),
-            Some((_, Some(handle))) => call_method(py, &names(py).when, [&handle]).map(Some),
+            Some((_, Some(handle))) => Ok(Some(Object::new(handle.bind(py).getattr(&names(py)._when)?))),
             Some((deadline, None)) => Ok(Some(Object::new(deadline.as_secs_f64().into_pyobject(py)?))),
         }
     }

@@ -13,9 +13,9 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use crate::ffi::context::Context;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 
@@ -76,10 +76,10 @@ impl SharedContexts {
     }
 
     /// Shows the contexts to the collector.
-    pub(super) fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn visit(&self, py: Python<'_>, collector: &Collector) -> Visited {
         self.0.with(py, |contexts| {
             let mut contexts = contexts.shared.iter().chain(&contexts.reusable);
-            contexts.try_for_each(|context| context.object().visit(visit))
+            contexts.try_for_each(|context| context.object().visit(collector))
         })
     }
 }

@@ -4,11 +4,11 @@ use core::any::Any;
 
 use ferrio_engine::backend::{Interest, Key};
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::entry::Entry;
 use super::exit::Exit;
 use super::loop_core::LoopCore;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::object::Object;
 
 /// Runs a source that has news, with its object if it has one.
@@ -33,7 +33,7 @@ pub(crate) trait SourceState: Any {
     fn run(&self) -> RunReady;
 
     /// Shows what the state holds to the collector.
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+    fn visit(&self, collector: &Collector) -> Visited;
 }
 
 impl Source {
@@ -69,11 +69,11 @@ impl Source {
     }
 
     /// Shows what the source holds to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn visit(&self, collector: &Collector) -> Visited {
         match self {
             Self::Wake => Ok(()),
-            Self::Object { object, .. } => object.as_ref().map_or(Ok(()), |object| object.visit(visit)),
-            Self::State(state) => state.visit(visit),
+            Self::Object { object, .. } => object.as_ref().map_or(Ok(()), |object| object.visit(collector)),
+            Self::State(state) => state.visit(collector),
         }
     }
 }

@@ -62,10 +62,9 @@ impl Counters {
     }
 }
 
-#[pymethods]
 impl LoopCore {
     /// Every figure of `ferrio.Statistics`, in its order; lags in nanoseconds.
-    fn _counters(&self, py: Python<'_>) -> [u64; 12] {
+    pub(crate) fn figures(&self, py: Python<'_>) -> [u64; 12] {
         self.take_inbox(py);
         let (ready, timers, watched) = self.with_reactor(py, |reactor| {
             let timers = reactor.timers.len() - reactor.timers.cancelled_len();

@@ -3,9 +3,9 @@
 use core::cell::OnceCell;
 
 use ferrio_engine::time::Expirable;
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::entry::Entry;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::object::Object;
 
 /// How timers of one kind behave.
@@ -54,9 +54,9 @@ impl Timer {
     }
 
     /// Shows what the timer holds to the collector.
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.object.visit(visit)?;
-        self.shown.get().map_or(Ok(()), |handle| handle.visit(visit))
+    pub(super) fn visit(&self, collector: &Collector) -> Visited {
+        self.object.visit(collector)?;
+        self.shown.get().map_or(Ok(()), |handle| handle.visit(collector))
     }
 }
 

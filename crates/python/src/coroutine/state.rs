@@ -19,7 +19,7 @@ use super::class::Coroutine;
 use crate::ffi::cell::Plain;
 use crate::ffi::class::{Description, WeakReferences};
 use crate::ffi::errors::made;
-use crate::ffi::fields::{Fields, Visitor};
+use crate::ffi::fields::{Collector, Fields, Visited};
 use crate::ffi::idle_list::IdleLink;
 use crate::ffi::object::Object;
 
@@ -77,8 +77,8 @@ impl<B: Body> Fields for CoroutineOf<B> {
     const IS_EMPTY_WHEN_CLEARED: bool = B::IS_EMPTY_WHEN_CLEARED;
 
     #[inline]
-    fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.body.visit(visitor)
+    fn visit(&self, collector: &Collector) -> Visited {
+        self.body.visit(collector)
     }
 
     #[inline]

@@ -19,32 +19,48 @@ use core::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 
-use crate::core::LoopCore;
+use crate::core::{LoopBuilder, LoopCore};
+use crate::ffi::class::Instance;
+use crate::ffi::method::Method;
 use crate::handle::RunningGate;
 use crate::net::stream;
 
-#[pymethods]
-impl LoopCore {
-    /// In the parent, before a fork: sends what the callback under way in this thread has written.
-    fn _before_fork(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_in_entry() { Ok(self.run_after_entry(py)?) } else { Ok(()) }
-    }
+/// `_before_fork()`.
+fn before_fork(py: Python<'_>, core: &Instance<LoopCore>) -> PyResult<()> {
+    if core.is_in_entry() { Ok(core.run_after_entry(py)?) } else { Ok(()) }
+}
 
-    /// In the child, after a fork: lets go of what the loop shares with the parent's.
-    fn _after_fork(&self, py: Python<'_>) {
-        if self.flags.closed.get() {
-            return;
-        }
-        self.renew_descriptors(py);
-        // Whoever was to be woken, or waits for a handle to end, is not in this process.
-        self.inbox.awake();
-        self.part::<RunningGate>().after_fork(py);
-        if !self.is_own_thread() {
-            self.flags.thread.store(0, Ordering::Relaxed);
-            self.pulse.set_entry(0);
-            self.flags.turning.set(false);
-            self.note_stop(py);
-            stream::forget_corked(py, self);
-        }
+/// `_after_fork()`.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn after_fork(py: Python<'_>, core: &Instance<LoopCore>) -> PyResult<()> {
+    if core.flags.closed.get() {
+        return Ok(());
     }
+    core.renew_descriptors(py);
+    // Whoever was to be woken, or waits for a handle to end, is not in this process.
+    core.inbox.awake();
+    core.part::<RunningGate>().after_fork(py);
+    if !core.is_own_thread() {
+        core.flags.thread.store(0, Ordering::Relaxed);
+        core.pulse.set_entry(0);
+        core.flags.turning.set(false);
+        core.note_stop(py);
+        stream::forget_corked(py, core);
+    }
+    Ok(())
+}
+
+/// Adds the methods to the core's class.
+pub(super) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(Method::no_arguments(
+            c"_before_fork",
+            before_fork,
+            c"In the parent, before a fork: send what the callback under way in this thread has written.",
+        ))
+        .method(Method::no_arguments(
+            c"_after_fork",
+            after_fork,
+            c"In the child, after a fork: let go of what the loop shares with the parent's.",
+        ))
 }

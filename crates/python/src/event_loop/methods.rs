@@ -8,324 +8,336 @@
 use core::sync::atomic::Ordering;
 
 use ferrio_engine::time::Expirable;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyType};
+use pyo3::types::{PyList, PyString};
 
-use super::{scheduling, watch};
-use crate::core::{Entry, LoopCore};
+use super::{fork, scheduling, wakeup_descriptor, watch};
+use crate::core::{Entry, LoopBuilder, LoopCore, Timer};
+use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
 use crate::ffi::class::Instance;
+use crate::ffi::deferred::at_once;
+use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
 use crate::ffi::thread_state;
-use crate::ffi::trampoline::caught;
 use crate::handle::{self, is_handle};
-use crate::task::unlink_all;
+use crate::net;
+use crate::task::{self, unlink_all};
+use crate::watchdog;
 
-#[pymethods]
-impl LoopCore {
-    /// Runs until `stop()`; the caller has set the loop up (`_run_forever_setup`). Signals write to `wakeup_descriptor`
-    /// meanwhile; -1 for none.
-    fn _run_until_stopped(slf: &Bound<'_, Self>, wakeup_descriptor: i32) -> PyResult<()> {
-        let (py, event_loop) = (slf.py(), Instance::of_bound(slf));
-        let _level = nesting::enter(py)?;
-        let _lent = event_loop.lend_wakeup_descriptor(py, wakeup_descriptor);
-        caught(|| event_loop.run_until_stopped(py, event_loop))
+type Loop = Instance<LoopCore>;
+type LoopMethod = Method<Loop>;
+
+/// `_run_until_stopped(wakeup_descriptor)`.
+fn run_until_stopped(py: Python<'_>, core: &Loop, wakeup_descriptor: &Object) -> PyResult<()> {
+    let wakeup_descriptor = wakeup_descriptor.bind(py).extract()?;
+    let _level = nesting::enter(py)?;
+    at_once(py, || {
+        let _lent = core.lend_wakeup_descriptor(py, wakeup_descriptor);
+        core.run_as(py, core.object(), || core.run_until_stopped(py, core))
+    })
+}
+
+fn run_once(py: Python<'_>, core: &Loop) -> PyResult<()> {
+    let _level = nesting::enter(py)?;
+    core.pulse.set_thread_state(thread_state::current_address(py));
+    at_once(py, || core.run_as(py, core.object(), || core.run_once(py, core)))
+}
+
+/// `_set_signal_pair_state(is_watched, has_handlers)`.
+fn set_signal_pair_state(py: Python<'_>, core: &Loop, arguments: Arguments<'_>) -> PyResult<()> {
+    let Some([is_watched, has_handlers]) = arguments.only() else {
+        return Err(PyTypeError::new_err("_set_signal_pair_state() takes two arguments"));
+    };
+    let (is_watched, has_handlers) = (is_watched.bind(py).is_truthy()?, has_handlers.bind(py).is_truthy()?);
+    core.flags.has_signal_pair.set(is_watched);
+    core.flags.is_signal_pair_idle.set(is_watched && !has_handlers);
+    Ok(())
+}
+
+/// `_add_callback(handle)`.
+fn add_callback(py: Python<'_>, core: &Loop, handle: &Object) -> PyResult<()> {
+    if is_handle(handle) {
+        core.push_ready(py, handle::entry(handle.clone()));
+        return Ok(());
     }
-
-    /// Runs one turn; callbacks may ask for one within it.
-    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let (py, event_loop) = (slf.py(), Instance::of_bound(slf));
-        let _level = nesting::enter(py)?;
-        event_loop.pulse.set_thread_state(thread_state::current_address(py));
-        caught(|| event_loop.run_once(py, event_loop))
+    // asyncio asks no more of it than these two.
+    let handle = handle.bind(py);
+    if handle.getattr(&names(py)._cancelled)?.is_truthy()? {
+        return Ok(());
     }
+    let run = handle.getattr(&names(py)._run)?;
+    core.schedule(py, Object::of(&run), &[], None)
+}
 
-    /// Lets go of every callback and descriptor: the end of the loop.
-    fn _release(&self, py: Python<'_>) {
-        self.release_everything(py);
+/// `_add_callback_signalsafe(handle)`.
+fn add_callback_signalsafe(py: Python<'_>, core: &Loop, handle: &Object) -> PyResult<()> {
+    add_callback(py, core, handle)?;
+    core.interrupt(py);
+    Ok(())
+}
+
+/// `_ready`: a snapshot of handles. A task's entries are shown as the handles that they stand for.
+fn ready(py: Python<'_>, core: &Loop) -> PyResult<Object> {
+    core.take_inbox(py);
+    handle::attach_all(py, core)?;
+    let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
+    let handles = PyList::empty(py);
+    for (shown_as, object, argument) in calls {
+        handles.append(shown_as(py, core.object(), &object, argument.as_ref())?.bind(py))?;
     }
+    Ok(Object::new(handles))
+}
 
-    /// Stop after the turn under way, or after the next one when none is.
-    fn stop(&self) {
-        self.flags.stopping.set(true);
-    }
+/// `_scheduled`: a snapshot of handles.
+fn scheduled(py: Python<'_>, core: &Loop) -> PyResult<Object> {
+    core.show_sleeps(py)?;
+    let handles: Vec<Object> = core
+        .with_reactor(py, |reactor| reactor.timers.iter().filter_map(|(_, timer)| timer.handle().cloned()).collect());
+    PyList::new(py, handles.iter().map(|handle| handle.bind(py))).map(Object::new)
+}
 
-    /// Whether the loop is running.
-    pub(crate) fn is_running(&self) -> bool {
-        self.flags.thread.load(Ordering::Relaxed) != 0
-    }
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a setter")]
+fn set_task_factory(py: Python<'_>, core: &Loop, factory: &Object) -> PyResult<()> {
+    let factory = factory.unless_none();
+    core.flags.has_task_factory.set(factory.is_some());
+    let before = core.task_factory.with(py, |place| core::mem::replace(place, factory));
+    drop(before);
+    Ok(())
+}
 
-    /// Whether the loop is closed.
-    fn is_closed(&self) -> bool {
-        self.flags.closed.get()
-    }
-
-    /// Whether debug mode is on.
-    fn get_debug(&self) -> bool {
-        self.is_debug()
-    }
-
-    fn _check_closed(&self) -> PyResult<()> {
-        self.check_closed()
-    }
-
-    /// Whether the signals' socket pair is watched, and whether the loop has signal handlers, which are called through it.
-    fn _set_signal_pair_state(&self, is_watched: bool, has_handlers: bool) {
-        self.flags.has_signal_pair.set(is_watched);
-        self.flags.is_signal_pair_idle.set(is_watched && !has_handlers);
-    }
-
-    /// Ends a wait under way, from any thread.
-    fn _write_to_self(&self, py: Python<'_>) {
-        self.interrupt(py);
-    }
-
-    /// What `selectors` calls the events of a descriptor: 1 read, 2 write, 0 not registered.
-    fn _watched_events(&self, py: Python<'_>, fd: i32) -> u8 {
-        self.watched(py, fd).bits()
-    }
-
-    /// The numbers of the descriptors that `add_reader`, `add_writer` and `sock_*` watch.
-    fn _watched_descriptors(&self, py: Python<'_>) -> Vec<i32> {
-        self.watched_numbers(py)
-    }
-
-    /// Makes a handle ready, one of asyncio's own or ours, or what behaves like one.
-    #[pyo3(name = "_add_callback")]
-    fn add_callback(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
-        let py = slf.py();
-        if is_handle(Object::of(&handle)) {
-            slf.get().push_ready(py, handle::entry(Object::new(handle)));
-            return Ok(());
-        }
-        // asyncio asks no more of it than these two.
-        if handle.getattr(&names(py)._cancelled)?.is_truthy()? {
-            return Ok(());
-        }
-        let run = handle.getattr(&names(py)._run)?;
-        Instance::of_bound(slf).schedule(py, Object::of(&run), &[], None)
-    }
-
-    /// As `_add_callback`, from a signal handler: the loop may be about to sleep.
-    #[pyo3(name = "_add_callback_signalsafe")]
-    fn add_callback_signalsafe(slf: &Bound<'_, Self>, handle: Bound<'_, PyAny>) -> PyResult<()> {
-        Self::add_callback(slf, handle)?;
-        slf.get().interrupt(slf.py());
-        Ok(())
-    }
-
-    fn _timer_handle_cancelled(&self, py: Python<'_>, _handle: &Bound<'_, PyAny>) {
-        self.note_cancelled_timer(py);
-    }
-
-    #[getter]
-    fn _closed(&self) -> bool {
-        self.flags.closed.get()
-    }
-
-    #[setter(_closed)]
-    fn set_closed(&self, closed: bool) {
-        self.flags.closed.set(closed);
-    }
-
-    #[getter]
-    fn _stopping(&self) -> bool {
-        self.flags.stopping.get()
-    }
-
-    #[setter(_stopping)]
-    fn set_stopping(&self, stopping: bool) {
-        self.flags.stopping.set(stopping);
-    }
-
-    #[getter]
-    fn _debug(&self) -> bool {
-        self.is_debug()
-    }
-
-    #[setter(_debug)]
-    fn set_debug(&self, debug: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.flags.debug.set(debug.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _thread_id(&self) -> Option<u64> {
-        Some(self.flags.thread.load(Ordering::Relaxed)).filter(|&thread| thread != 0)
-    }
-
-    #[setter(_thread_id)]
-    fn set_thread_id(&self, thread: Option<u64>) {
-        self.flags.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// The handles that are ready, in order; a snapshot. A task's entries are shown as the handles that they stand for.
-    #[getter]
-    fn _ready<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
-        let py = slf.py();
-        let core = slf.get();
-        core.take_inbox(py);
-        let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
-        caught(|| {
-            let handles = PyList::empty(py);
-            for (shown_as, object, argument) in calls {
-                handles.append(shown_as(py, Object::of(slf), &object, argument.as_ref())?.bind(py))?;
-            }
-            Ok(handles)
-        })
-    }
-
-    /// `BaseEventLoop` assigns its own queue; the loop keeps its.
-    #[setter(_ready)]
-    #[expect(clippy::unused_self, reason = "the signature of a setter")]
-    fn set_ready(&self, _queue: &Bound<'_, PyAny>) {}
-
-    /// The pending timer handles, in no particular order; a snapshot.
-    #[getter]
-    fn _scheduled<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
-        let (py, core) = (slf.py(), slf.get());
-        Instance::of_bound(slf).show_sleeps(py)?;
-        let handles: Vec<Object> = core.with_reactor(py, |reactor| {
-            reactor.timers.iter().filter_map(|(_, timer)| timer.handle().cloned()).collect()
-        });
-        caught(|| PyList::new(py, handles.iter().map(|handle| handle.bind(py))))
-    }
-
-    #[getter]
-    fn _task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.task_factory.with(py, |factory| factory.clone()).map(|factory| factory.into_bound(py).unbind())
-    }
-
-    #[setter(_task_factory)]
-    fn set_task_factory(&self, factory: Bound<'_, PyAny>) {
-        let py = factory.py();
-        let factory = (!factory.is_none()).then(|| Object::new(factory));
-        self.flags.has_task_factory.set(factory.is_some());
-        let before = self.task_factory.with(py, |place| core::mem::replace(place, factory));
-        drop(before);
-    }
-
-    /// Whether `create_task` and `create_future` make Ferrio's own tasks and futures.
-    #[getter]
-    fn _native_tasks(&self) -> bool {
-        self.flags.native_tasks.get()
-    }
-
-    #[setter(_native_tasks)]
-    fn set_native_tasks(&self, native: bool) {
-        self.flags.native_tasks.set(native);
-    }
-
-    /// Whether `create_task` hands `eager_start` on to the task.
-    #[getter]
-    fn _starts_eagerly(&self) -> bool {
-        self.flags.starts_eagerly.get()
-    }
-
-    #[setter(_starts_eagerly)]
-    fn set_starts_eagerly(&self, eager: bool) {
-        self.flags.starts_eagerly.set(eager);
-    }
-
-    /// Whether a program has replaced `call_soon`, which tasks then go through.
-    #[getter]
-    fn _has_other_call_soon(&self) -> bool {
-        self.flags.has_other_call_soon.get()
-    }
-
-    #[setter(_has_other_call_soon)]
-    fn set_has_other_call_soon(&self, other: bool) {
-        self.flags.has_other_call_soon.set(other);
-    }
-
-    /// Whether a program has replaced one of the methods with which waiting begins.
-    #[getter]
-    fn _has_other_waits(&self) -> bool {
-        self.flags.has_other_waits.get()
-    }
-
-    #[setter(_has_other_waits)]
-    fn set_has_other_waits(&self, other: bool) {
-        self.flags.has_other_waits.set(other);
-    }
-
-    /// Whether timers and the wait follow a clock of the program's.
-    #[getter]
-    fn _follows_program(&self) -> bool {
-        self.follows_program()
-    }
-
-    #[setter(_follows_program)]
-    fn set_follows_program(&self, follows: bool) {
-        self.flags.follows_program.set(follows);
-    }
-
-    /// Waits in the kernel, in the `select` of a turn that follows the program's clock: how many entries are ready by it. `None`
-    /// when called elsewhere.
-    #[pyo3(signature = (timeout, /))]
-    fn _wait(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Option<usize>> {
-        caught(|| Instance::of_bound(slf).wait_for_selector(slf.py(), timeout))
-    }
-
-    /// The time at which the next timer is due.
-    fn _next_when(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let py = slf.py();
-        let when = caught(|| Instance::of_bound(slf).next_when(py))?;
-        Ok(when.map(|when| when.into_bound(py).unbind()))
-    }
-
-    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+/// `__setattr__` and `__delattr__`, which notice methods that a program replaces.
+fn set_attribute(py: Python<'_>, core: &Loop, name: &Object, value: Option<&Object>) -> PyResult<()> {
+    if let (Ok(name), true) = (name.bind(py).cast::<PyString>(), value.is_some()) {
         if name == "call_soon" {
-            slf.get().flags.has_other_call_soon.set(true);
-            unlink_all(slf)?;
+            core.flags.has_other_call_soon.set(true);
+            unlink_all(py, core.object())?;
         } else if name == "create_future" || name == "call_later" || name == "call_at" {
-            slf.get().flags.has_other_waits.set(true);
+            core.flags.has_other_waits.set(true);
         }
-        attributes::set(slf, name, value)?;
-        look_for_clock(slf, name)
     }
-
-    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        attributes::delete(slf, name)?;
-        look_for_clock(slf, name)
-    }
-
-    /// `BaseEventLoop` assigns its own heap; the loop keeps its.
-    #[setter(_scheduled)]
-    #[expect(clippy::unused_self, reason = "the signature of a setter")]
-    fn set_scheduled(&self, _heap: &Bound<'_, PyAny>) {}
-
-    #[getter]
-    fn _timer_cancelled_count(&self, py: Python<'_>) -> usize {
-        self.with_reactor(py, |reactor| reactor.timers.iter().filter(|(_, timer)| timer.is_cancelled()).count())
-    }
-
-    #[setter(_timer_cancelled_count)]
-    #[expect(clippy::unused_self, reason = "the signature of a setter")]
-    fn set_timer_cancelled_count(&self, _count: usize) {}
+    attributes::set(py, core.object(), name, value)?;
+    look_for_clock(py, core, name)
 }
 
 /// An attribute of the loop has changed: if it is one of those that a clock consists of, the loop looks whose it has.
-fn look_for_clock(event_loop: &Bound<'_, LoopCore>, name: &Bound<'_, PyString>) -> PyResult<()> {
+fn look_for_clock(py: Python<'_>, core: &Loop, name: &Object) -> PyResult<()> {
+    let Ok(name) = name.bind(py).cast::<PyString>() else { return Ok(()) };
     let is_of_clock = name == "time" || name == "_selector" || name == "__class__";
     // One that has become asyncio's by a new class follows its clock in any case.
     if is_of_clock
-        && event_loop.is_instance_of::<LoopCore>()
-        && let Some(look) = event_loop.getattr_opt(&names(event_loop.py())._look_for_clock)?
+        && Loop::of(core.object()).is_some()
+        && let Some(look) = core.object().bind(py).getattr_opt(&names(py)._look_for_clock)?
     {
         look.call0()?;
     }
     Ok(())
 }
 
-/// Adds the core to the module.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a setter")]
+fn ignore(_py: Python<'_>, _core: &Loop, _value: &Object) -> PyResult<()> {
+    Ok(())
+}
+
+/// The public methods that asyncio's loops have.
+fn add_public_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(LoopMethod::no_arguments(
+            c"stop",
+            |_, core| {
+                core.flags.stopping.set(true);
+                Ok(())
+            },
+            c"stop($self)\n--\n\nStop after the turn under way, or after the next one when none is.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"is_running",
+            |_, core| Ok(core.is_running()),
+            c"is_running($self)\n--\n\nWhether the loop is running.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"is_closed",
+            |_, core| Ok(core.flags.closed.get()),
+            c"is_closed($self)\n--\n\nWhether the loop is closed.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"get_debug",
+            |_, core| Ok(core.is_debug()),
+            c"get_debug($self)\n--\n\nWhether debug mode is on.",
+        ))
+}
+
+/// What asyncio's own code and the Python half call.
+fn add_private_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(LoopMethod::one_argument(
+            c"_run_until_stopped",
+            run_until_stopped,
+            c"Run until stop(); the caller has set the loop up (_run_forever_setup). Signals write to the descriptor that is \
+              given meanwhile; -1 for none.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_run_once",
+            run_once,
+            c"Run one turn; callbacks may ask for one within it.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_release",
+            |py, core| {
+                core.release_everything(py);
+                Ok(())
+            },
+            c"Let go of every callback and descriptor: the end of the loop.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_check_closed",
+            |_, core| core.check_closed(),
+            c"Raise RuntimeError if the loop is closed.",
+        ))
+        .method(LoopMethod::any_arguments(
+            c"_set_signal_pair_state",
+            set_signal_pair_state,
+            c"Whether the signals' socket pair is watched, and whether the loop has signal handlers, which are called \
+              through it.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_write_to_self",
+            |py, core| {
+                core.interrupt(py);
+                Ok(())
+            },
+            c"End a wait under way, from any thread.",
+        ))
+        .method(LoopMethod::one_argument(
+            c"_watched_events",
+            |py, core, fd| Ok(core.watched(py, fd.bind(py).extract()?).bits()),
+            c"What `selectors` calls the events of a descriptor: 1 read, 2 write, 0 not registered.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_watched_descriptors",
+            |py, core| PyList::new(py, core.watched_numbers(py)).map(Object::new),
+            c"The numbers of the descriptors that add_reader, add_writer and sock_* watch.",
+        ))
+        .method(LoopMethod::one_argument(
+            c"_add_callback",
+            add_callback,
+            c"Make a handle ready, one of asyncio's own or ours, or what behaves like one.",
+        ))
+        .method(LoopMethod::one_argument(
+            c"_add_callback_signalsafe",
+            add_callback_signalsafe,
+            c"As _add_callback, from a signal handler: the loop may be about to sleep.",
+        ))
+        .method(LoopMethod::one_argument(
+            c"_timer_handle_cancelled",
+            |py, core, _| {
+                core.note_cancelled_timer(py);
+                Ok(())
+            },
+            c"A timer's handle has been cancelled.",
+        ))
+        .method(LoopMethod::one_argument(
+            c"_wait",
+            |py, core, timeout| {
+                let timeout_s = timeout.bind(py).extract()?;
+                core.wait_for_selector(py, timeout_s)
+            },
+            c"Wait in the kernel, in the `select` of a turn that follows the program's clock: how many entries are ready by \
+              it. None when called elsewhere.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_next_when",
+            |py, core| core.next_when(py),
+            c"The time at which the next timer is due.",
+        ))
+        .method(LoopMethod::no_arguments(
+            c"_counters",
+            |py, core| PyList::new(py, core.figures(py)).map(Object::new),
+            c"Every figure of ferrio.Statistics, in its order; lags in nanoseconds.",
+        ))
+}
+
+/// asyncio's private names, and what the Python half sets.
+fn add_attributes(builder: LoopBuilder) -> LoopBuilder {
+    /// An attribute that shows a flag of the loop.
+    macro_rules! flag {
+        ($name:literal, $flag:ident) => {
+            Attribute::read_only($name, |_, core: &Loop| Ok(core.flags.$flag.get())).assignable(
+                |py, core: &Loop, value| {
+                    let value = value.bind(py).is_truthy()?;
+                    core.flags.$flag.set(value);
+                    Ok(())
+                },
+            )
+        };
+    }
+    builder
+        .attribute(flag!(c"_closed", closed))
+        .attribute(flag!(c"_stopping", stopping))
+        .attribute(flag!(c"_debug", debug))
+        // Whether `create_task` and `create_future` make Ferrio's own tasks and futures.
+        .attribute(flag!(c"_native_tasks", native_tasks))
+        // Whether `create_task` hands `eager_start` on to the task.
+        .attribute(flag!(c"_starts_eagerly", starts_eagerly))
+        // Whether a program has replaced `call_soon`, which tasks then go through.
+        .attribute(flag!(c"_has_other_call_soon", has_other_call_soon))
+        // Whether timers and the wait follow a clock of the program's.
+        .attribute(flag!(c"_follows_program", follows_program))
+        // Whether a program has replaced one of the methods with which waiting begins.
+        .attribute(flag!(c"_has_other_waits", has_other_waits))
+        .attribute(
+            Attribute::read_only(c"_thread_id", |_, core: &Loop| {
+                Ok(Some(core.flags.thread.load(Ordering::Relaxed)).filter(|&thread| thread != 0))
+            })
+            .assignable(|py, core: &Loop, value| {
+                let thread: Option<u64> = value.bind(py).extract()?;
+                core.flags.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
+                Ok(())
+            }),
+        )
+        .attribute(
+            Attribute::read_only(c"_task_factory", |py, core: &Loop| {
+                Ok(core.task_factory.with(py, |factory| factory.clone()))
+            })
+            .assignable(set_task_factory),
+        )
+        // `BaseEventLoop` assigns its own queue and its own heap; the loop keeps its.
+        .attribute(Attribute::read_only(c"_ready", ready).assignable(ignore))
+        .attribute(Attribute::read_only(c"_scheduled", scheduled).assignable(ignore))
+        .attribute(
+            Attribute::read_only(c"_timer_cancelled_count", |py, core: &Loop| {
+                let is_cancelled = |timer: &Timer| timer.is_cancelled();
+                Ok(core
+                    .with_reactor(py, |reactor| reactor.timers.iter().filter(|(_, timer)| is_cancelled(timer)).count()))
+            })
+            .assignable(ignore),
+        )
+}
+
+/// Makes the core's class, with the methods of all rooms, and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let class: Bound<'_, PyType> = module.py().get_type::<LoopCore>();
-    scheduling::add(&class)?;
-    watch::add_methods(&class)?;
-    crate::task::making::add(&class)?;
-    crate::net::accept::add_methods(&class)?;
-    module.add_class::<LoopCore>()
+    let py = module.py();
+    let mut builder = LoopBuilder::new().constructed_by(|arguments, _| LoopCore::new(arguments.py()));
+    for add in [
+        scheduling::add_methods,
+        watch::add_methods,
+        fork::add_methods,
+        wakeup_descriptor::add_methods,
+        task::making::add_methods,
+        net::accept::add_methods,
+        net::connect::add_methods,
+        net::raw::add_methods,
+        watchdog::add_methods,
+        add_public_methods,
+        add_private_methods,
+        add_attributes,
+    ] {
+        builder = add(builder);
+    }
+    task::making::know_methods(py);
+    wakeup_descriptor::register(module)?;
+    module.add("LoopCore", builder.sets_attributes_by(set_attribute).build_over_object(py)?)
 }

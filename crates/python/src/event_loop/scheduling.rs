@@ -1,16 +1,16 @@
 //! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `time`.
 //!
-//! The hottest methods of a loop: they are added to the type as vectorcall methods, without PyO3's argument parsing.
+//! The hottest methods of a loop: vectorcall methods that parse their arguments themselves.
 
 #![forbid(unsafe_code)]
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyType};
+use pyo3::types::PyFloat;
 
-use crate::core::LoopCore;
+use crate::core::{LoopBuilder, LoopCore};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
-use crate::ffi::class::{Instance, add_method};
+use crate::ffi::class::Instance;
 use crate::ffi::method::Method;
 use crate::ffi::object::Object;
 use crate::handle;
@@ -128,10 +128,9 @@ fn time(py: Python<'_>, _event_loop: &Instance<LoopCore>) -> PyResult<Object> {
 }
 
 /// Adds the methods to the core's type.
-pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::any_arguments(
+pub(super) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(Method::any_arguments(
             c"call_soon",
             call_soon,
             c"call_soon($self, callback, *args, context=None)\n--\n\n\
@@ -140,11 +139,8 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               when omitted.\n\nReturns:\n    A Handle that can cancel the call.\n\nRaises:\n    RuntimeError: The loop is \
               closed, or (debug mode) this is another thread.\n\nLoop thread only; elsewhere call_soon_threadsafe. Follows \
               asyncio.loop.call_soon.",
-        ),
-    )?;
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::any_arguments(
+        ))
+        .method(Method::any_arguments(
             c"call_soon_threadsafe",
             call_soon_threadsafe,
             c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n\
@@ -152,11 +148,8 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               Raises:\n    RuntimeError: The loop is closed.\n\n\
               From Python 3.14 on, cancelling the handle from another thread waits while its callback runs. Follows \
               asyncio.loop.call_soon_threadsafe.",
-        ),
-    )?;
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::any_arguments(
+        ))
+        .method(Method::any_arguments(
             c"call_later",
             call_later_method,
             c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
@@ -165,25 +158,17 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
               rounded up.\n\nReturns:\n    A TimerHandle.\n\nRaises:\n    RuntimeError: The loop is closed, or (debug \
               mode) this is another thread.\n    TypeError: delay is None.\n\nLoop thread only. Follows \
               asyncio.loop.call_later.",
-        ),
-    )?;
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::any_arguments(
+        ))
+        .method(Method::any_arguments(
             c"call_at",
             call_at,
             c"call_at($self, when, callback, *args, context=None)\n--\n\n\
               Run callback(*args) once, no sooner than the loop's clock shows when.\n\n\
               Args:\n    when: Seconds on the clock of time().\n\nFollows asyncio.loop.call_at.",
-        ),
-    )?;
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::no_arguments(
+        ))
+        .method(Method::no_arguments(
             c"time",
             time,
             c"time($self)\n--\n\nSeconds on the loop's clock, which is that of time.monotonic().",
-        ),
-    )?;
-    Ok(())
+        ))
 }

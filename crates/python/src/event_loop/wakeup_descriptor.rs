@@ -17,7 +17,10 @@ use core::ffi::c_int;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::core::LoopCore;
+use crate::core::{LoopBuilder, LoopCore};
+use crate::ffi::builder::add_function;
+use crate::ffi::class::Instance;
+use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::objects::OBJECTS;
 
@@ -96,23 +99,29 @@ impl LoopCore {
     }
 }
 
-#[pymethods]
-impl LoopCore {
-    /// Whether the loop's end of the pair is the process's wake-up descriptor for as long as the loop runs.
-    #[getter]
-    fn _owns_wakeup_descriptor(&self) -> bool {
-        self.flags.owns_wakeup_descriptor.get()
-    }
+/// Adds the attribute to the core's class.
+pub(super) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder.attribute(Attribute::read_only(c"_owns_wakeup_descriptor", |_, core: &Instance<LoopCore>| {
+        Ok(core.flags.owns_wakeup_descriptor.get())
+    }))
+}
 
-    /// The process's wake-up descriptor; -1 for none.
-    #[staticmethod]
-    fn _wakeup_descriptor(py: Python<'_>) -> c_int {
-        current(py)
-    }
-
-    /// Makes `number` the process's wake-up descriptor, unchecked: one that was found before.
-    #[staticmethod]
-    fn _restore_wakeup_descriptor(py: Python<'_>, number: c_int) {
-        replace(py, number);
-    }
+/// Adds the functions to the module.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let read = Method::no_arguments(
+        c"_wakeup_descriptor",
+        |py, _| Ok(current(py)),
+        c"_wakeup_descriptor()\n--\n\nThe process's wake-up descriptor; -1 for none.",
+    );
+    let restore = Method::one_argument(
+        c"_restore_wakeup_descriptor",
+        |py, _, number| {
+            replace(py, number.bind(py).extract()?);
+            Ok(())
+        },
+        c"_restore_wakeup_descriptor(number, /)\n--\n\nMake a number the process's wake-up descriptor, unchecked: one that \
+          was found before.",
+    );
+    add_function(module, read)?;
+    add_function(module, restore)
 }

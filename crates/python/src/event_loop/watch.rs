@@ -9,11 +9,11 @@ use std::os::fd::RawFd;
 use ferrio_engine::backend::{Backend, Interest};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyType};
+use pyo3::types::PyInt;
 
-use crate::core::{Direction, LoopCore};
+use crate::core::{Direction, LoopBuilder, LoopCore};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
-use crate::ffi::class::{Instance, add_method};
+use crate::ffi::class::Instance;
 use crate::ffi::errors::made;
 use crate::ffi::method::Method;
 use crate::ffi::object::Object;
@@ -141,8 +141,8 @@ fn remove_writer(py: Python<'_>, event_loop: &Instance<LoopCore>, file: &Object)
     remove_file(py, event_loop, file, Direction::Write)
 }
 
-/// Adds the methods to the core's type.
-pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
+/// Adds the methods to the core's class.
+pub(super) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
     let methods = [
         Method::<Instance<LoopCore>>::any_arguments(
             c"_add_reader",
@@ -153,5 +153,5 @@ pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
         Method::one_argument(c"_remove_reader", remove_reader, c"As remove_reader, without that question."),
         Method::one_argument(c"_remove_writer", remove_writer, c"As remove_writer, without that question."),
     ];
-    methods.into_iter().try_for_each(|method| add_method(class, method).map(drop))
+    methods.into_iter().fold(builder, LoopBuilder::method)
 }

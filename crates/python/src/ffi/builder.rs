@@ -8,13 +8,13 @@ use core::marker::PhantomData;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
-use pyo3::{PyClass, ffi};
+use pyo3::types::{PyDict, PyNone, PyTuple, PyType};
 
-use super::c_api;
-use super::class::{Class, Instance, NativeClass, NativeLayout, OfPyo3};
-use super::method::{AnyObject, Attribute, Method, Pyo3, Receiver, the};
+use super::c_api::{self, Any};
+use super::class::{BehindHead, Class, Instance, NativeClass, NativeLayout};
+use super::method::{AnyObject, Attribute, Method, Receiver, the};
 use super::object::Object;
 use super::passed::This;
 use super::{slots, trampoline};
@@ -60,11 +60,6 @@ impl<R: Receiver> Builder<R> {
 
     pub(crate) fn subclassable(mut self) -> Self {
         self.flags |= ffi::Py_TPFLAGS_BASETYPE;
-        self
-    }
-
-    pub(crate) fn not_instantiable(mut self) -> Self {
-        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         self
     }
 
@@ -195,11 +190,23 @@ impl<T: NativeClass> Builder<Instance<T>> {
         self
     }
 
-    /// Makes the class over `base`. Once: the process has one.
+    /// Makes the class over `object`. Once: the process has one.
+    pub(crate) fn build_over_object(self, py: Python<'_>) -> PyResult<Bound<'_, PyType>>
+    where
+        T: Class<Layout = BehindHead>,
+    {
+        self.build(py, &py.get_type::<PyAny>())
+    }
+
+    /// Makes the class over `base`. Once: the process has one. Where nothing says how a program makes instances, it cannot: what
+    /// `base` makes has no state.
     pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
         let description = T::description();
         assert!(core::ptr::eq(description, T::description()), "one description for each class");
         const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
+        if !self.slots.iter().any(|slot| slot.slot == ffi::Py_tp_new) {
+            self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+        }
         let offset = T::Layout::state_offset(base);
         if let Some(place) = T::WEAK_REFERENCES {
             self.member(c"__weaklistoffset__", offset + place.offset())?;
@@ -230,54 +237,45 @@ where
     trampoline::object(py, || Ok(Object::new(the::<F>()(py, this.view())?.into_pyobject(py)?)))
 }
 
-/// A receiver that is an instance of a `#[pyclass]`.
-pub(crate) trait OfPyClass: Receiver {
-    type Class: PyClass;
-}
-
-impl<T: PyClass> OfPyClass for Pyo3<T> {
-    type Class = T;
-}
-
-impl<T: Class<Layout = OfPyo3> + PyClass> OfPyClass for Instance<T> {
-    type Class = T;
-}
-
-/// A method that was added to a class: the address of its C function.
-pub(crate) struct AddedMethod(usize);
-
-impl AddedMethod {
-    /// Whether `object` is this method of an instance.
-    pub(crate) fn is(&self, object: &Object) -> bool {
-        // SAFETY: a live object.
-        let is_function = unsafe { ffi::PyCFunction_Check(object.as_ptr()) } != 0;
-        is_function && c_api::PyCFunction_GetFunction(object.lend(object.py())).addr() == self.0
-    }
-}
-
-/// Adds a method to a finished class: for the hot methods of a `#[pyclass]`.
-#[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
-pub(crate) fn add_method<R: OfPyClass>(class: &Bound<'_, PyType>, method: Method<R>) -> PyResult<AddedMethod> {
-    let py = class.py();
-    assert!(class.is(py.get_type::<R::Class>()), "a method is added to the class of its receiver");
-    add(class, method.def).map(AddedMethod)
-}
-
-/// [`add_method`], for any class: the method sees an object.
+/// Adds a method to a finished class: it sees an object.
 #[expect(clippy::needless_pass_by_value, reason = "a definition is for one class")]
 pub(crate) fn add_method_to(class: &Bound<'_, PyType>, method: Method<AnyObject>) -> PyResult<()> {
-    add(class, method.def).map(drop)
+    add(class, method.def)
 }
 
-fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<usize> {
+/// Adds a function to a module: it sees the module.
+pub(crate) fn add_function(module: &Bound<'_, PyModule>, function: Method<AnyObject>) -> PyResult<()> {
+    let (py, name) = (module.py(), module.name()?);
+    let function = make_function(py, function, module.as_any().as_borrowed(), Some(name.as_any().as_borrowed()))?;
+    module.add_function(function.into_bound(py).cast_into()?)
+}
+
+/// A function that stands in no module: it sees `None`.
+pub(crate) fn bare_function(py: Python<'_>, function: Method<AnyObject>) -> PyResult<Object> {
+    make_function(py, function, PyNone::get(py).as_any().as_borrowed(), None)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a definition is for one function")]
+fn make_function(
+    py: Python<'_>,
+    function: Method<AnyObject>,
+    object: Any<'_>,
+    module: Option<Any<'_>>,
+) -> PyResult<Object> {
+    let def: &'static ffi::PyMethodDef = Box::leak(Box::new(function.def));
+    // SAFETY: the definition lives for ever and is not written to; its function takes any object.
+    let function = unsafe { c_api::PyCFunction_NewEx((&raw const *def).cast_mut(), object, module) };
+    c_api::object(py, function)
+}
+
+fn add(class: &Bound<'_, PyType>, def: ffi::PyMethodDef) -> PyResult<()> {
     let py = class.py();
     let def: &'static ffi::PyMethodDef = Box::leak(Box::new(def));
     // SAFETY: the definition lives for ever and is not written to, and `class` is a type, whose instances the method is for.
     let method = unsafe { c_api::PyDescr_NewMethod(class.as_borrowed(), (&raw const *def).cast_mut()) };
     let method = c_api::object(py, method)?.into_bound(py);
     let name = method.getattr("__name__")?.extract::<String>()?;
-    class.setattr(name, method)?;
-    Ok(def.ml_meth.as_ptr() as usize)
+    class.setattr(name, method)
 }
 
 /// States begin at a multiple of so many bytes.

@@ -73,6 +73,8 @@ unsafe extern "C" {
     pub(in crate::ffi) safe fn PyMethod_New(function: Any<'_>, object: Any<'_>) -> Option<Object>;
     pub(in crate::ffi) safe fn PyObject_CallNoArgs(function: Any<'_>) -> Option<Object>;
     pub(in crate::ffi) safe fn PyObject_GenericGetAttr(object: Any<'_>, name: Any<'_>) -> Option<Object>;
+    pub(in crate::ffi) safe fn PyObject_GenericSetAttr(object: Any<'_>, name: Any<'_>, value: Option<Any<'_>>)
+    -> c_int;
     pub(in crate::ffi) fn PyObject_Vectorcall(
         function: Any<'_>,
         arguments: *const Any<'_>,
@@ -97,6 +99,7 @@ unsafe extern "C" {
         class: Borrowed<'_, '_, PyType>,
         definition: *mut ffi::PyMethodDef,
     ) -> Option<Object>;
+    pub(in crate::ffi) fn PyModule_Create2(definition: *mut ffi::PyModuleDef, version: c_int) -> Option<Object>;
     pub(in crate::ffi) fn PyObject_Init(memory: *mut ffi::PyObject, class: Borrowed<'_, '_, PyType>) -> Option<Object>;
     pub(in crate::ffi) fn PyType_FromSpecWithBases(
         spec: *mut ffi::PyType_Spec,

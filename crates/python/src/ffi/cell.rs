@@ -96,6 +96,13 @@ impl Slot {
         unsafe { self.peek() }.is_some_and(Object::is_true)
     }
 
+    /// Whether the object `False` is in it.
+    #[inline]
+    pub(crate) fn is_false(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_some_and(Object::is_false)
+    }
+
     /// Moves the reference out.
     #[inline]
     pub(crate) fn take(&self) -> Option<Object> {
@@ -128,11 +135,6 @@ impl Slot {
         // SAFETY: the reference that the slot owned, not the last one to the singleton.
         unsafe { ffi::Py_DECREF(before.into_ptr()) };
         None
-    }
-
-    /// Puts `value` in; `None` leaves nothing there.
-    pub(crate) fn set_or_empty(&self, value: Bound<'_, PyAny>) {
-        if value.is_none() { drop(self.take()) } else { self.set(Object::new(value)) }
     }
 
     /// The address of what is in it; null for nothing.

@@ -19,14 +19,13 @@ use core::ops::Deref;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use pyo3::exceptions::{PySystemError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::PyType;
-use pyo3::{Borrowed, PyClass, PyTypeInfo, ffi};
+use pyo3::{Borrowed, ffi};
 
-use super::builder::state_offset;
-pub(crate) use super::builder::{AddedMethod, Builder, add_method, add_method_to};
+pub(crate) use super::builder::{Builder, add_method_to};
+use super::builder::{STATE_ALIGNMENT, state_offset};
 use super::c_api;
 use super::cell::Slot;
 use super::fields::Fields;
@@ -41,7 +40,7 @@ use super::vectorcall::Vectorcall;
 
 /// What is known of a class at run time.
 pub(crate) struct Description<T> {
-    /// The class; of a PyO3 class, the subclass of it that was seen first. Null before that.
+    /// The class; null before it is made.
     pub(super) class: KnownClass,
     /// The subclass of a native class that was seen first: mostly there is but one, Ferrio's own.
     subclass: KnownClass,
@@ -84,7 +83,7 @@ impl<T> Description<T> {
 pub(crate) trait Class: Sized + 'static {
     /// The state of each instance.
     type State: 'static;
-    /// How instances are laid out: [`Heap`] or [`OfPyo3`].
+    /// How instances are laid out: [`Heap`] or [`BehindHead`].
     type Layout: Layout<Self>;
 
     /// The one description of the class: a `static`.
@@ -145,40 +144,44 @@ fn is_instance_of_subclass<T>(description: &'static Description<T>, object: &Obj
     is_instance
 }
 
-/// The layout of a frozen `#[pyclass]`, whose state is itself.
-pub(crate) struct OfPyo3;
+/// Bytes of the head of an object, which is all that `object` lays out.
+const HEAD_BYTES: usize = size_of::<ffi::PyObject>().next_multiple_of(STATE_ALIGNMENT);
 
-// SAFETY: the state of an instance is the value that PyO3 keeps in it.
-unsafe impl<T: Class<State = T> + PyClass<Frozen = True> + Sync> Layout<T> for OfPyo3 {
+/// The layout of a [`NativeClass`] over `object`: the state lies behind the head, at a place that the compiler knows.
+pub(crate) struct BehindHead;
+
+impl<T: NativeClass> NativeLayout<T> for BehindHead {
+    fn state_offset(base: &Bound<'_, PyType>) -> usize {
+        assert!(base.is(base.py().get_type::<PyAny>()), "the class is made over `object`");
+        HEAD_BYTES
+    }
+}
+
+// SAFETY: invariant 1; `state_offset` says where the state is, and lets no other base pass.
+unsafe impl<T: NativeClass> Layout<T> for BehindHead {
     #[inline]
     fn is_instance(object: &Object) -> bool {
-        T::description().class.is_class_of(object) || is_instance_of_pyo3(T::description(), object)
+        let description = T::description();
+        // Of a class that programs may derive from there are hardly ever instances of itself.
+        (T::IS_SUBCLASSABLE && description.subclass.is_class_of(object))
+            || description.class.is_class_of(object)
+            || (T::IS_SUBCLASSABLE && is_instance_of_subclass(description, object))
     }
 
     #[inline]
-    unsafe fn state(object: &Object) -> *const T {
-        // SAFETY: an instance, as the caller promises.
-        unsafe { object.bind(object.py()).cast_unchecked::<T>() }.get()
+    unsafe fn state(object: &Object) -> *const T::State {
+        // SAFETY: an instance has its state at this offset.
+        unsafe { object.as_ptr().byte_add(HEAD_BYTES) }.cast()
     }
 }
 
-/// Whether `object` is an instance of a PyO3 class; the class of the first one is remembered: there is nearly always but one.
-#[cold]
-fn is_instance_of_pyo3<T: PyClass>(description: &'static Description<T>, object: &Object) -> bool {
-    let object = object.bind(object.py());
-    let is_instance = T::is_type_of(object);
-    if is_instance && !description.class.is_known() {
-        description.class.set(object.get_type());
-    }
-    is_instance
-}
-
-/// `pyo3_class!(LockCore)`: makes a frozen `#[pyclass]` a [`Class`], so that there are [`Instance`]s of it.
-macro_rules! pyo3_class {
-    ($class:ty) => {
+/// `class_over_object! { LockCore, c"ferrio._ferrio.LockCore", c"What it is."; }`: makes a type the state of a [`NativeClass`] over
+/// `object` and the name of that class; further items are those of the description.
+macro_rules! class_over_object {
+    ($class:ty, $name:literal, $doc:literal; $($item:tt)*) => {
         impl $crate::ffi::class::Class for $class {
             type State = Self;
-            type Layout = $crate::ffi::class::OfPyo3;
+            type Layout = $crate::ffi::class::BehindHead;
 
             #[inline]
             fn description() -> &'static $crate::ffi::class::Description<Self> {
@@ -186,10 +189,16 @@ macro_rules! pyo3_class {
                 &DESCRIPTION
             }
         }
+
+        impl $crate::ffi::class::NativeClass for $class {
+            const NAME: &'static ::core::ffi::CStr = $name;
+            const DOC: &'static ::core::ffi::CStr = $doc;
+            $($item)*
+        }
     };
 }
 
-pub(crate) use pyo3_class;
+pub(crate) use class_over_object;
 
 /// A reference to an object that is an instance of `T`, whatever Python code does to it.
 #[repr(transparent)]
@@ -238,35 +247,27 @@ impl<T: Class> Instance<T> {
     }
 }
 
-impl<T: Class<Layout = OfPyo3> + PyTypeInfo> Instance<T>
-where
-    OfPyo3: Layout<T>,
-{
+impl<T: NativeClass> Instance<T> {
     /// [`Self::of`], of what ought to be one.
     ///
     /// # Errors
     /// `TypeError`: it is none.
     #[inline]
     pub(crate) fn expect<'a>(py: Python<'_>, object: &'a Object) -> PyResult<&'a Self> {
-        Self::of(object).ok_or_else(|| refused::<T>(py, object))
+        Self::of(object).ok_or_else(|| refused(py, object, T::NAME))
     }
 }
 
-/// The error of an object that is no instance, in PyO3's words.
+/// The error of an object that is no instance of the class `name`.
 #[cold]
-fn refused<T: PyTypeInfo>(py: Python<'_>, object: &Object) -> PyErr {
-    match object.bind(py).cast::<T>() {
-        Ok(_) => PySystemError::new_err("an instance of the class is none of its description"),
-        Err(error) => error.into(),
-    }
-}
-
-impl<T: Class<Layout = OfPyo3> + PyClass> Instance<T> {
-    /// Views a reference of PyO3's as an instance.
-    #[inline]
-    pub(crate) fn of_bound<'a>(bound: &'a Bound<'_, T>) -> &'a Self {
-        // SAFETY: an instance, as its type says.
-        unsafe { Self::assume(Object::of(bound)) }
+fn refused(py: Python<'_>, object: &Object, name: &CStr) -> PyErr {
+    match object.bind(py).get_type().name() {
+        Ok(class) => {
+            let name = name.to_string_lossy();
+            let name = name.rsplit_once('.').map_or(&*name, |(_, name)| name);
+            PyTypeError::new_err(format!("'{class}' object is not an instance of '{name}'"))
+        }
+        Err(error) => error,
     }
 }
 
@@ -325,6 +326,11 @@ pub(crate) trait NativeClass: Class<Layout: NativeLayout<Self>, State: Fields> {
     const DICTIONARY: Option<Place<Self::State, Slot>> = None;
     /// Where in the state is the function that a call of an instance runs.
     const VECTORCALL: Option<Place<Self::State, Vectorcall>> = None;
+
+    /// The class, which has been made.
+    fn class(py: Python<'_>) -> Bound<'_, PyType> {
+        Self::description().class.get(py).expect("the class is made before it is asked for").to_owned()
+    }
 
     /// Whether the class has been made over `base`, or over what that is a base of.
     fn is_derived_from(base: &Bound<'_, PyType>) -> bool {
@@ -403,12 +409,18 @@ impl<T: NativeClass> Instance<T> {
         Self::make::<false>(py, state)
     }
 
+    /// Whether the collector sees the instance.
+    #[inline]
+    pub(in crate::ffi) fn is_tracked(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyObject_GC_IsTracked(self.object.as_ptr()) != 0 }
+    }
+
     /// Shows the instance to the collector, unless that sees it already.
     #[inline]
     pub(crate) fn track(&self) {
         let address = self.object.as_ptr();
-        // SAFETY: a live object.
-        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+        if !self.is_tracked() {
             // SAFETY: an instance of a collected class that is not tracked; its state is whole (invariant 1).
             unsafe { ffi::PyObject_GC_Track(address.cast()) };
         }
@@ -423,9 +435,9 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: instances of the class alone are given to its list.
         let memory = unsafe { description.free.take(py, class) };
         let is_used_again = memory.is_some();
-        // SAFETY: the class itself.
+        // SAFETY: the class itself, whose new instances get their state below.
         let object = memory.map_or_else(|| unsafe { new_object(py, class) }, Ok)?;
-        // SAFETY: a new instance.
+        // SAFETY: memory of an instance of exactly the class, which has no state yet, or no longer.
         let instance = unsafe { Self::begin(object, state()) };
         if IS_TRACKED && is_used_again {
             // SAFETY: untracked when it was freed; its state is whole.
@@ -445,9 +457,9 @@ impl<T: NativeClass> Instance<T> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
     unsafe fn begin(object: Object, state: T::State) -> Self {
-        // SAFETY: memory of an instance, which has its state there.
+        // SAFETY: the memory is laid out as an instance's, with room for the state at this place.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: no state, of its size and alignment.
+        // SAFETY: a place of the state's size and alignment, in which there is none to drop.
         unsafe { place.write(state) };
         let instance = Self { object, class: PhantomData };
         if cfg!(debug_assertions) {
@@ -473,7 +485,7 @@ impl<T: NativeClass> Instance<T> {
     ) -> PyResult<Self> {
         // SAFETY: as the caller promises.
         let object = unsafe { new_object(py, class) }?;
-        // SAFETY: zeroed memory, not yet a state.
+        // SAFETY: a new object of the class or a derived one, whose memory is zeroed and has no state yet.
         Ok(unsafe { Self::begin(object, state) })
     }
 }

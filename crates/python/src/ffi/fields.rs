@@ -6,7 +6,7 @@
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 
-use pyo3::{PyTraverseError, PyVisit, Python, ffi};
+use pyo3::{Python, ffi};
 
 use super::cell::{Plain, Slot, Takeable};
 use super::class::{Class, Instance};
@@ -14,30 +14,11 @@ use super::guarded::Guarded;
 use super::nesting;
 use super::object::Object;
 
-/// Somebody who is shown objects: the collector, through PyO3 or directly.
-pub(crate) trait Visitor {
-    /// What ends the visit early.
-    type Stop;
+/// What becomes of showing an object to the collector: an error ends the visit.
+pub(crate) type Visited = Result<(), c_int>;
 
-    fn object(&self, object: &Object) -> Result<(), Self::Stop>;
-}
-
-impl Visitor for PyVisit<'_> {
-    type Stop = PyTraverseError;
-
-    fn object(&self, object: &Object) -> Result<(), PyTraverseError> {
-        object.visit(self)
-    }
-}
-
-/// The token of the thread that visits: the collector runs on an attached one.
-pub(crate) fn attached_by_collector<'a>(_visit: &'a PyVisit<'_>) -> Python<'a> {
-    // SAFETY: PyO3 makes a `PyVisit` in `tp_traverse` only.
-    unsafe { Python::assume_attached() }
-}
-
-/// The arguments of `tp_traverse`.
-pub(in crate::ffi) struct Collector {
+/// The collector, while it looks: the arguments of `tp_traverse`.
+pub(crate) struct Collector {
     visit: ffi::visitproc,
     arg: *mut c_void,
 }
@@ -49,25 +30,30 @@ impl Collector {
         Self { visit, arg }
     }
 
-    /// Shows the class of an instance of a heap type, which owns a reference to it.
+    /// The token of the thread that visits.
     #[inline]
-    pub(in crate::ffi) fn class_of(&self, object: &Object) -> Result<(), c_int> {
-        let class = object.class().cast();
-        // SAFETY: the object keeps its class alive.
-        self.object(unsafe { Object::view(&class) })
+    #[expect(clippy::unused_self, reason = "the collector runs on an attached thread")]
+    pub(crate) fn py(&self) -> Python<'_> {
+        // SAFETY: one is made in `tp_traverse` only.
+        unsafe { Python::assume_attached() }
     }
-}
 
-impl Visitor for Collector {
-    type Stop = c_int;
-
+    /// Shows an object that the visited one refers to.
     #[inline]
-    fn object(&self, object: &Object) -> Result<(), c_int> {
+    pub(crate) fn object(&self, object: &Object) -> Visited {
         // SAFETY: the collector's function with its argument (see `new`) and a live object.
         match unsafe { (self.visit)(object.as_ptr(), self.arg) } {
             0 => Ok(()),
             stop => Err(stop),
         }
+    }
+
+    /// Shows the class of an instance of a heap type, which owns a reference to it.
+    #[inline]
+    pub(in crate::ffi) fn class_of(&self, object: &Object) -> Visited {
+        let class = object.class().cast();
+        // SAFETY: the object keeps its class alive.
+        self.object(unsafe { Object::view(&class) })
     }
 }
 
@@ -77,7 +63,7 @@ pub(crate) trait Fields {
     const IS_EMPTY_WHEN_CLEARED: bool;
 
     /// Shows what the fields refer to.
-    fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+    fn visit(&self, collector: &Collector) -> Visited;
 
     /// Empties the fields. What they held is given back as in a deallocation.
     fn clear(&self);
@@ -89,7 +75,7 @@ pub(crate) trait Field {
     const IS_EMPTY_WHEN_CLEARED: bool = false;
 
     /// Shows what the field refers to.
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+    fn visit_field(&self, collector: &Collector) -> Visited;
 
     /// Empties the field, and gives back what it held.
     fn clear_field(&self);
@@ -100,7 +86,7 @@ macro_rules! holds_no_object {
     ($($type:ty),* $(,)?) => {
         $(impl $crate::ffi::fields::Field for $type {
             #[inline]
-            fn visit_field<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+            fn visit_field(&self, _: &$crate::ffi::fields::Collector) -> $crate::ffi::fields::Visited {
                 Ok(())
             }
 
@@ -117,7 +103,7 @@ macro_rules! owns_no_object {
     ($($type:ty),* $(,)?) => {
         $(impl $crate::ffi::fields::Owner for $type {
             #[inline]
-            fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+            fn visit_objects(&self, _: &$crate::ffi::fields::Collector) -> $crate::ffi::fields::Visited {
                 Ok(())
             }
 
@@ -135,7 +121,7 @@ impl<T: Copy> Field for Plain<T> {
     const IS_EMPTY_WHEN_CLEARED: bool = true;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, _: &Collector) -> Visited {
         Ok(())
     }
 
@@ -147,7 +133,7 @@ impl<T: Copy> Field for Cell<T> {
     const IS_EMPTY_WHEN_CLEARED: bool = true;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, _: &Collector) -> Visited {
         Ok(())
     }
 
@@ -159,9 +145,9 @@ impl Field for Slot {
     const IS_EMPTY_WHEN_CLEARED: bool = true;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, collector: &Collector) -> Visited {
         // SAFETY: a visit runs no Python, so nobody comes to the slot in between.
-        unsafe { self.peek() }.map_or(Ok(()), |object| visitor.object(object))
+        unsafe { self.peek() }.map_or(Ok(()), |object| collector.object(object))
     }
 
     #[inline]
@@ -176,9 +162,9 @@ impl<T: Fields> Field for Takeable<T> {
     const IS_EMPTY_WHEN_CLEARED: bool = true;
 
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, collector: &Collector) -> Visited {
         // SAFETY: a visit runs no Python.
-        unsafe { self.peek(|value| value.visit(visitor)) }.unwrap_or(Ok(()))
+        unsafe { self.peek(|value| value.visit(collector)) }.unwrap_or(Ok(()))
     }
 
     #[inline]
@@ -190,8 +176,8 @@ impl<T: Fields> Field for Takeable<T> {
 /// As [`Held`](nesting::Held).
 impl Field for Object {
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        visitor.object(self)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        collector.object(self)
     }
 
     #[inline]
@@ -201,8 +187,8 @@ impl Field for Object {
 /// As [`Held`](nesting::Held).
 impl<T: Class> Field for Instance<T> {
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        visitor.object(self.object())
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        collector.object(self.object())
     }
 
     #[inline]
@@ -212,8 +198,8 @@ impl<T: Class> Field for Instance<T> {
 /// It stays to the end of the state: who holds one relies on it, and other objects of a cycle break that.
 impl Field for nesting::Held {
     #[inline]
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        visitor.object(self)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        collector.object(self)
     }
 
     #[inline]
@@ -221,10 +207,10 @@ impl Field for nesting::Held {
 }
 
 impl<T: Owner> Field for Guarded<T> {
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, collector: &Collector) -> Visited {
         // SAFETY: the collector visits on an attached thread.
         let py = unsafe { Python::assume_attached() };
-        self.with(py, |state| state.visit_objects(visitor))
+        self.with(py, |state| state.visit_objects(collector))
     }
 
     fn clear_field(&self) {
@@ -240,7 +226,7 @@ impl<T: Owner> Field for Guarded<T> {
 /// given back outside.
 pub(crate) trait Owner {
     /// Shows the objects.
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop>;
+    fn visit_objects(&self, collector: &Collector) -> Visited;
 
     /// Moves the objects to `taken`.
     fn take_objects(&mut self, taken: &mut Vec<Object>);
@@ -248,8 +234,8 @@ pub(crate) trait Owner {
 
 impl Owner for Option<Object> {
     #[inline]
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.as_ref().map_or(Ok(()), |object| visitor.object(object))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.as_ref().map_or(Ok(()), |object| collector.object(object))
     }
 
     #[inline]
@@ -260,8 +246,8 @@ impl Owner for Option<Object> {
 
 impl<T: Class> Owner for Option<Instance<T>> {
     #[inline]
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.as_ref().map_or(Ok(()), |instance| visitor.object(instance.object()))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.as_ref().map_or(Ok(()), |instance| collector.object(instance.object()))
     }
 
     #[inline]
@@ -271,8 +257,8 @@ impl<T: Class> Owner for Option<Instance<T>> {
 }
 
 impl Owner for Vec<Object> {
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.iter().try_for_each(|object| visitor.object(object))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.iter().try_for_each(|object| collector.object(object))
     }
 
     fn take_objects(&mut self, taken: &mut Vec<Object>) {
@@ -298,8 +284,8 @@ macro_rules! native_state {
                 true $(&& <$type as $crate::ffi::fields::Field>::IS_EMPTY_WHEN_CLEARED)*;
 
             #[inline]
-            fn visit<V: $crate::ffi::fields::Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-                $($crate::ffi::fields::Field::visit_field(&self.$field, visitor)?;)*
+            fn visit(&self, collector: &$crate::ffi::fields::Collector) -> $crate::ffi::fields::Visited {
+                $($crate::ffi::fields::Field::visit_field(&self.$field, collector)?;)*
                 Ok(())
             }
 
@@ -326,8 +312,8 @@ macro_rules! owner {
         }
 
         impl $crate::ffi::fields::Owner for $name {
-            fn visit_objects<V: $crate::ffi::fields::Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-                $($crate::ffi::fields::Owner::visit_objects(&self.$field, visitor)?;)*
+            fn visit_objects(&self, collector: &$crate::ffi::fields::Collector) -> $crate::ffi::fields::Visited {
+                $($crate::ffi::fields::Owner::visit_objects(&self.$field, collector)?;)*
                 Ok(())
             }
 

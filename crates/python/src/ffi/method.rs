@@ -13,11 +13,12 @@ use core::ffi::{CStr, c_int, c_void};
 use core::ptr::NonNull;
 
 use pyo3::exceptions::PyAttributeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
-use pyo3::{PyClass, ffi};
+use pyo3::types::{PyInt, PyString};
 
 use super::arguments::Arguments;
+use super::c_api;
 use super::cell::Slot;
 use super::class::{Class, Instance};
 use super::object::Object;
@@ -36,20 +37,6 @@ pub(crate) unsafe trait Receiver: 'static {
     /// # Safety
     /// `object` is an instance of the receiver's class, or of a subclass.
     unsafe fn view<'a>(py: Python<'a>, object: &'a Object) -> Self::View<'a>;
-}
-
-/// Methods that are added to a class of PyO3's see its bound instance.
-pub(crate) struct Pyo3<T>(core::marker::PhantomData<fn() -> T>);
-
-// SAFETY: `view` casts to the class that the definition was put into.
-unsafe impl<T: PyClass> Receiver for Pyo3<T> {
-    type View<'a> = &'a Bound<'a, T>;
-
-    #[inline]
-    unsafe fn view<'a>(py: Python<'a>, object: &'a Object) -> &'a Bound<'a, T> {
-        // SAFETY: an instance of the class, as the caller promises.
-        unsafe { object.bind(py).cast_unchecked::<T>() }
-    }
 }
 
 /// Methods that are added to a class of the package's Python half see the instance as an object.
@@ -101,7 +88,13 @@ macro_rules! numbers_into_object {
     };
 }
 
-numbers_into_object!(i32, u32, usize);
+numbers_into_object!(u8, i32, u32, i64, u64, usize);
+
+impl IntoObject for &'static str {
+    fn into_object(self, py: Python<'_>) -> Object {
+        Object::new(PyString::new(py, self))
+    }
+}
 
 impl<T: IntoObject> IntoObject for Option<T> {
     #[inline]
@@ -165,6 +158,25 @@ impl<R: Receiver> Method<R> {
     {
         let call = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call_any_arguments::<R, F, T> };
         Self::new(name, doc, ffi::METH_FASTCALL | ffi::METH_KEYWORDS, call)
+    }
+}
+
+impl<R> Method<R> {
+    /// Where its C function is, by which the method is known again.
+    pub(crate) fn address(&self) -> MethodAddress {
+        MethodAddress(self.def.ml_meth.as_ptr() as usize)
+    }
+}
+
+/// The address of a method's C function.
+pub(crate) struct MethodAddress(usize);
+
+impl MethodAddress {
+    /// Whether `object` is this method of an instance.
+    pub(crate) fn is(&self, object: &Object) -> bool {
+        // SAFETY: a live object.
+        let is_function = unsafe { ffi::PyCFunction_Check(object.as_ptr()) } != 0;
+        is_function && c_api::PyCFunction_GetFunction(object.lend(object.py())).addr() == self.0
     }
 }
 
@@ -243,6 +255,17 @@ impl<R: Receiver> Attribute<R> {
             closure: core::ptr::null_mut(),
         };
         Self { def, receiver: core::marker::PhantomData }
+    }
+
+    /// Lets programs set the attribute, but not delete it.
+    pub(crate) fn assignable<F>(self, _set: F) -> Self
+    where
+        F: for<'a> Fn(Python<'a>, R::View<'a>, &'a Object) -> PyResult<()> + Copy + 'static,
+    {
+        self.writable(|py, this, value| match value {
+            Some(value) => the::<F>()(py, this, value),
+            None => Err(PyAttributeError::new_err("can't delete attribute")),
+        })
     }
 
     /// Lets programs set the attribute; `set` is given `None` (of Rust) for its deletion.

@@ -13,9 +13,10 @@ use core::mem::ManuallyDrop;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
-use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi};
+use pyo3::{Borrowed, ffi};
 
 use super::c_api::Any;
+use super::fields::{Collector, Visited};
 use super::guarded::assert_outside;
 use super::trampoline::fetched;
 
@@ -198,8 +199,8 @@ impl Object {
     }
 
     /// Shows the object to the collector.
-    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&*self.0)
+    pub(crate) fn visit(&self, collector: &Collector) -> Visited {
+        collector.object(self)
     }
 
     /// Hands the reference over to the caller.

@@ -14,11 +14,14 @@ use pyo3::exceptions::{PyMemoryError, PySystemError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ffi::deferred;
 use crate::ffi::guarded::assert_outside;
 use crate::ffi::object::Object;
 
 /// What PyO3 says when there is no memory for an object.
 const NO_OBJECT: &str = "PyObject pointer is null";
+/// What Rust says when something of Python's that a text is to name cannot be shown, for which PyO3 found no memory.
+const NO_TEXT: &str = "a formatting trait implementation returned an error when the underlying stream did not";
 /// What PyO3 says when a call has failed without an exception.
 const NO_EXCEPTION: &str = "attempted to fetch exception but none was set";
 
@@ -70,6 +73,7 @@ pub(crate) fn finalize(object: &Bound<'_, PyAny>, body: impl FnOnce() -> PyResul
     if let Err(error) = caught(body) {
         report(object.py(), error, Some(object));
     }
+    deferred::give_back(object.py());
 }
 
 /// Runs the body of a slot that the collector calls while it looks: what has not been shown when `body` panics is kept.
@@ -81,6 +85,7 @@ pub(crate) fn look(body: impl FnOnce() -> core::ffi::c_int) -> core::ffi::c_int 
 /// Makes `error` the current exception.
 #[cold]
 pub(in crate::ffi) fn restore(py: Python<'_>, error: PyErr) {
+    deferred::give_back(py);
     if catch_unwind(AssertUnwindSafe(|| error.restore(py))).is_err() {
         // The exception is made now, and there was no memory for what it says.
         // SAFETY: the thread is attached.
@@ -153,6 +158,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 fn error_of(panic: Box<dyn Any + Send>) -> PyErr {
     match text_of(&*panic) {
         NO_OBJECT => PyMemoryError::new_err(()),
+        text if text.starts_with(NO_TEXT) => PyMemoryError::new_err(()),
         NO_EXCEPTION => no_exception(),
         text => PySystemError::new_err(format!("Ferrio has a bug, please report it: {text}")),
     }
@@ -175,7 +181,8 @@ pub(crate) fn fetched(py: Python<'_>) -> PyErr {
 pub(crate) fn quiet_without_memory() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !matches!(text_of(panic.payload()), NO_OBJECT | NO_EXCEPTION) {
+        let text = text_of(panic.payload());
+        if !matches!(text, NO_OBJECT | NO_EXCEPTION) && !text.starts_with(NO_TEXT) {
             others(panic);
         }
     }));

@@ -13,7 +13,7 @@ use pyo3::ffi;
 
 use super::class::{Class, Instance};
 use super::fields::Field;
-use super::fields::Visitor;
+use super::fields::{Collector, Visited};
 use super::object::Object;
 
 /// A field of the state of instances that have uncounted references.
@@ -26,7 +26,7 @@ unsafe impl Sync for Anchor {}
 
 impl Field for Anchor {
     #[inline]
-    fn visit_field<V: Visitor>(&self, _: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, _: &Collector) -> Visited {
         Ok(())
     }
 

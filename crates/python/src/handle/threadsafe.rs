@@ -13,10 +13,10 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::parts::{Part, part};
 use crate::ffi::call::call_method;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -90,7 +90,7 @@ pub(crate) struct RunningGate(Guarded<Gate>);
 part!(RunningGate);
 
 impl Part for RunningGate {
-    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    fn visit(&self, _py: Python<'_>, _: &Collector) -> Visited {
         // The locks in it belong to threads that wait, and refer to nothing.
         Ok(())
     }

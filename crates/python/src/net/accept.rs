@@ -15,18 +15,18 @@ use std::os::fd::RawFd;
 use ferrio_engine::sys::{Error, stream_socket};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::types::{PyList, PyTuple};
 use rustix::io::Errno;
 
-use crate::core::{Deferred, Entry, Exit, LoopCore, settle};
+use crate::core::{Deferred, Entry, Exit, LoopBuilder, LoopCore, settle};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::{call, call_method};
-use crate::ffi::class::add_method;
+use crate::ffi::class::Instance;
 use crate::ffi::descriptor::borrow;
 use crate::ffi::errors::os_error;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
-use crate::ffi::method::{Method, Pyo3};
+use crate::ffi::method::Method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
@@ -58,8 +58,8 @@ impl Deferred for Accepted {
         accept_connection(py, core, &self)
     }
 
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.objects().try_for_each(|object| object.visit(visit))
+    fn visit(&self, collector: &Collector) -> Visited {
+        self.objects().try_for_each(|object| object.visit(collector))
     }
 }
 
@@ -72,15 +72,15 @@ fn is_out_of_resources(error: Error) -> bool {
 /// waits at a listening socket and schedules the beginnings.
 ///
 /// A resource that has run out goes to `_accept_later`; in debug mode, and with a task factory, asyncio's way is taken.
-fn accept(py: Python<'_>, event_loop: &Bound<'_, LoopCore>, arguments: Arguments<'_>) -> PyResult<()> {
+fn accept(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<()> {
     let [class, protocol_factory, sock, server, backlog, handshake_timeout, shutdown_timeout, context] =
         arguments.positional()
     else {
         return Err(PyTypeError::new_err("_accept() takes what _start_serving() passes"));
     };
-    let core = event_loop.get();
+    let core: &LoopCore = event_loop;
     core.check_closed()?;
-    let event_loop = Object::of(event_loop);
+    let event_loop = event_loop.object();
     let accepting = || {
         let ssl = Object::none(py);
         let all = [protocol_factory, sock, &ssl, server, backlog, handshake_timeout, shutdown_timeout, context];
@@ -135,29 +135,34 @@ fn accept(py: Python<'_>, event_loop: &Bound<'_, LoopCore>, arguments: Arguments
     Ok(())
 }
 
-/// Adds the method to the core's class.
-pub(crate) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
-    add_method(
-        class,
-        Method::<Pyo3<LoopCore>>::any_arguments(c"_accept", accept, c"Accept what waits at a listening socket."),
-    )
-    .map(drop)
+/// `_stream_transport(number)`.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn stream_transport(py: Python<'_>, core: &Instance<LoopCore>, number: &Object) -> PyResult<Option<Object>> {
+    // What is no number of a descriptor is nobody's.
+    let Ok(number) = number.bind(py).extract::<RawFd>() else { return Ok(None) };
+    Ok(core.part::<StreamPart>().transports.with(py, |transports| transports.get(number)))
 }
 
-#[pymethods]
-impl LoopCore {
-    /// The stream transport that has a descriptor's number.
-    fn _stream_transport(&self, py: Python<'_>, number: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
-        // What is no number of a descriptor is nobody's.
-        let number: RawFd = number.extract().ok()?;
-        let transport = self.part::<StreamPart>().transports.with(py, |transports| transports.get(number));
-        transport.map(|transport| transport.into_bound(py).unbind())
-    }
+/// `_stream_numbers()`.
+fn stream_numbers(py: Python<'_>, core: &Instance<LoopCore>) -> PyResult<Object> {
+    let numbers = core.part::<StreamPart>().transports.with(py, |transports| transports.numbers());
+    PyList::new(py, numbers).map(Object::new)
+}
 
-    /// The numbers of the descriptors that stream transports have.
-    fn _stream_numbers(&self, py: Python<'_>) -> Vec<RawFd> {
-        self.part::<StreamPart>().transports.with(py, |transports| transports.numbers())
-    }
+/// Adds the methods to the core's class.
+pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(Method::any_arguments(c"_accept", accept, c"Accept what waits at a listening socket."))
+        .method(Method::one_argument(
+            c"_stream_transport",
+            stream_transport,
+            c"The stream transport that has a descriptor's number.",
+        ))
+        .method(Method::no_arguments(
+            c"_stream_numbers",
+            stream_numbers,
+            c"The numbers of the descriptors that stream transports have.",
+        ))
 }
 
 /// Makes the protocol and the transport of an accepted connection.

@@ -11,26 +11,38 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use ferrio_engine::sys::socket_name::SocketName;
 use ferrio_engine::sys::stream_socket::{self, Connecting, Outcome};
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
-use crate::core::LoopCore;
+use crate::core::{LoopBuilder, LoopCore};
+use crate::ffi::arguments::Arguments;
 use crate::ffi::audit;
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::errors::{made, os_error};
+use crate::ffi::fields::{holds_no_object, native_state, owns_no_object};
 use crate::ffi::guarded::Guarded;
+use crate::ffi::method::Method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
-use crate::ffi::trampoline::caught;
 use crate::net::stream::{IPPROTO_TCP, Opened, Parties, abandon, begin};
 
-/// A TCP connection that is not a transport yet. Closed when it is dropped.
-#[pyclass(frozen, module = "ferrio._ferrio")]
-pub(crate) struct Connection {
-    descriptor: Guarded<Option<OwnedFd>>,
-    address: SocketAddr,
-    /// The outcome, if it was known at once.
-    outcome: Guarded<Outcome>,
+native_state! {
+    /// A TCP connection that is not a transport yet. Closed when it is dropped.
+    pub(crate) struct Connection {
+        descriptor: Guarded<Option<OwnedFd>>,
+        address: SocketAddr,
+        /// The outcome, if it was known at once.
+        outcome: Guarded<Outcome>,
+    }
+}
+
+holds_no_object!(SocketAddr);
+owns_no_object!(Option<OwnedFd>, Outcome);
+
+class_over_object! {
+    Connection, c"ferrio._ferrio.Connection",
+    c"A TCP connection that is not a transport yet. Closed when it is dropped.";
 }
 
 impl Connection {
@@ -67,39 +79,30 @@ impl Connection {
     }
 }
 
-#[pymethods]
-impl Connection {
-    /// The number of the descriptor, -1 when there is none any more.
-    fn fileno(&self, py: Python<'_>) -> RawFd {
-        self.descriptor.with(py, |descriptor| descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd))
+/// Gives a future the outcome, if it is known and the future is not done.
+fn tell(py: Python<'_>, connection: &Instance<Connection>, future: &Object) -> PyResult<()> {
+    let future = future.bind(py);
+    if future.call_method0(&names(py).done)?.is_truthy()? {
+        return Ok(());
     }
+    match connection.is_made(py) {
+        Ok(true) => future.call_method1(&names(py).set_result, (py.None(),)).map(drop),
+        Ok(false) => Ok(()),
+        Err(error) => future.call_method1(&names(py).set_exception, (made(py, error).into_value(py),)).map(drop),
+    }
+}
 
-    /// Gives a future the outcome, if it is known and the future is not done.
-    fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        caught(|| {
-            let py = future.py();
-            if future.call_method0(&names(py).done)?.is_truthy()? {
-                return Ok(());
-            }
-            match self.is_made(py) {
-                Ok(true) => future.call_method1(&names(py).set_result, (py.None(),)).map(drop),
-                Ok(false) => Ok(()),
-                Err(error) => {
-                    future.call_method1(&names(py).set_exception, (made(py, error).into_value(py),)).map(drop)
-                }
-            }
-        })
-    }
+/// `fileno()`.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn fileno(py: Python<'_>, connection: &Instance<Connection>) -> PyResult<RawFd> {
+    Ok(connection.descriptor.with(py, |descriptor| descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd)))
+}
 
-    /// Closes the descriptor.
-    fn close(&self, py: Python<'_>) {
-        drop(self.descriptor.with(py, Option::take));
-    }
-
-    /// Drops a connection that becomes no transport, with the warning of a socket that nobody has closed.
-    fn abandon(&self, py: Python<'_>) -> PyResult<()> {
-        self.opened(py).map_or(Ok(()), |opened| abandon(py, opened))
-    }
+/// `close()`.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
+fn close(py: Python<'_>, connection: &Instance<Connection>) -> PyResult<()> {
+    drop(connection.descriptor.with(py, Option::take));
+    Ok(())
 }
 
 const AF_INET: i32 = 2;
@@ -107,88 +110,114 @@ const AF_INET6: i32 = 10;
 const SOCK_STREAM: i32 = 1;
 
 /// `sys.audit` as the `socket` module does it for a new socket and for `connect`.
-fn audit(py: Python<'_>, connection: &Bound<'_, Connection>, host: &CStr) -> PyResult<()> {
-    let address = connection.get().address;
+fn audit(py: Python<'_>, connection: &Instance<Connection>, host: &CStr) -> PyResult<()> {
+    let address = connection.address;
     let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
-    let connection = Object::of(connection);
-    audit::new_socket(py, connection, [family, SOCK_STREAM, i32::from(IPPROTO_TCP)])?;
-    audit::connect(py, connection, host, address.port())
+    audit::new_socket(py, connection.object(), [family, SOCK_STREAM, i32::from(IPPROTO_TCP)])?;
+    audit::connect(py, connection.object(), host, address.port())
 }
 
-#[pymethods]
-impl LoopCore {
-    /// Starts a TCP connection to a numeric address; `None` when `host` is anything else.
-    ///
-    /// Raises the `OSError` of a call that fails.
-    #[pyo3(signature = (host, port, /))]
-    fn _connect<'py>(slf: &Bound<'py, Self>, host: &str, port: u16) -> PyResult<Option<Bound<'py, Connection>>> {
-        let py = slf.py();
-        slf.get().check_closed()?;
-        // The kernel connects an unspecified address to another one.
-        let Some(ip) = host.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified()) else { return Ok(None) };
-        let address = match ip {
-            IpAddr::V4(ip) => SocketAddr::from((ip, port)),
-            IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0)),
-        };
-        let connection =
-            Connection { descriptor: Guarded::new(None), address, outcome: Guarded::new(Outcome::Pending) };
-        let connection = Bound::new(py, connection)?;
-        // A numeric address has no zero in it.
-        let text = std::ffi::CString::new(host).unwrap_or_default();
-        audit(py, &connection, &text)?;
-        let (descriptor, outcome) = match stream_socket::connect(&address) {
-            Ok(Connecting::Done(descriptor)) => (Some(descriptor), Outcome::Made),
-            Ok(Connecting::Pending(descriptor)) => (Some(descriptor), Outcome::Pending),
-            Ok(Connecting::Refused(error)) => (None, Outcome::Failed(error.errno)),
-            Err(error) => return Err(os_error(py, error)),
-        };
-        connection.get().descriptor.with(py, |place| *place = descriptor);
-        connection.get().outcome.with(py, |place| *place = outcome);
-        Ok(Some(connection))
-    }
-
-    /// Gives a future the outcome of a connection, in the turn in which a poll would show it. False when it is not known
-    /// yet: the caller has to watch the descriptor then.
-    #[pyo3(signature = (connection, future, /))]
-    fn _schedule_outcome(
-        slf: &Bound<'_, Self>,
-        connection: &Bound<'_, Connection>,
-        future: &Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
-        let py = slf.py();
-        if connection.get().outcome.with(py, |outcome| *outcome == Outcome::Pending) {
-            return Ok(false);
-        }
-        Instance::of_bound(slf).schedule_behind_poll(py, Object::of(connection), &[Object::of(future).clone()])?;
-        Ok(true)
-    }
-
-    /// Makes the transport of a connection; the waiter is woken after `connection_made()`.
-    #[pyo3(signature = (class, connection, protocol, waiter, /))]
-    fn _begin(
-        slf: &Bound<'_, Self>,
-        class: &Bound<'_, PyAny>,
-        connection: &Bound<'_, Connection>,
-        protocol: &Bound<'_, PyAny>,
-        waiter: &Bound<'_, PyAny>,
-    ) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let Some(opened) = connection.get().opened(py) else {
-            return Err(PyRuntimeError::new_err("the connection has been closed"));
-        };
-        let parties = Parties {
-            class: Object::new(class.clone()),
-            protocol: Object::new(protocol.clone()),
-            server: None,
-            waiter: Some(Object::new(waiter.clone())),
-            context: None,
-        };
-        let transport = begin(py, &Object::new(slf.clone()), opened, parties)?;
-        Ok(transport.into_bound(py).unbind())
-    }
+/// `_connect(host, port)`.
+///
+/// # Errors
+/// The `OSError` of a call that fails.
+fn connect(py: Python<'_>, core: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    let Some([host, port]) = arguments.only() else {
+        return Err(PyTypeError::new_err("_connect() takes a host and a port"));
+    };
+    let (host, port) = (host.bind(py).cast::<PyString>()?.to_str()?, port.bind(py).extract()?);
+    core.check_closed()?;
+    // The kernel connects an unspecified address to another one.
+    let Some(ip) = host.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified()) else { return Ok(None) };
+    let address = match ip {
+        IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0)),
+    };
+    let connection = Connection { descriptor: Guarded::new(None), address, outcome: Guarded::new(Outcome::Pending) };
+    let connection = Instance::<Connection>::create(py, connection)?;
+    // A numeric address has no zero in it.
+    let text = std::ffi::CString::new(host).unwrap_or_default();
+    audit(py, &connection, &text)?;
+    let (descriptor, outcome) = match stream_socket::connect(&address) {
+        Ok(Connecting::Done(descriptor)) => (Some(descriptor), Outcome::Made),
+        Ok(Connecting::Pending(descriptor)) => (Some(descriptor), Outcome::Pending),
+        Ok(Connecting::Refused(error)) => (None, Outcome::Failed(error.errno)),
+        Err(error) => return Err(os_error(py, error)),
+    };
+    connection.descriptor.with(py, |place| *place = descriptor);
+    connection.outcome.with(py, |place| *place = outcome);
+    Ok(Some(connection.into_object()))
 }
 
-/// Adds the class to the module.
+/// `_schedule_outcome(connection, future)`.
+fn schedule_outcome(py: Python<'_>, core: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<bool> {
+    let Some([connection, future]) = arguments.only() else {
+        return Err(PyTypeError::new_err("_schedule_outcome() takes a connection and a future"));
+    };
+    let connection = Instance::<Connection>::expect(py, connection)?;
+    if connection.outcome.with(py, |outcome| *outcome == Outcome::Pending) {
+        return Ok(false);
+    }
+    core.schedule_behind_poll(py, connection.object(), core::slice::from_ref(future))?;
+    Ok(true)
+}
+
+/// `_begin(class, connection, protocol, waiter)`.
+fn begin_connection(py: Python<'_>, core: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
+    let Some([class, connection, protocol, waiter]) = arguments.only() else {
+        return Err(PyTypeError::new_err("_begin() takes a class, a connection, a protocol and a waiter"));
+    };
+    let Some(opened) = Instance::<Connection>::expect(py, connection)?.opened(py) else {
+        return Err(PyRuntimeError::new_err("the connection has been closed"));
+    };
+    let parties = Parties {
+        class: class.clone(),
+        protocol: protocol.clone(),
+        server: None,
+        waiter: Some(waiter.clone()),
+        context: None,
+    };
+    begin(py, core.object(), opened, parties)
+}
+
+/// Adds the methods to the core's class.
+pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder
+        .method(Method::any_arguments(
+            c"_connect",
+            connect,
+            c"Start a TCP connection to a numeric address; None when host is anything else. The OSError of a call that fails \
+              is raised.",
+        ))
+        .method(Method::any_arguments(
+            c"_schedule_outcome",
+            schedule_outcome,
+            c"Give a future the outcome of a connection, in the turn in which a poll would show it. False when it is not \
+              known yet: the caller has to watch the descriptor then.",
+        ))
+        .method(Method::any_arguments(
+            c"_begin",
+            begin_connection,
+            c"Make the transport of a connection; the waiter is woken after connection_made().",
+        ))
+}
+
+/// Makes the class and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Connection>()
+    let class = Builder::<Instance<Connection>>::new()
+        .called_with_one(tell)
+        .method(Method::no_arguments(
+            c"fileno",
+            fileno,
+            c"fileno($self)\n--\n\nThe number of the descriptor, -1 when there is none any more.",
+        ))
+        .method(Method::no_arguments(c"close", close, c"close($self)\n--\n\nClose the descriptor."))
+        .method(Method::no_arguments(
+            c"abandon",
+            |py, connection: &Instance<Connection>| connection.opened(py).map_or(Ok(()), |opened| abandon(py, opened)),
+            c"abandon($self)\n--\n\nDrop a connection that becomes no transport, with the warning of a socket that nobody \
+              has closed.",
+        ))
+        .build_over_object(module.py())?;
+    module.add("Connection", class)
 }

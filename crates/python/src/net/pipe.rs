@@ -15,11 +15,13 @@ use core::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use ferrio_engine::sys::pipe::{self, Attempt};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString, PyType};
 
 use crate::core::{LoopCore, RECEIVE_BYTES};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::builder::add_function;
 use crate::ffi::bytes::{Bytes, filled};
 use crate::ffi::call::call_method;
 use crate::ffi::class::{Instance, add_method_to};
@@ -173,9 +175,11 @@ fn write_as_asyncio(py: Python<'_>, transport: &Object, arguments: Arguments<'_>
 }
 
 /// Gives `ferrio._pipe`'s two classes their native methods.
-#[pyfunction]
-#[pyo3(signature = (reading, writing, /))]
-fn add_pipe_methods(reading: &Bound<'_, PyType>, writing: &Bound<'_, PyType>) -> PyResult<()> {
+fn add_pipe_methods(py: Python<'_>, _module: &Object, arguments: Arguments<'_>) -> PyResult<()> {
+    let Some([reading, writing]) = arguments.only() else {
+        return Err(PyTypeError::new_err("add_pipe_methods() takes two classes"));
+    };
+    let (reading, writing) = (reading.bind(py).cast::<PyType>()?, writing.bind(py).cast::<PyType>()?);
     let read_ready =
         Method::<AnyObject>::no_arguments(c"_read_ready", read_ready, c"Read one block and hand it to the protocol.");
     let write = Method::<AnyObject>::any_arguments(
@@ -190,5 +194,10 @@ fn add_pipe_methods(reading: &Bound<'_, PyType>, writing: &Bound<'_, PyType>) ->
 
 /// Adds the function to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(add_pipe_methods, module)?)
+    let add_pipe_methods = Method::any_arguments(
+        c"add_pipe_methods",
+        add_pipe_methods,
+        c"add_pipe_methods(reading, writing, /)\n--\n\nGive ferrio._pipe's two classes their native methods.",
+    );
+    add_function(module, add_pipe_methods)
 }

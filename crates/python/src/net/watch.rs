@@ -11,13 +11,13 @@ use std::os::fd::RawFd;
 
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use crate::core::parts::{Part, part};
 use crate::core::{Direction, Entry, LoopCore, PythonReactor, RunReady, Source, SourceState};
 use crate::ffi::call::call_method;
 use crate::ffi::descriptor;
 use crate::ffi::errors::os_error;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -52,9 +52,9 @@ impl SourceState for Watch {
         |_, _, _, _, _| Ok(())
     }
 
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.file.visit(visit)?;
-        self.reader.iter().chain(&self.writer).try_for_each(|handle| handle.visit(visit))
+    fn visit(&self, collector: &Collector) -> Visited {
+        self.file.visit(collector)?;
+        self.reader.iter().chain(&self.writer).try_for_each(|handle| handle.visit(collector))
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Watches(Guarded<HashMap<RawFd, Key>>);
 part!(Watches);
 
 impl Part for Watches {
-    fn visit(&self, _py: Python<'_>, _visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    fn visit(&self, _py: Python<'_>, _: &Collector) -> Visited {
         Ok(())
     }
 

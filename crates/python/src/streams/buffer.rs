@@ -24,7 +24,7 @@ use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::ffi::bytes::{Blank, Bytes, copy_into};
 use crate::ffi::cell::{Plain, Slot, Takeable};
-use crate::ffi::fields::{Field, Fields, Visitor, native_state};
+use crate::ffi::fields::{Collector, Field, Fields, Visited, native_state};
 use crate::ffi::object::Object;
 
 /// A piece that is no larger than this is joined with the next.
@@ -65,9 +65,9 @@ pub(super) struct Rest(VecDeque<Piece>);
 impl Fields for Rest {
     const IS_EMPTY_WHEN_CLEARED: bool = false;
 
-    fn visit<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit(&self, collector: &Collector) -> Visited {
         self.0.iter().try_for_each(|piece| match piece {
-            Piece::Whole(object) => visitor.object(object),
+            Piece::Whole(object) => collector.object(object),
             Piece::Joined(_) => Ok(()),
         })
     }
@@ -88,8 +88,8 @@ native_state! {
 }
 
 impl Field for Buffer {
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        Fields::visit(self, visitor)
+    fn visit_field(&self, collector: &Collector) -> Visited {
+        Fields::visit(self, collector)
     }
 
     fn clear_field(&self) {

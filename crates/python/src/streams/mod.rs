@@ -17,7 +17,8 @@ use pyo3::types::PyTuple;
 
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
-use crate::ffi::objects::OBJECTS;
+use crate::ffi::builder::add_function;
+use crate::ffi::objects::{OBJECTS, load};
 
 /// The native functions of this room, by asyncio's qualified names.
 pub(crate) const FUNCTIONS: &[Named] = &[
@@ -46,19 +47,13 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // asyncio's own, which `install` has not replaced yet: transports look for these classes too.
-    for object in [
-        &OBJECTS.asyncio_read,
-        &OBJECTS.asyncio_readexactly,
-        &OBJECTS.asyncio_readline,
-        &OBJECTS.asyncio_readuntil,
-        &OBJECTS.asyncio_stream_reader,
-        &OBJECTS.asyncio_stream_reader_protocol,
-    ] {
-        object.get(py)?;
-    }
+    let reads =
+        [&OBJECTS.asyncio_read, &OBJECTS.asyncio_readexactly, &OBJECTS.asyncio_readline, &OBJECTS.asyncio_readuntil];
+    load(py, reads)?;
+    load(py, [&OBJECTS.asyncio_stream_reader, &OBJECTS.asyncio_stream_reader_protocol])?;
     module.add("STREAM_READER_METHODS", PyTuple::new(py, reader::METHODS)?)?;
-    module.add_function(wrap_pyfunction!(reader::_note_stream_reader_class, module)?)?;
-    module.add_class::<reader::StreamReaderCore>()?;
-    module.add_class::<writer::StreamWriterCore>()?;
-    module.add_class::<protocol::StreamReaderProtocolCore>()
+    add_function(module, reader::note_class_function())?;
+    module.add("StreamReaderCore", reader::make_class(py)?)?;
+    module.add("StreamWriterCore", writer::make_class(py)?)?;
+    module.add("StreamReaderProtocolCore", protocol::make_class(py)?)
 }

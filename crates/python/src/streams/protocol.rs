@@ -7,7 +7,7 @@
 
 use pyo3::exceptions::PyConnectionResetError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyString, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use super::reader::StreamReaderCore;
 use crate::coroutine::function::CoroutineMethod;
@@ -16,9 +16,10 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -26,7 +27,6 @@ use crate::sync::waiting;
 
 native_state! {
     /// The part of a protocol's state that native code uses, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct StreamReaderProtocolCore {
         event_loop: Slot,
@@ -40,87 +40,41 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamReaderProtocolCore);
+class_over_object! {
+    StreamReaderProtocolCore, c"ferrio._ferrio.StreamReaderProtocolCore",
+    c"The part of a protocol's state that native code uses, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
+}
 
-#[pymethods]
-impl StreamReaderProtocolCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<StreamReaderProtocolCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |protocol: &StreamReaderProtocolCore| &protocol.event_loop))
+        .attribute(Attribute::of_optional(c"_stream_reader_wr", |protocol: &StreamReaderProtocolCore| &protocol.reader))
+        .attribute(Attribute::of_flag(c"_paused", |protocol: &StreamReaderProtocolCore| &protocol.is_paused))
+        .attribute(Attribute::of_flag(c"_connection_lost", |protocol: &StreamReaderProtocolCore| {
+            &protocol.is_connection_lost
+        }))
+        .attribute(Attribute::of_value(c"_drain_waiters", |protocol: &StreamReaderProtocolCore| {
+            &protocol.drain_waiters
+        }))
+        .sets_attributes_by(set_attribute)
+        .build_over_object(py)
+}
 
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
+/// `__setattr__` and `__delattr__`, which notice a method that a program replaces.
+fn set_attribute(
+    py: Python<'_>,
+    protocol: &Instance<StreamReaderProtocolCore>,
+    name: &Object,
+    value: Option<&Object>,
+) -> PyResult<()> {
+    attributes::set(py, protocol.object(), name, value)?;
+    if value.is_some() && name.bind(py).cast::<PyString>().is_ok_and(|name| name == "_drain_helper") {
+        protocol.is_patched.set(true);
     }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _stream_reader_wr<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.reader.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_stream_reader_wr)]
-    fn set_stream_reader_wr(&self, value: Bound<'_, PyAny>) {
-        self.reader.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _paused(&self) -> bool {
-        self.is_paused.get()
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_paused.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _connection_lost(&self) -> bool {
-        self.is_connection_lost.get()
-    }
-
-    #[setter(_connection_lost)]
-    fn set_connection_lost(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_connection_lost.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _drain_waiters<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.drain_waiters.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_drain_waiters)]
-    fn set_drain_waiters(&self, value: Bound<'_, PyAny>) {
-        self.drain_waiters.set(Object::new(value));
-    }
-
-    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        attributes::set(slf, name, value)?;
-        if name == "_drain_helper" {
-            slf.get().is_patched.set(true);
-        }
-        Ok(())
-    }
-
-    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        attributes::delete(slf, name)
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
-    }
+    Ok(())
 }
 
 /// `data_received(data)`.

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::{PyString, PyType};
 
 use super::buffer::Buffer;
 use crate::coroutine::{CoroutineState, Step};
@@ -19,16 +19,17 @@ use crate::ffi::attributes;
 use crate::ffi::bytes::Bytes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::fields::native_state;
+use crate::ffi::method::{AnyObject, Attribute, Method};
 use crate::ffi::names::names;
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::sync::waiting;
 use crate::task::future;
 
 native_state! {
     /// The state of a reader, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct StreamReaderCore {
         event_loop: Slot,
@@ -46,16 +47,58 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamReaderCore);
+class_over_object! {
+    StreamReaderCore, c"ferrio._ferrio.StreamReaderCore",
+    c"The state of a reader, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
+}
+
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<StreamReaderCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |reader: &StreamReaderCore| &reader.event_loop))
+        .attribute(
+            Attribute::read_only(c"_limit", |py, reader: &Instance<StreamReaderCore>| Ok(reader.limit.get_or_none(py)))
+                .assignable(|_, reader: &Instance<StreamReaderCore>, value| {
+                    let plain = number::exact_integer(value).and_then(|value| usize::try_from(value).ok());
+                    reader.limit_bytes.set(plain);
+                    reader.limit.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_buffer", |py, reader: &Instance<StreamReaderCore>| reader.buffer.show(py))
+                .assignable(|_, reader: &Instance<StreamReaderCore>, value| {
+                    reader.buffer.replace(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(Attribute::of_flag(c"_eof", |reader: &StreamReaderCore| &reader.is_eof))
+        .attribute(Attribute::of_optional(c"_waiter", |reader: &StreamReaderCore| &reader.waiter))
+        .attribute(Attribute::of_optional(c"_exception", |reader: &StreamReaderCore| &reader.exception))
+        .attribute(Attribute::of_optional(c"_transport", |reader: &StreamReaderCore| &reader.transport))
+        .attribute(Attribute::of_flag(c"_paused", |reader: &StreamReaderCore| &reader.is_paused))
+        .sets_attributes_by(set_attribute)
+        .build_over_object(py)
+}
 
 /// A program has replaced one of the methods in the class.
 static CLASS_IS_PATCHED: AtomicBool = AtomicBool::new(false);
 
 /// `_note_stream_reader_class(is_patched)`: the class has been changed, and some method of [`METHODS`] is another's or not.
-#[pyfunction]
-#[pyo3(signature = (is_patched, /))]
-pub(super) fn _note_stream_reader_class(is_patched: bool) {
-    CLASS_IS_PATCHED.store(is_patched, Ordering::Relaxed);
+fn note_class(py: Python<'_>, _module: &Object, is_patched: &Object) -> PyResult<()> {
+    CLASS_IS_PATCHED.store(is_patched.bind(py).extract()?, Ordering::Relaxed);
+    Ok(())
+}
+
+/// That function.
+pub(super) fn note_class_function() -> Method<AnyObject> {
+    Method::one_argument(
+        c"_note_stream_reader_class",
+        note_class,
+        c"_note_stream_reader_class(is_patched, /)\n--\n\nThe class has been changed; whether a method is another's.",
+    )
 }
 
 /// The methods that asyncio's code calls on the reader itself.
@@ -71,117 +114,19 @@ pub(super) const METHODS: [&str; 9] = [
     "readuntil",
 ];
 
-#[pymethods]
-impl StreamReaderCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
+/// `__setattr__` and `__delattr__`, which notice methods that a program replaces.
+fn set_attribute(
+    py: Python<'_>,
+    reader: &Instance<StreamReaderCore>,
+    name: &Object,
+    value: Option<&Object>,
+) -> PyResult<()> {
+    attributes::set(py, reader.object(), name, value)?;
+    let Ok(name) = name.bind(py).cast::<PyString>() else { return Ok(()) };
+    if value.is_some() && METHODS.iter().any(|method| name == method) {
+        reader.is_patched.set(true);
     }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _limit<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.limit.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_limit)]
-    fn set_limit(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract().ok() } else { None };
-        self.limit_bytes.set(plain);
-        self.limit.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(self.buffer.show(py)?.into_bound(py))
-    }
-
-    #[setter(_buffer)]
-    fn set_buffer(&self, value: Bound<'_, PyAny>) {
-        self.buffer.replace(Object::new(value));
-    }
-
-    #[getter]
-    fn _eof(&self) -> bool {
-        self.is_eof.get()
-    }
-
-    #[setter(_eof)]
-    fn set_eof(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_eof.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    #[getter]
-    fn _waiter<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.waiter.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_waiter)]
-    fn set_waiter(&self, value: Bound<'_, PyAny>) {
-        self.waiter.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _exception<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.exception.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_exception)]
-    fn set_exception(&self, value: Bound<'_, PyAny>) {
-        self.exception.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _transport<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.transport.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, value: Bound<'_, PyAny>) {
-        self.transport.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _paused(&self) -> bool {
-        self.is_paused.get()
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_paused.set(value.is_truthy()?);
-        Ok(())
-    }
-
-    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        attributes::set(slf, name, value)?;
-        if METHODS.iter().any(|method| name == method) {
-            slf.get().is_patched.set(true);
-        }
-        Ok(())
-    }
-
-    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        attributes::delete(slf, name)
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
-    }
+    Ok(())
 }
 
 impl StreamReaderCore {
@@ -247,7 +192,7 @@ impl StreamReaderCore {
         if future::is_exact(&waiter) && future::is_pending(&waiter) {
             return future::set_result(py, &waiter, Object::none(py));
         }
-        if waiting::is_cancelled(py, waiter.bind(py))? {
+        if waiting::is_cancelled(py, &waiter)? {
             return Ok(());
         }
         waiting::set_result(py, &waiter, Object::none(py))

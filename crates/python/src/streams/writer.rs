@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 
 use super::protocol::{self, native_protocol, native_reader};
 use crate::coroutine::function::CoroutineMethod;
@@ -13,15 +13,15 @@ use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::Slot;
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
-use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a writer, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct StreamWriterCore {
         transport: Slot,
@@ -31,63 +31,21 @@ native_state! {
     }
 }
 
-pyo3_class!(StreamWriterCore);
+class_over_object! {
+    StreamWriterCore, c"ferrio._ferrio.StreamWriterCore",
+    c"The state of a writer, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
+}
 
-#[pymethods]
-impl StreamWriterCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
-    }
-
-    #[getter]
-    fn _transport<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.transport.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, value: Bound<'_, PyAny>) {
-        self.transport.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.protocol.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_protocol)]
-    fn set_protocol(&self, value: Bound<'_, PyAny>) {
-        self.protocol.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _reader<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.reader.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_reader)]
-    fn set_reader(&self, value: Bound<'_, PyAny>) {
-        self.reader.set_or_empty(value);
-    }
-
-    #[getter]
-    fn _loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.event_loop.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, value: Bound<'_, PyAny>) {
-        self.event_loop.set(Object::new(value));
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        Fields::visit(self, &visit)
-    }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<StreamWriterCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_transport", |writer: &StreamWriterCore| &writer.transport))
+        .attribute(Attribute::of_value(c"_protocol", |writer: &StreamWriterCore| &writer.protocol))
+        .attribute(Attribute::of_optional(c"_reader", |writer: &StreamWriterCore| &writer.reader))
+        .attribute(Attribute::of_value(c"_loop", |writer: &StreamWriterCore| &writer.event_loop))
+        .build_over_object(py)
 }
 
 /// `self._transport.name(data)`.
@@ -101,22 +59,16 @@ fn pass_to_transport(py: Python<'_>, arguments: Arguments<'_>, name: &Py<PyStrin
 
 /// `write(data)`.
 pub(super) fn write(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     pass_to_transport(py, arguments, &names(py).write)
 }
 
 /// `writelines(data)`.
 pub(super) fn writelines(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     pass_to_transport(py, arguments, &names(py).writelines)
 }
 
 /// `is_closing()`.
 pub(super) fn is_closing(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     let Some([writer]) = arguments.only() else { return Ok(None) };
     let transport = Instance::<StreamWriterCore>::expect(py, writer)?.transport.get_or_none(py);
     call_method(py, &names(py).is_closing, [&transport]).map(Some)
@@ -142,7 +94,8 @@ fn start_drain(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
         }
     }
     let transport = writer.transport.get_or_none(py);
-    if call_method(py, &names(py).is_closing, [&transport])?.bind(py).is_truthy()? {
+    let is_closing = call_method(py, &names(py).is_closing, [&transport])?;
+    if operator::is_true(py, &is_closing)? {
         coroutine.stage.set(TURNED);
         coroutine.owner.set(writer.into_object());
         return Ok(Step::Yield(Object::none(py)));

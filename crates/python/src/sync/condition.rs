@@ -19,25 +19,26 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyTuple};
+use pyo3::types::{PyInt, PyTuple, PyType};
 
-use super::core_class::core_class;
 use super::lock::{self, LockCore};
 use super::waiting;
 use crate::coroutine::function;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::errors::made;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a condition, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct ConditionCore {
         event_loop: Slot,
@@ -53,38 +54,35 @@ native_state! {
     }
 }
 
-core_class! {
-    ConditionCore {
-        any { _loop set_loop event_loop _waiters set_waiters waiters _lock set_lock lock }
-        optional {}
-    }
+class_over_object! {
+    ConditionCore, c"ferrio._ferrio.ConditionCore",
+    c"The state of a condition, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-/// The attributes that say which lock it is over.
-macro_rules! methods_of_the_lock {
-    ($($get:ident $set:ident)*) => {
-        #[pymethods]
-        impl ConditionCore {
-            $(
-                #[getter]
-                fn $get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$get.get_or_none(py).into_bound(py)
-                }
-
-                #[setter($get)]
-                fn $set(&self, value: Bound<'_, PyAny>) {
-                    self.is_known.set(false);
-                    self.$get.set(Object::new(value));
-                }
-            )*
-        }
+/// An attribute that says which lock it is over.
+macro_rules! method_of_the_lock {
+    ($name:literal, $field:ident) => {
+        Attribute::read_only($name, |py, condition: &Instance<ConditionCore>| Ok(condition.$field.get_or_none(py)))
+            .assignable(|_, condition: &Instance<ConditionCore>, value| {
+                condition.is_known.set(false);
+                condition.$field.set(value.clone());
+                Ok(())
+            })
     };
 }
 
-methods_of_the_lock! {
-    locked set_locked
-    acquire set_acquire
-    release set_release
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<ConditionCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |condition: &ConditionCore| &condition.event_loop))
+        .attribute(Attribute::of_value(c"_waiters", |condition: &ConditionCore| &condition.waiters))
+        .attribute(Attribute::of_value(c"_lock", |condition: &ConditionCore| &condition.lock))
+        .attribute(method_of_the_lock!(c"locked", locked))
+        .attribute(method_of_the_lock!(c"acquire", acquire))
+        .attribute(method_of_the_lock!(c"release", release))
+        .build_over_object(py)
 }
 
 impl ConditionCore {
@@ -115,7 +113,7 @@ impl ConditionCore {
         let lock = Object::new(lock);
         let is_native = function::is_method_of(py, &lock, &acquire, "Lock.acquire")?
             && function::is_method_of(py, &lock, &release, "Lock.release")?
-            && locked.bind(py).eq(lock.bind(py).getattr(&names(py).locked)?)?;
+            && operator::equals(py, &locked, lock.bind(py).getattr(&names(py).locked)?)?;
         if is_native {
             self.native_lock.set(lock);
         }
@@ -129,8 +127,8 @@ impl ConditionCore {
             return Ok(());
         }
         let mut left = count;
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
+        for waiter in operator::items(py, &waiters)? {
+            let waiter = waiter?;
             if !waiting::is_done(py, &waiter)? {
                 waiting::set_result(py, &waiter, Object::bool(py, false))?;
                 left -= 1;
@@ -229,7 +227,7 @@ fn take_lock(py: Python<'_>, coroutine: &CoroutineState, condition: &ConditionCo
         Ok(None) => {
             coroutine.stage.set(stage::LOCKED_BY_OTHERS);
             let acquire = condition.acquire.get_or_none(py);
-            acquire.bind(py).call0().map(|awaitable| Some(Object::new(awaitable)))
+            call(py, &acquire, []).map(Some)
         }
         Err(error) => Err(error),
     };
@@ -297,9 +295,9 @@ pub(super) fn raised_while(py: Python<'_>, first: PyErr, error: PyErr) -> PyErr 
 
 fn start_wait_for(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let predicate = coroutine.item.get_or_none(py);
-    let result = predicate.bind(py).call0()?;
-    if result.is_truthy()? {
-        return Ok(Step::Return(Object::new(result)));
+    let result = call(py, &predicate, [])?;
+    if operator::is_true(py, &result)? {
+        return Ok(Step::Return(result));
     }
     let owner = coroutine.owner.get_or_none(py);
     coroutine.wait_for(py, coroutine::make(py, &WAIT, owner, None)?)

@@ -3,21 +3,22 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
-use super::core_class::core_class;
 use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of an event, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct EventCore {
         event_loop: Slot,
@@ -26,25 +27,20 @@ native_state! {
     }
 }
 
-core_class! {
-    EventCore {
-        any { _loop set_loop event_loop }
-        optional { _waiters set_waiters waiters }
-    }
+class_over_object! {
+    EventCore, c"ferrio._ferrio.EventCore",
+    c"The state of an event, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl EventCore {
-    #[getter]
-    fn _value(&self) -> bool {
-        self.value.get()
-    }
-
-    #[setter(_value)]
-    fn set_value(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.value.set(value.is_truthy()?);
-        Ok(())
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<EventCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |event: &EventCore| &event.event_loop))
+        .attribute(Attribute::of_optional(c"_waiters", |event: &EventCore| &event.waiters))
+        .attribute(Attribute::of_flag(c"_value", |event: &EventCore| &event.value))
+        .build_over_object(py)
 }
 
 impl EventCore {
@@ -59,7 +55,7 @@ impl EventCore {
             0 => Ok(()),
             // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
             1 => wake(py, &deque::first(py, &waiters)?),
-            _ => waiters.bind(py).try_iter()?.try_for_each(|waiter| wake(py, Object::of(&waiter?))),
+            _ => operator::items(py, &waiters)?.try_for_each(|waiter| wake(py, &waiter?)),
         }
     }
 

@@ -7,21 +7,21 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
-use super::core_class::core_class;
 use super::waiting;
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
 
 native_state! {
     /// The state of a lock, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct LockCore {
         event_loop: Slot,
@@ -30,25 +30,20 @@ native_state! {
     }
 }
 
-core_class! {
-    LockCore {
-        any { _loop set_loop event_loop }
-        optional { _waiters set_waiters waiters }
-    }
+class_over_object! {
+    LockCore, c"ferrio._ferrio.LockCore",
+    c"The state of a lock, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl LockCore {
-    #[getter]
-    fn _locked(&self) -> bool {
-        self.locked.get()
-    }
-
-    #[setter(_locked)]
-    fn set_locked(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.locked.set(value.is_truthy()?);
-        Ok(())
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<LockCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |lock: &LockCore| &lock.event_loop))
+        .attribute(Attribute::of_optional(c"_waiters", |lock: &LockCore| &lock.waiters))
+        .attribute(Attribute::of_flag(c"_locked", |lock: &LockCore| &lock.locked))
+        .build_over_object(py)
 }
 
 impl LockCore {

@@ -14,7 +14,6 @@
 mod barrier;
 mod block;
 mod condition;
-mod core_class;
 mod event;
 mod lock;
 mod order;
@@ -32,6 +31,7 @@ use pyo3::prelude::*;
 
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
+use crate::ffi::objects::{OBJECTS, load};
 use order::{FirstIn, LastIn, Smallest};
 
 /// The native functions of this room, by asyncio's qualified names.
@@ -88,15 +88,36 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    waiting::load(module.py())?;
-    wait_for::load(module.py())?;
+    load(
+        module.py(),
+        [
+            &OBJECTS.asyncio_cancelled_error,
+            &OBJECTS.asyncio_raw_running_loop,
+            &OBJECTS.barrier_broken,
+            &OBJECTS.barrier_draining,
+            &OBJECTS.barrier_filling,
+            &OBJECTS.barrier_resetting,
+            &OBJECTS.task_group,
+            &OBJECTS.task_group_enter,
+            &OBJECTS.task_group_exit,
+            &OBJECTS.task_group_init,
+            &OBJECTS.timeout_created,
+            &OBJECTS.timeout_enter,
+            &OBJECTS.timeout_entered,
+            &OBJECTS.timeout_exit,
+            &OBJECTS.timeout_exited,
+            &OBJECTS.timeout_expiring,
+            &OBJECTS.timeout_init,
+            &OBJECTS.wait_for,
+        ],
+    )?;
     timeout::register(module)?;
-    task_group::load(module.py())?;
-    module.add_class::<task_group::TaskGroupCore>()?;
-    module.add_class::<lock::LockCore>()?;
-    module.add_class::<event::EventCore>()?;
-    module.add_class::<condition::ConditionCore>()?;
-    module.add_class::<barrier::BarrierCore>()?;
-    module.add_class::<semaphore::SemaphoreCore>()?;
-    module.add_class::<queue::QueueCore>()
+    let py = module.py();
+    module.add("TaskGroupCore", task_group::make_class(py)?)?;
+    module.add("LockCore", lock::make_class(py)?)?;
+    module.add("EventCore", event::make_class(py)?)?;
+    module.add("ConditionCore", condition::make_class(py)?)?;
+    module.add("BarrierCore", barrier::make_class(py)?)?;
+    module.add("SemaphoreCore", semaphore::make_class(py)?)?;
+    module.add("QueueCore", queue::make_class(py)?)
 }

@@ -8,9 +8,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyType};
+use pyo3::types::PyType;
 
-use super::core_class::core_class;
 use super::event::EventCore;
 use super::order::{FirstIn, Items, Order};
 use super::waiting;
@@ -19,16 +18,17 @@ use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
+use crate::ffi::number;
 use crate::ffi::object::Object;
 use crate::ffi::objects::{Lazy, OBJECTS};
 
 native_state! {
     /// The state of a queue, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct QueueCore {
         event_loop: Slot,
@@ -46,65 +46,45 @@ native_state! {
     }
 }
 
-core_class! {
-    QueueCore {
-        any {
-            _loop set_loop event_loop
-            _getters set_getters getters
-            _putters set_putters putters
-            _finished set_finished finished
-        }
-        optional {}
-    }
+class_over_object! {
+    QueueCore, c"ferrio._ferrio.QueueCore",
+    c"The state of a queue, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl QueueCore {
-    #[getter]
-    fn _maxsize<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.maxsize.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_maxsize)]
-    fn set_maxsize(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        self.limit.set(plain);
-        self.maxsize.set(Object::new(value));
-    }
-
-    #[getter]
-    fn _queue<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.items.get_or_none(py).into_bound(py)
-    }
-
-    #[setter(_queue)]
-    fn set_queue(&self, py: Python<'_>, value: Bound<'_, PyAny>) -> PyResult<()> {
-        let value = Object::new(value);
-        self.kind.set(Items::of(py, &value)?);
-        self.items.set(value);
-        Ok(())
-    }
-
-    #[getter]
-    fn _unfinished_tasks(&self) -> i64 {
-        self.unfinished.get()
-    }
-
-    #[setter(_unfinished_tasks)]
-    fn set_unfinished_tasks(&self, value: i64) {
-        self.unfinished.set(value);
-    }
-
-    #[getter]
-    fn _is_shutdown(&self) -> bool {
-        self.is_shut_down.get()
-    }
-
-    #[setter(_is_shutdown)]
-    fn set_is_shutdown(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.is_shut_down.set(value.is_truthy()?);
-        Ok(())
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<QueueCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |queue: &QueueCore| &queue.event_loop))
+        .attribute(Attribute::of_value(c"_getters", |queue: &QueueCore| &queue.getters))
+        .attribute(Attribute::of_value(c"_putters", |queue: &QueueCore| &queue.putters))
+        .attribute(Attribute::of_value(c"_finished", |queue: &QueueCore| &queue.finished))
+        .attribute(Attribute::of_flag(c"_is_shutdown", |queue: &QueueCore| &queue.is_shut_down))
+        .attribute(
+            Attribute::read_only(c"_maxsize", |py, queue: &Instance<QueueCore>| Ok(queue.maxsize.get_or_none(py)))
+                .assignable(|_, queue: &Instance<QueueCore>, value| {
+                    queue.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
+                    queue.maxsize.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_queue", |py, queue: &Instance<QueueCore>| Ok(queue.items.get_or_none(py)))
+                .assignable(|py, queue: &Instance<QueueCore>, value| {
+                    queue.kind.set(Items::of(py, value)?);
+                    queue.items.set(value.clone());
+                    Ok(())
+                }),
+        )
+        .attribute(
+            Attribute::read_only(c"_unfinished_tasks", |_, queue: &Instance<QueueCore>| Ok(queue.unfinished.get()))
+                .assignable(|py, queue: &Instance<QueueCore>, value| {
+                    queue.unfinished.set(value.bind(py).extract()?);
+                    Ok(())
+                }),
+        )
+        .build_over_object(py)
 }
 
 impl QueueCore {
@@ -246,7 +226,7 @@ fn give_up(
     call_method(py, &names(py).cancel, [waiter])?;
     // Who was woken is no longer in the queue.
     deque::remove(py, &queue, waiter)?;
-    if may_go_on()? && !waiting::is_cancelled(py, waiter.bind(py))? {
+    if may_go_on()? && !waiting::is_cancelled(py, waiter)? {
         wake_next(py, waiters)?;
     }
     Ok(())

@@ -9,22 +9,23 @@
 #![forbid(unsafe_code)]
 
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::PyType;
 
-use super::core_class::core_class;
 use super::{lock, waiting};
 use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::Instance;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::fields::native_state;
+use crate::ffi::method::{Attribute, IntoObject};
+use crate::ffi::number;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a semaphore, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct SemaphoreCore {
         event_loop: Slot,
@@ -35,33 +36,33 @@ native_state! {
     }
 }
 
-core_class! {
-    SemaphoreCore {
-        any { _loop set_loop event_loop }
-        optional { _waiters set_waiters waiters }
-    }
+class_over_object! {
+    SemaphoreCore, c"ferrio._ferrio.SemaphoreCore",
+    c"The state of a semaphore, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-#[pymethods]
-impl SemaphoreCore {
-    #[getter]
-    fn _value<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        match self.odd.get() {
-            Some(value) => value.into_bound(py),
-            None => PyInt::new(py, self.value.get()).into_any(),
-        }
-    }
-
-    #[setter(_value)]
-    fn set_value(&self, value: Bound<'_, PyAny>) {
-        let plain = if value.is_exact_instance_of::<PyInt>() { value.extract::<i64>().ok() } else { None };
-        if let Some(plain) = plain {
-            self.value.set(plain);
-            drop(self.odd.take());
-        } else {
-            self.odd.set(Object::new(value));
-        }
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<SemaphoreCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_value(c"_loop", |semaphore: &SemaphoreCore| &semaphore.event_loop))
+        .attribute(Attribute::of_optional(c"_waiters", |semaphore: &SemaphoreCore| &semaphore.waiters))
+        .attribute(
+            Attribute::read_only(c"_value", |py, semaphore: &Instance<SemaphoreCore>| {
+                Ok(semaphore.odd.get().unwrap_or_else(|| semaphore.value.get().into_object(py)))
+            })
+            .assignable(|_, semaphore: &Instance<SemaphoreCore>, value| {
+                if let Some(plain) = number::exact_integer(value).and_then(|value| i64::try_from(value).ok()) {
+                    semaphore.value.set(plain);
+                    drop(semaphore.odd.take());
+                } else {
+                    semaphore.odd.set(value.clone());
+                }
+                Ok(())
+            }),
+        )
+        .build_over_object(py)
 }
 
 impl SemaphoreCore {
@@ -83,8 +84,8 @@ impl SemaphoreCore {
         if deque::length(py, &waiters)? == 0 {
             return Ok(false);
         }
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
+        for waiter in operator::items(py, &waiters)? {
+            let waiter = waiter?;
             if !waiting::is_done(py, &waiter)? {
                 self.add(-1);
                 waiting::set_result(py, &waiter, Object::bool(py, true))?;
@@ -97,7 +98,7 @@ impl SemaphoreCore {
     /// Whether `acquire` would have to wait.
     fn locked(&self, py: Python<'_>) -> PyResult<bool> {
         let none_left = match self.odd.get() {
-            Some(value) => value.bind(py).eq(0)?,
+            Some(value) => operator::equals(py, &value, 0)?,
             None => self.value.get() == 0,
         };
         Ok(none_left || !waiting::all_cancelled(py, &self.waiters)?)
@@ -162,7 +163,7 @@ fn resume(
     waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
     if let (Err(error), Some(future)) = (&outcome, &future) {
         let cancelled = waiting::is_cancellation(py, error)?;
-        if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future.bind(py))? {
+        if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future)? {
             // It had got a place, and is not going to use it.
             semaphore.add(1);
         }

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt};
@@ -14,31 +14,39 @@ use super::{sleep_timer, waiting};
 use crate::core::LoopCore;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::builder::bare_function;
 use crate::ffi::call::call_method;
 use crate::ffi::class::Instance;
+use crate::ffi::method::Method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::task::future;
 
 /// What the timer of a `sleep` calls; asyncio's function of that name.
-#[pyfunction]
-#[pyo3(signature = (future, result, /))]
-fn _set_result_unless_cancelled(future: Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
-    let py = future.py();
-    let future = Object::new(future);
-    if future::is_exact(&future) && future::is_pending(&future) {
-        return future::set_result(py, &future, Object::new(result));
+fn set_result_unless_cancelled(py: Python<'_>, _: &Object, arguments: Arguments<'_>) -> PyResult<()> {
+    let Some([future, result]) = arguments.only() else {
+        return Err(PyTypeError::new_err("_set_result_unless_cancelled() takes a future and a result"));
+    };
+    if future::is_exact(future) && future::is_pending(future) {
+        return future::set_result(py, future, result.clone());
     }
-    if waiting::is_cancelled(py, future.bind(py))? {
+    if waiting::is_cancelled(py, future)? {
         return Ok(());
     }
-    waiting::set_result(py, &future, Object::new(result))
+    waiting::set_result(py, future, result.clone())
 }
 
 /// That function as an object.
 pub(crate) fn callback(py: Python<'_>) -> PyResult<&Object> {
     static FUNCTION: PyOnceLock<Object> = PyOnceLock::new();
-    FUNCTION.get_or_try_init(py, || Ok(Object::new(wrap_pyfunction!(_set_result_unless_cancelled, py)?)))
+    FUNCTION.get_or_try_init(py, || {
+        let function = Method::any_arguments(
+            c"_set_result_unless_cancelled",
+            set_result_unless_cancelled,
+            c"_set_result_unless_cancelled(future, result, /)\n--\n\nWhat the timer of a sleep calls.",
+        );
+        bare_function(py, function)
+    })
 }
 
 /// The stage of a `sleep` whose timer holds its future and no handle; `owner` is the loop then.

@@ -7,8 +7,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple};
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::types::{PyDict, PyList, PyListMethods, PySet, PyTuple, PyType};
 
 use super::{block, running, waiting};
 use crate::coroutine::{self, CoroutineState, Plan, Step};
@@ -19,8 +18,9 @@ use crate::ffi::call::call_method_with_keywords;
 use crate::ffi::call::call_method_with_rest;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::{Plain, Slot};
-use crate::ffi::class::{Instance, pyo3_class};
-use crate::ffi::fields::{Fields, native_state};
+use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::fields::native_state;
+use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
@@ -29,7 +29,6 @@ use crate::task;
 
 native_state! {
     /// The state of a group, under asyncio's names.
-    #[pyclass(frozen, subclass, module = "ferrio._ferrio")]
     #[derive(Default)]
     pub(crate) struct TaskGroupCore {
         entered: Plain<bool>,
@@ -48,95 +47,55 @@ native_state! {
     }
 }
 
-pyo3_class!(TaskGroupCore);
-
-/// `attributes!(flags { field, name, get, set; ... } slots { field, name, get, set; ... })`: attributes that show the
-/// fields.
-macro_rules! attributes {
-    (flags { $($flag:ident, $flag_name:ident, $get_flag:ident, $set_flag:ident;)* }
-     slots { $($slot:ident, $slot_name:ident, $get_slot:ident, $set_slot:ident;)* }) => {
-        #[pymethods]
-        impl TaskGroupCore {
-            $(
-                #[getter($flag_name)]
-                fn $get_flag(&self) -> bool {
-                    self.$flag.get()
-                }
-
-                #[setter($flag_name)]
-                fn $set_flag(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-                    self.$flag.set(value.is_truthy()?);
-                    Ok(())
-                }
-            )*
-            $(
-                #[getter($slot_name)]
-                fn $get_slot<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-                    self.$slot.get_or_none(py).into_bound(py)
-                }
-
-                #[setter($slot_name)]
-                fn $set_slot(&self, value: Bound<'_, PyAny>) {
-                    self.$slot.set(Object::new(value));
-                }
-            )*
-        }
-    };
+class_over_object! {
+    TaskGroupCore, c"ferrio._ferrio.TaskGroupCore",
+    c"The state of a group, under asyncio's names.";
+    const IS_SUBCLASSABLE: bool = true;
 }
 
-attributes! {
-    flags {
-        entered, _entered, get_entered, set_entered;
-        exiting, _exiting, get_exiting, set_exiting;
-        aborting, _aborting, get_aborting, set_aborting;
-        parent_cancel_requested, _parent_cancel_requested, get_parent_cancel_requested, set_parent_cancel_requested;
-        cancel_on_enter, _cancel_on_enter, get_cancel_on_enter, set_cancel_on_enter;
-    }
-    slots {
-        event_loop, _loop, get_event_loop, set_event_loop;
-        parent, _parent_task, get_parent, set_parent;
-        tasks, _tasks, get_tasks, set_tasks;
-        errors, _errors, get_errors, set_errors;
-        base_error, _base_error, get_base_error, set_base_error;
-        completed, _on_completed_fut, get_completed, set_completed;
-    }
+/// Makes the class.
+pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    Builder::<Instance<TaskGroupCore>>::new()
+        .instantiable()
+        .attribute(Attribute::of_flag(c"_entered", |group: &TaskGroupCore| &group.entered))
+        .attribute(Attribute::of_flag(c"_exiting", |group: &TaskGroupCore| &group.exiting))
+        .attribute(Attribute::of_flag(c"_aborting", |group: &TaskGroupCore| &group.aborting))
+        .attribute(Attribute::of_flag(c"_parent_cancel_requested", |group: &TaskGroupCore| {
+            &group.parent_cancel_requested
+        }))
+        .attribute(Attribute::of_flag(c"_cancel_on_enter", |group: &TaskGroupCore| &group.cancel_on_enter))
+        .attribute(Attribute::of_value(c"_loop", |group: &TaskGroupCore| &group.event_loop))
+        .attribute(Attribute::of_value(c"_parent_task", |group: &TaskGroupCore| &group.parent))
+        .attribute(Attribute::of_value(c"_tasks", |group: &TaskGroupCore| &group.tasks))
+        .attribute(Attribute::of_value(c"_errors", |group: &TaskGroupCore| &group.errors))
+        .attribute(Attribute::of_value(c"_base_error", |group: &TaskGroupCore| &group.base_error))
+        .attribute(Attribute::of_value(c"_on_completed_fut", |group: &TaskGroupCore| &group.completed))
+        .init(initialise)
+        .build_over_object(py)
 }
 
-#[pymethods]
-impl TaskGroupCore {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyAny>>) -> Self {
-        Self::default()
+/// `__init__(self)`.
+fn initialise(
+    py: Python<'_>,
+    group: &Instance<TaskGroupCore>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
+        // asyncio's own takes nothing either, and has the words for that.
+        let args: Vec<_> = core::iter::once(group.bind(py).clone()).chain(args.iter()).collect();
+        return OBJECTS.task_group_init.bind(py)?.call(PyTuple::new(py, args)?, kwargs).map(drop);
     }
-
-    #[pyo3(signature = (*args, **kwargs))]
-    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let (py, group) = (slf.py(), slf.get());
-        if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
-            // asyncio's own takes nothing either, and has the words for that.
-            let args: Vec<_> = core::iter::once(slf.clone().into_any()).chain(args.iter()).collect();
-            return OBJECTS.task_group_init.bind(py)?.call(PyTuple::new(py, args)?, kwargs).map(drop);
-        }
-        let flags = [&group.entered, &group.exiting, &group.aborting, &group.parent_cancel_requested];
-        for flag in flags.into_iter().chain([&group.cancel_on_enter]) {
-            flag.set(false);
-        }
-        for slot in [&group.event_loop, &group.parent, &group.base_error, &group.completed] {
-            drop(slot.take());
-        }
-        group.tasks.set(Object::new(PySet::empty(py)?));
-        group.errors.set(Object::new(PyList::empty(py)));
-        Ok(())
+    let flags = [&group.entered, &group.exiting, &group.aborting, &group.parent_cancel_requested];
+    for flag in flags.into_iter().chain([&group.cancel_on_enter]) {
+        flag.set(false);
     }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Fields::visit(self, &visit)
+    for slot in [&group.event_loop, &group.parent, &group.base_error, &group.completed] {
+        drop(slot.take());
     }
-
-    fn __clear__(&self) {
-        Fields::clear(self);
-    }
+    group.tasks.set(Object::new(PySet::empty(py)?));
+    group.errors.set(Object::new(PyList::empty(py)));
+    Ok(())
 }
 
 impl TaskGroupCore {
@@ -169,12 +128,6 @@ struct Version {
     /// Whether `create_task` handles a child that its eager step has finished.
     #[cfg(not(Py_3_14))]
     notes_at_once: bool,
-}
-
-/// Finds asyncio's class and its methods now: later, a program may have put others there.
-pub(super) fn load(py: Python<'_>) -> PyResult<()> {
-    let methods = [&OBJECTS.task_group_init, &OBJECTS.task_group_enter, &OBJECTS.task_group_exit];
-    methods.into_iter().chain([&OBJECTS.task_group]).try_for_each(|object| object.get(py).map(drop))
 }
 
 #[inline]

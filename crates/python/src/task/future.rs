@@ -10,7 +10,6 @@ use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::asyncio::uninitialized;
 use super::{asyncio, callback, native_callback, scheduling};
-use crate::core::LoopCore;
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::call::{call_method, call_method_with_context};
 use crate::ffi::class::Builder;
@@ -271,9 +270,8 @@ pub(super) fn link(future: &Future, task: &Task) -> bool {
 
 /// A program has put another `call_soon` into a loop: the futures that its tasks wait for get callables in the place of
 /// tasks, since asyncio's own code hands them to that function.
-pub(crate) fn unlink_all(event_loop: &Bound<'_, LoopCore>) -> PyResult<()> {
-    let py = event_loop.py();
-    for task in OBJECTS.asyncio_tasks.bind(py)?.call_method1("all_tasks", (event_loop,))?.try_iter()? {
+pub(crate) fn unlink_all(py: Python<'_>, event_loop: &Object) -> PyResult<()> {
+    for task in OBJECTS.asyncio_tasks.bind(py)?.call_method1("all_tasks", (event_loop.bind(py),))?.try_iter()? {
         let task = Object::new(task?);
         let Some(task) = Task::exact(&task) else { continue };
         let Some(waiter) = task.future_waiter().get() else { continue };

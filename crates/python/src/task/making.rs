@@ -8,15 +8,15 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyString};
 
 use super::future;
-use crate::core::LoopCore;
+use crate::core::{LoopBuilder, LoopCore};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call;
-use crate::ffi::class::{AddedMethod, Instance, add_method};
+use crate::ffi::class::Instance;
 use crate::ffi::dictionary::Entry;
-use crate::ffi::method::Method;
+use crate::ffi::method::{Method, MethodAddress};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 
@@ -62,8 +62,8 @@ fn inherited(py: Python<'_>) -> PyResult<&'static Inherited> {
     })
 }
 
-/// The method `create_task` of the core's type.
-static CREATE_TASK: PyOnceLock<AddedMethod> = PyOnceLock::new();
+/// The method `create_task` of the core's class.
+static CREATE_TASK: PyOnceLock<MethodAddress> = PyOnceLock::new();
 
 fn create_task(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<'_>) -> PyResult<Object> {
     let inherited = inherited(py)?;
@@ -105,30 +105,30 @@ fn call_inherited(py: Python<'_>, method: &Object, event_loop: &Object, argument
     arguments.pass_on(py, method, event_loop)
 }
 
-/// Adds the methods to the core's type.
-pub(crate) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let create_task = add_method(
-        class,
-        Method::<Instance<LoopCore>>::any_arguments(
-            c"create_task",
-            create_task,
-            c"create_task($self, coro, **kwargs)\n--\n\n\
-              Run a coroutine as a task.\n\n\
-              Args:\n    name: Name of the task.\n    context: Context to run in; a copy of the caller's when omitted.\n\
-              \x20   eager_start: Run the first step at once (Python 3.14 on).\n\n\
-              Returns:\n    A ferrio.Task, or what the task factory makes.\n\n\
-              Raises:\n    RuntimeError: The loop is closed.\n    TypeError: This is no coroutine.\n\n\
-              Follows asyncio.loop.create_task.",
-        ),
-    )?;
-    let _ = CREATE_TASK.set(class.py(), create_task);
-    add_method(
-        class,
-        Method::<Instance<LoopCore>>::no_arguments(
-            c"create_future",
-            new_future,
-            c"create_future($self)\n--\n\nA pending future of this loop: a ferrio.Future.",
-        ),
-    )?;
-    Ok(())
+fn create_task_method() -> Method<Instance<LoopCore>> {
+    Method::any_arguments(
+        c"create_task",
+        create_task,
+        c"create_task($self, coro, **kwargs)\n--\n\n\
+          Run a coroutine as a task.\n\n\
+          Args:\n    name: Name of the task.\n    context: Context to run in; a copy of the caller's when omitted.\n\
+          \x20   eager_start: Run the first step at once (Python 3.14 on).\n\n\
+          Returns:\n    A ferrio.Task, or what the task factory makes.\n\n\
+          Raises:\n    RuntimeError: The loop is closed.\n    TypeError: This is no coroutine.\n\n\
+          Follows asyncio.loop.create_task.",
+    )
+}
+
+/// Adds the methods to the core's class.
+pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
+    builder.method(create_task_method()).method(Method::no_arguments(
+        c"create_future",
+        new_future,
+        c"create_future($self)\n--\n\nA pending future of this loop: a ferrio.Future.",
+    ))
+}
+
+/// Remembers the methods by which natives know a loop that makes its own tasks.
+pub(crate) fn know_methods(py: Python<'_>) {
+    let _ = CREATE_TASK.set(py, create_task_method().address());
 }

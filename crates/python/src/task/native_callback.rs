@@ -4,16 +4,15 @@
 //! once ([`NativeCallback`]). A future finds that by the callback's class, so this room does not know which classes there are:
 //! the room that defines them registers them.
 
-use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::class::{Class, Instance};
+use crate::ffi::class::{Instance, NativeClass};
 use crate::ffi::class_table::ClassTable;
 use crate::ffi::object::Object;
 
 /// A class of native callbacks.
-pub(crate) trait NativeCallback: Class + PyTypeInfo {
+pub(crate) trait NativeCallback: NativeClass {
     /// Called when `future` is done, before `callback` is scheduled: true if it may be skipped, because what it would have
     /// done is done now.
     fn skip_callback(py: Python<'_>, callback: &Instance<Self>, future: &Object) -> PyResult<bool>;
@@ -22,12 +21,12 @@ pub(crate) trait NativeCallback: Class + PyTypeInfo {
 /// [`NativeCallback::skip_callback`] of some class.
 type SkipCallback = fn(Python<'_>, &Object, &Object) -> PyResult<bool>;
 
-/// A class of native callbacks, to be registered.
+/// A class of native callbacks that is made, to be registered.
 pub(crate) struct CallbackClass<'py>(Bound<'py, PyType>, SkipCallback);
 
 impl<'py> CallbackClass<'py> {
     pub(crate) fn of<T: NativeCallback>(py: Python<'py>) -> Self {
-        Self(py.get_type::<T>(), |py, callback, future| match Instance::<T>::of(callback) {
+        Self(T::class(py), |py, callback, future| match Instance::<T>::of(callback) {
             Some(callback) => T::skip_callback(py, callback, future),
             None => Ok(false),
         })

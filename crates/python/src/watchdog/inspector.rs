@@ -23,13 +23,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use ferrio_engine::sys::wake::Wake;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 
 use crate::core::{LoopCore, Pulse};
+use crate::ffi::arguments::Arguments;
+use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::errors::os_error;
+use crate::ffi::fields::{Collector, Fields, Visited};
+use crate::ffi::method::{Attribute, Method};
+use crate::ffi::object::Object;
 use crate::ffi::outside_stack::{self, Stack};
 
 /// For one read or write of a peer.
@@ -154,19 +160,35 @@ fn quoted(text: &str) -> String {
 }
 
 /// See the module. Ended by [`Inspector::close`]; otherwise it lasts as long as the process.
-#[pyclass(frozen, module = "ferrio._ferrio")]
 pub(crate) struct Inspector {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[pymethods]
+class_over_object! {
+    Inspector, c"ferrio._ferrio.Inspector",
+    c"Answers questions about the process through a Unix socket, in a thread of its own.";
+}
+
+impl Fields for Inspector {
+    const IS_EMPTY_WHEN_CLEARED: bool = false;
+
+    fn visit(&self, _: &Collector) -> Visited {
+        Ok(())
+    }
+
+    fn clear(&self) {}
+}
+
 impl Inspector {
-    /// Makes the socket at `path` and answers the processes of the user `uid` there, in a thread that gets the caller's mask of
-    /// signals.
-    #[new]
-    #[expect(clippy::needless_pass_by_value, reason = "the signature of a constructor")]
-    fn new(py: Python<'_>, path: PathBuf, uid: u32) -> PyResult<Self> {
+    /// `Inspector(path, uid)`: makes the socket there and answers that user's processes, in a thread that gets the caller's
+    /// mask of signals.
+    fn new(arguments: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let py = arguments.py();
+        if arguments.len() != 2 {
+            return Err(PyTypeError::new_err("Inspector() takes a path and the number of a user"));
+        }
+        let (path, uid): (PathBuf, u32) = (arguments.get_item(0)?.extract()?, arguments.get_item(1)?.extract()?);
         let raise = |error| os_error(py, error);
         let listener = UnixListener::bind(&path)?;
         set_permissions(&path, Permissions::from_mode(0o600))?;
@@ -189,27 +211,19 @@ impl Inspector {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Shows `event_loop` in answers that have to be given without the interpreter.
-    fn add(&self, event_loop: &Bound<'_, LoopCore>) {
+    fn add(&self, event_loop: &LoopCore) {
         let mut loops = self.shared.loops.lock().unwrap_or_else(PoisonError::into_inner);
         loops.retain(|pulse| pulse.strong_count() > 0);
-        let pulse = Arc::downgrade(&event_loop.get().pulse);
+        let pulse = Arc::downgrade(&event_loop.pulse);
         if !loops.iter().any(|known| known.ptr_eq(&pulse)) {
             loops.push(pulse);
         }
     }
 
-    /// The number of a descriptor that is readable while there is a question, or the end has come. It is the inspector's.
     fn fileno(&self) -> i32 {
         self.shared.bell.as_fd().as_raw_fd()
     }
 
-    /// The numbers of all its descriptors.
-    fn descriptors(&self) -> [i32; 3] {
-        [self.shared.listener.as_raw_fd(), self.fileno(), self.shared.end.as_fd().as_raw_fd()]
-    }
-
-    /// The question that nobody has taken yet, and its number. `None`: there is none.
     fn take(&self) -> Option<(u64, String)> {
         // There is no eventfd that cannot be read.
         let _ = self.shared.bell.clear();
@@ -217,7 +231,6 @@ impl Inspector {
         conversation.question.take().map(|question| (conversation.number, question))
     }
 
-    /// Answers the question of that number, if its peer still waits.
     fn answer(&self, number: u64, answer: Vec<u8>) {
         let mut conversation = self.shared.conversation();
         if conversation.number == number {
@@ -226,13 +239,6 @@ impl Inspector {
         }
     }
 
-    /// Whether it was closed.
-    #[getter]
-    fn has_ended(&self) -> bool {
-        self.shared.conversation().has_ended
-    }
-
-    /// Ends the thread, and waits until it has answered a peer that it is at.
     fn close(&self, py: Python<'_>) {
         self.shared.conversation().has_ended = true;
         self.shared.answered.notify_all();
@@ -241,4 +247,66 @@ impl Inspector {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| thread.map(JoinHandle::join));
     }
+}
+
+/// `answer(number, answer)`.
+fn answer(py: Python<'_>, inspector: &Instance<Inspector>, arguments: Arguments<'_>) -> PyResult<()> {
+    let Some([number, answer]) = arguments.only() else {
+        return Err(PyTypeError::new_err("answer() takes two arguments"));
+    };
+    inspector.answer(number.bind(py).extract()?, answer.bind(py).extract()?);
+    Ok(())
+}
+
+fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    type This = Instance<Inspector>;
+    Builder::<This>::new()
+        .constructed_by(|arguments, _| Inspector::new(arguments))
+        .method(Method::one_argument(
+            c"add",
+            |py, inspector: &This, event_loop| {
+                inspector.add(Instance::<LoopCore>::expect(py, event_loop)?);
+                Ok(())
+            },
+            c"Show a loop in answers that have to be given without the interpreter.",
+        ))
+        .method(Method::no_arguments(
+            c"fileno",
+            |_, inspector: &This| Ok(inspector.fileno()),
+            c"The number of a descriptor that is readable while there is a question, or the end has come. It is the \
+              inspector's.",
+        ))
+        .method(Method::no_arguments(
+            c"descriptors",
+            |py, inspector: &This| {
+                let shared = &inspector.shared;
+                let numbers = [shared.listener.as_raw_fd(), inspector.fileno(), shared.end.as_fd().as_raw_fd()];
+                numbers.into_pyobject(py).map(Object::new)
+            },
+            c"The numbers of all its descriptors.",
+        ))
+        .method(Method::no_arguments(
+            c"take",
+            |py, inspector: &This| inspector.take().into_pyobject(py).map(Object::new),
+            c"The question that nobody has taken yet, and its number. None: there is none.",
+        ))
+        .method(Method::any_arguments(c"answer", answer, c"Answer the question of a number, if its peer still waits."))
+        .method(Method::no_arguments(
+            c"close",
+            |py, inspector: &This| {
+                inspector.close(py);
+                Ok(())
+            },
+            c"End the thread, and wait until it has answered a peer that it is at.",
+        ))
+        // Whether it was closed.
+        .attribute(Attribute::read_only(c"has_ended", |_, inspector: &This| {
+            Ok(inspector.shared.conversation().has_ended)
+        }))
+        .build_over_object(py)
+}
+
+/// Adds the class to the module.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("Inspector", make_class(module.py())?)
 }

@@ -12,4 +12,4 @@ mod class;
 mod inspector;
 mod observer;
 
-pub(crate) use class::register;
+pub(crate) use class::{add_methods, register};

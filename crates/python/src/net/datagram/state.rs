@@ -19,7 +19,7 @@ use super::read::Appetite;
 use crate::core::LoopCore;
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::borrow;
-use crate::ffi::fields::{Owner, Visitor, holds_no_object, native_state, owner};
+use crate::ffi::fields::{Collector, Owner, Visited, holds_no_object, native_state, owner};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
@@ -42,8 +42,8 @@ pub(super) struct Remote {
 holds_no_object!(Appetite);
 
 impl Owner for Option<Known> {
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.as_ref().map_or(Ok(()), |known| visitor.object(&known.object))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.as_ref().map_or(Ok(()), |known| collector.object(&known.object))
     }
 
     fn take_objects(&mut self, taken: &mut Vec<Object>) {
@@ -52,8 +52,8 @@ impl Owner for Option<Known> {
 }
 
 impl Owner for Option<Remote> {
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.as_ref().map_or(Ok(()), |remote| visitor.object(&remote.object))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.as_ref().map_or(Ok(()), |remote| collector.object(&remote.object))
     }
 
     fn take_objects(&mut self, taken: &mut Vec<Object>) {
@@ -62,8 +62,8 @@ impl Owner for Option<Remote> {
 }
 
 impl Owner for Datagrams<Object> {
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.foreign().try_for_each(|address| visitor.object(address))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.foreign().try_for_each(|address| collector.object(address))
     }
 
     fn take_objects(&mut self, taken: &mut Vec<Object>) {

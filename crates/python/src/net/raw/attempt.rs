@@ -20,7 +20,7 @@ use crate::ffi::bytes::Blank;
 use crate::ffi::call::call_method;
 use crate::ffi::descriptor;
 use crate::ffi::errors::{made, os_error};
-use crate::ffi::fields::{Field, Visitor};
+use crate::ffi::fields::{Collector, Field, Visited};
 use crate::ffi::names::names;
 use crate::ffi::nesting::Held;
 use crate::ffi::number::size;
@@ -67,17 +67,17 @@ pub(super) enum Outcome {
 }
 
 impl Field for Call {
-    fn visit_field<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
+    fn visit_field(&self, collector: &Collector) -> Visited {
         match self {
             Self::Wait { .. } => Ok(()),
-            Self::Receive { size: only } | Self::ReceiveInto { buffer: only } => only.visit_field(visitor),
+            Self::Receive { size: only } | Self::ReceiveInto { buffer: only } => only.visit_field(collector),
             Self::Send { data, view, .. } => {
-                data.visit_field(visitor)?;
-                view.as_ref().map_or(Ok(()), |view| view.visit_field(visitor))
+                data.visit_field(collector)?;
+                view.as_ref().map_or(Ok(()), |view| view.visit_field(collector))
             }
             Self::Method { first, second, .. } => {
-                first.visit_field(visitor)?;
-                second.as_ref().map_or(Ok(()), |second| second.visit_field(visitor))
+                first.visit_field(collector)?;
+                second.as_ref().map_or(Ok(()), |second| second.visit_field(collector))
             }
         }
     }

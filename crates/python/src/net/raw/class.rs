@@ -13,6 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use crate::ffi::builder::add_function;
+use crate::ffi::method::Method;
 use crate::ffi::object::Object;
 use crate::ffi::socket::version_of_class;
 
@@ -106,14 +108,18 @@ fn has_own_methods(py: Python<'_>, version: u32) -> PyResult<bool> {
 }
 
 /// Whether `sock` is a `socket.socket` and nothing derived, with the methods that the standard library gave it.
-#[pyfunction]
-#[pyo3(name = "is_plain_socket", signature = (sock, /))]
-fn is_plain_socket_function(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
-    is_plain_socket(sock.py(), Object::of(sock))
+fn is_plain_socket_function(py: Python<'_>, _module: &Object, sock: &Object) -> PyResult<bool> {
+    is_plain_socket(py, sock)
 }
 
 /// Adds the class and the function to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("SOCKET", socket_class(module.py())?)?;
-    module.add_function(wrap_pyfunction!(is_plain_socket_function, module)?)
+    let is_plain_socket = Method::one_argument(
+        c"is_plain_socket",
+        is_plain_socket_function,
+        c"is_plain_socket(sock, /)\n--\n\nWhether sock is a socket.socket and nothing derived, with the methods that the \
+          standard library gave it.",
+    );
+    add_function(module, is_plain_socket)
 }

@@ -9,14 +9,13 @@
 use core::ops::RangeInclusive;
 
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
 use super::attempt::{Call, Method};
 use super::class::is_plain_socket;
 use super::{operation, registration, waiter};
-use crate::core::{Direction, LoopCore};
+use crate::core::{Direction, LoopBuilder, LoopCore};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::class::{Instance, add_method};
+use crate::ffi::class::Instance;
 use crate::ffi::method;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
@@ -117,7 +116,7 @@ fn end_wait(py: Python<'_>, _event_loop: &Loop, future: &Object) -> PyResult<()>
 }
 
 /// Adds the methods to the core's type.
-pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
+pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
     let methods = [
         Definition::any_arguments(
             c"sock_recv",
@@ -174,5 +173,5 @@ pub(super) fn add(class: &Bound<'_, PyType>) -> PyResult<()> {
         Definition::one_argument(c"_end_wait", end_wait, c"Complete the future of a wait, unless it is done."),
         Definition::one_argument(c"_forget_socket", forget_socket, c"A registered socket has been collected."),
     ];
-    methods.into_iter().try_for_each(|method| add_method(class, method).map(drop))
+    methods.into_iter().fold(builder, LoopBuilder::method)
 }

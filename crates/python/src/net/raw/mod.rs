@@ -22,18 +22,17 @@ mod registration;
 mod waiter;
 
 pub(crate) use class::socket_class;
+pub(crate) use methods::add_methods;
 pub(crate) use registration::{RawSockets, behind_handle, confirm_waits, numbers, release, remove_waiter};
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-use crate::core::LoopCore;
 use crate::ffi::socket;
 
-/// Adds the types to the module, and the methods to the loop's core.
+/// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     class::register(module)?;
     socket::check(module.py(), socket_class(module.py())?)?;
-    operation::register(module)?;
-    methods::add(&module.py().get_type::<LoopCore>())
+    operation::register(module)
 }

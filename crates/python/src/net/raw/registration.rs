@@ -48,7 +48,6 @@ use ferrio_engine::sys::socket::identity;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefReference};
-use pyo3::{PyTraverseError, PyVisit};
 use rustix::io::Errno;
 
 use super::waiter;
@@ -57,6 +56,7 @@ use crate::core::{Direction, Entry, Exit, LoopCore, PythonReactor, RunReady, Sou
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::{borrow, of_user};
 use crate::ffi::errors::os_error;
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -99,9 +99,9 @@ impl SourceState for Registration {
         |py, core, _, key, ready| Direction::of(ready).try_for_each(|direction| on_ready(py, core, key, direction))
     }
 
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.weak.visit(visit)?;
-        self.reader.iter().chain(&self.writer).try_for_each(|waiter| waiter.visit(visit))
+    fn visit(&self, collector: &Collector) -> Visited {
+        self.weak.visit(collector)?;
+        self.reader.iter().chain(&self.writer).try_for_each(|waiter| waiter.visit(collector))
     }
 }
 
@@ -143,8 +143,8 @@ impl Sockets {
     }
 
     /// Shows what it holds to the collector.
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.stale.values().map(|(weak, _)| weak).chain(&self.entered).try_for_each(|object| object.visit(visit))
+    fn visit(&self, collector: &Collector) -> Visited {
+        self.stale.values().map(|(weak, _)| weak).chain(&self.entered).try_for_each(|object| object.visit(collector))
     }
 }
 
@@ -155,8 +155,8 @@ pub(crate) struct RawSockets(Guarded<Sockets>);
 part!(RawSockets);
 
 impl Part for RawSockets {
-    fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.0.with(py, |sockets| sockets.visit(visit))
+    fn visit(&self, py: Python<'_>, collector: &Collector) -> Visited {
+        self.0.with(py, |sockets| sockets.visit(collector))
     }
 
     fn clear(&self, py: Python<'_>) {

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 
 use super::StreamTransport;
 use crate::ffi::class::Instance;
-use crate::ffi::fields::{Owner, Visitor};
+use crate::ffi::fields::{Collector, Owner, Visited};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::uncounted::Uncounted;
@@ -40,8 +40,8 @@ pub(super) enum Descriptor {
 }
 
 impl Owner for Descriptor {
-    fn visit_objects<V: Visitor>(&self, visitor: &V) -> Result<(), V::Stop> {
-        self.socket().map_or(Ok(()), |socket| visitor.object(socket))
+    fn visit_objects(&self, collector: &Collector) -> Visited {
+        self.socket().map_or(Ok(()), |socket| collector.object(socket))
     }
 
     fn take_objects(&mut self, taken: &mut Vec<Object>) {

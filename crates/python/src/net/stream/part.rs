@@ -5,12 +5,12 @@
 use std::collections::VecDeque;
 
 use pyo3::prelude::*;
-use pyo3::{PyTraverseError, PyVisit};
 
 use super::descriptor::TransportsByNumber;
 use super::write;
 use crate::core::parts::{Part, part};
 use crate::core::{Exit, LoopCore};
+use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
 
@@ -26,8 +26,8 @@ pub(crate) struct StreamPart {
 part!(StreamPart);
 
 impl Part for StreamPart {
-    fn visit(&self, py: Python<'_>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.corked.with(py, |corked| corked.iter().try_for_each(|transport| transport.visit(visit)))
+    fn visit(&self, py: Python<'_>, collector: &Collector) -> Visited {
+        self.corked.with(py, |corked| corked.iter().try_for_each(|transport| transport.visit(collector)))
     }
 
     fn clear(&self, py: Python<'_>) {
