@@ -69,11 +69,11 @@ wheels: $(STAMPS)/group-packages  ## Build the source distribution and a wheel f
 
 .PHONY: try-wheels
 try-wheels:  ## Try the wheels of `make wheels` in empty environments: the package's tests, the time of the import
-	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %)
+	$(PYTHON) scripts/try_package.py $(DIST) $(INTERPRETERS:%=--interpreter %) --pytest '$(PARALLEL)'
 
 .PHONY: try-sources
 try-sources:  ## Build the source distribution of `make wheels` in an empty environment, and try it in the same way
-	$(PYTHON) scripts/try_package.py $(DIST) --sources
+	$(PYTHON) scripts/try_package.py $(DIST) --sources --pytest '$(PARALLEL)'
 
 .PHONY: bench
 bench: build $(STAMPS)/group-bench  ## Measure against the other loops (QUICK=1: three minutes; BENCH="--only net --rounds 9")
@@ -111,8 +111,9 @@ check: $(CHECK)/made  ## While you work: a development build, the engine's tests
 	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; time $(CHECK)/bin/python -m pytest -q --quick $(PARALLEL)
 
 .PHONY: test
-test: build $(STAMPS)/group-test  ## Run every test: the engine's, the benchmarks' own, then the package's on PYTHON
+test: build $(STAMPS)/group-test  ## Run every test: the crates', the benchmarks' own, then the package's on PYTHON
 	cargo test --quiet -p ferrio-engine --all-features
+	cargo test --quiet -p ferrio
 	$(BIN)/python -m pytest -q benchmarks/tests
 	$(MAKE) --no-print-directory test-package
 
@@ -125,7 +126,7 @@ test-package: build $(STAMPS)/group-test  ## Run the package's tests, the framew
 .PHONY: lint
 lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that the stubs match the built module
 	cargo fmt --all --check
-	cargo clippy --quiet -p ferrio-engine --all-targets --all-features -- -D warnings
+	cargo clippy --quiet -p ferrio-engine -p ferrio --all-targets --all-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
 	$(BIN)/python scripts/layers.py
 	$(BIN)/python -m ruff check
@@ -188,4 +189,4 @@ docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the ta
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	cargo doc --quiet --no-deps -p ferrio-engine --target-dir build/docs/engine
+	cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine

@@ -146,8 +146,12 @@ def show(results: Mapping[str, Any], folder: Path) -> None:
         print(problem)
     for note in verdict.notes(results):
         print(note)
-    print_standings(standings.standings(results["samples"]))
-    print_targets(targets.judge(targets.load(), results["samples"]))
+    rows = standings.standings(results["samples"])
+    print_standings(rows)
+    judged = targets.judge(targets.load(), results["samples"])
+    # A quick run leaves most of them out.
+    print_targets([entry for entry in judged if entry.ratio is not None] if results["quick"] else judged)
+    print(standings.verdict(rows))
     shout(results)
 
 
@@ -158,7 +162,6 @@ def print_standings(rows: list[standings.Standing]) -> None:
     if late:
         names = ", ".join(row.case.name for row in late)
         print(f"\nferrio is behind another loop in {len(late)} of {len(rows)}, farthest first: {names}.")
-    print(f"\n{standings.verdict(rows)}")
 
 
 def print_targets(judged: list[targets.Judged]) -> None:

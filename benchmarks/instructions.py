@@ -32,11 +32,13 @@ from typing import Any
 
 import loops
 from micro import scheduling, waiting  # noqa: F401 - registers its cases
-from micro.echoes import ECHOES, echo
+from micro.echoes import ECHOES, TLS_ECHOES, echo, echo_over_tls
 from micro.registry import BENCHMARKS
 
 #: Operations of the smaller run: enough that the free lists and caches are filled before the difference begins.
 OPERATIONS = 4_000
+#: The same for messages over TLS, most of which is arithmetic.
+TLS_OPERATIONS = 400
 LIMIT_S = 300
 #: Cases with a second thread, a child process or a wait do not take the same path twice.
 IN_PROCESS = (
@@ -69,6 +71,8 @@ def play(name: str, operations: int) -> None:
         loop = asyncio.get_running_loop()
         if name in ECHOES:
             await echo(name, loop, operations)
+        elif name in TLS_ECHOES:
+            await echo_over_tls(name, loop, operations)
         else:
             await BENCHMARKS[name].run(loop, max(1, operations // BENCHMARKS[name].per_round))
 
@@ -105,8 +109,9 @@ def functions(lines: Iterable[str]) -> Counter[str]:
 
 
 def an_operation(name: str, loop: str, folder: str | None) -> Counts:
-    per_round = 1 if name in ECHOES else BENCHMARKS[name].per_round
-    first = max(1, OPERATIONS // per_round) * per_round
+    per_round = 1 if name in ECHOES | TLS_ECHOES else BENCHMARKS[name].per_round
+    operations = TLS_OPERATIONS if name in TLS_ECHOES else OPERATIONS
+    first = max(1, operations // per_round) * per_round
     once, twice = (instructions(name, times * first, loop, folder) for times in (1, 2))
     return {function: (twice[function] - once[function]) / first for function in once | twice}
 
@@ -187,7 +192,7 @@ def in_parallel(names: list[str], loop: str) -> Iterator[tuple[str, Counts]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*IN_PROCESS, *ECHOES]
+    names = [*IN_PROCESS, *ECHOES, *TLS_ECHOES]
     parser.add_argument("--only", help="names or patterns, with commas between them: " + " ".join(names))
     parser.add_argument("--loop", default="ferrio", choices=loops.NAMES)
     parser.add_argument("--beside", metavar="FOLDER", help="a second build of the package")

@@ -1,16 +1,17 @@
 """Install a package into an empty environment and run the package's tests there, without the source tree.
 
-    python scripts/try_package.py dist [--interpreter python3.13 ...] [--sources] [-- PYTEST OPTIONS]
+    python scripts/try_package.py dist [--interpreter python3.13 ...] [--sources] [--pytest OPTIONS]
 
 For each interpreter: a new environment in a folder for temporary files, the fitting wheel of the folder (or, with
 `--sources`, a build of the source distribution), the tests' own requirements, uvloop, and a copy of `tests/`. What is
 run are `tests/unit` and `tests/parity`, but for the tests of the repository itself. Then the time that `import ferrio`
-takes is compared with that of `import uvloop`, in the same environment.
+takes is printed beside those of `import uvloop` and `import asyncio`, in the same environment, and has a limit.
 """
 
 import argparse
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -21,12 +22,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: They look at files of the repository that a package does not have.
-OF_THE_REPOSITORY = ("unit/test_compatibility_page.py", "unit/test_layers.py", "unit/test_third_party_notices.py")
+OF_THE_REPOSITORY = (
+    "unit/test_compatibility_page.py",
+    "unit/test_layers.py",
+    "unit/test_release.py",
+    "unit/test_third_party_notices.py",
+)
 
 #: Interpreters started for each import; the smallest of their times counts.
 STARTS = 15
-#: What the first of two equal imports may seem to take longer, in parts of the other.
-NOISE = 0.05
+#: What importing Ferrio may add to importing asyncio, in parts of that. It was a sixth to a quarter when this was set.
+MOST_OF_ASYNCIO = 0.35
 
 
 def run(*command: str | Path, cwd: Path) -> None:
@@ -43,7 +49,7 @@ def cpu_seconds(python: Path, statement: str, cwd: Path) -> float:
 
 
 def compare_imports(python: Path, cwd: Path) -> bool:
-    """Print what the imports cost; whether Ferrio's is no more than uvloop's."""
+    """Print what the imports cost, uvloop's beside Ferrio's; whether Ferrio's has not grown."""
     times: dict[str, list[float]] = {"pass": [], "import asyncio": [], "import uvloop": [], "import ferrio": []}
     for _ in range(STARTS):
         for statement, found in times.items():
@@ -52,7 +58,8 @@ def compare_imports(python: Path, cwd: Path) -> bool:
     spread = statistics.median(times["pass"]) - min(times["pass"])
     for statement in ("import asyncio", "import uvloop", "import ferrio"):
         print(f"{statement}: {least[statement] * 1e3:.1f} ms of CPU (+- {spread * 1e3:.1f})", flush=True)
-    return least["import ferrio"] <= least["import uvloop"] * (1 + NOISE) + spread
+    added = least["import ferrio"] - least["import asyncio"]
+    return added <= least["import asyncio"] * MOST_OF_ASYNCIO + spread
 
 
 def package_for(folder: Path, python: Path, sources: bool) -> Path:
@@ -87,7 +94,7 @@ def try_package(folder: Path, interpreter: str, sources: bool, options: list[str
         run(python, "-m", "pip", "install", "--quiet", "uvloop", cwd=here)
         is_quick = compare_imports(python, here)
         if not is_quick:
-            print("importing ferrio takes longer than importing uvloop", flush=True)
+            print("importing Ferrio has become slower", flush=True)
         return is_quick
 
 
@@ -96,10 +103,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the packages are")
     parser.add_argument("--interpreter", action="append", help="one to try it on; may be repeated; this one if omitted")
     parser.add_argument("--sources", action="store_true", help="build the source distribution; do not take a wheel")
-    parser.add_argument("options", nargs="*", help="for pytest")
+    parser.add_argument("--pytest", default="", metavar="OPTIONS", help="for pytest, as one text: '-n 2'")
     arguments = parser.parse_args()
     results = [
-        try_package(arguments.folder, interpreter, arguments.sources, arguments.options)
+        try_package(arguments.folder, interpreter, arguments.sources, shlex.split(arguments.pytest))
         for interpreter in arguments.interpreter or [sys.executable]
     ]
     sys.exit(0 if all(results) else 1)

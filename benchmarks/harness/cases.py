@@ -200,7 +200,6 @@ BRIEF = (
     "echo-sock",
     "echo-protocol-64k-4",
     "app-fastapi",
-    "app-aiohttp",
     "udp_ping_pong",
     "connect_accept_close",
     "call_soon",

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LIMIT_S = 60.0
 
+#: In a comment of a program that needs it.
+NEEDED = re.compile(r"# Python 3\.(\d+) and newer")
+
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 OF_PYTEST = """
@@ -95,6 +98,8 @@ def port() -> int:
 @pytest.mark.parametrize("source", blocks())
 def test_it_runs(source: str, tmp_path: Path, port: int) -> None:
     source = textwrap.dedent(source)
+    if (needed := NEEDED.search(source)) and sys.version_info < (3, int(needed[1])):
+        pytest.skip(f"for Python 3.{needed[1]} and newer, as it says")
     if "import pytest" in source or "def pytest_" in source:
         if OF_OLDER_RELEASES in source:
             compile(source, "conftest.py", "exec")

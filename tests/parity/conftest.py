@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ferrio
+from ferrio import _tls
 
 from .observation import Observation, Scenario, observe
 
@@ -59,3 +60,10 @@ def scenario_in_debug() -> Play:
 def scenario_in_both_modes(request: pytest.FixtureRequest) -> Play:
     """Like ``scenario``, once in each mode."""
     return lambda play: same_on_both(play, debug=request.param)
+
+
+@pytest.fixture(params=["native", "python"])
+def tls_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Ferrio's TLS connections have this engine, each in turn."""
+    monkeypatch.setattr(_tls, "FORCED", request.param)
+    return str(request.param)

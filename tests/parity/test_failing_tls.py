@@ -19,6 +19,8 @@ from .observation import Diary
 from .patience import until
 from .protocols import Noted, NotedBuffered, fail_with, turns
 
+pytestmark = pytest.mark.usefixtures("tls_engine")
+
 PATIENCE_SLEEPS = 150
 
 

@@ -131,6 +131,7 @@ def test_a_server_of_streams(scenario: Play) -> None:
     scenario(play)
 
 
+@pytest.mark.usefixtures("tls_engine")
 def test_a_conversation_over_tls(scenario_in_both_modes: Play, certificates: Certificates) -> None:
     async def play(diary: Diary) -> None:
         served = Noted(diary, "server", at={"data_received": lambda transport: transport.write(b"answer")})
@@ -159,6 +160,7 @@ def test_a_conversation_over_tls(scenario_in_both_modes: Play, certificates: Cer
     scenario_in_both_modes(play)
 
 
+@pytest.mark.usefixtures("tls_engine")
 @pytest.mark.parametrize("keep", ["the same protocol", "another protocol"])
 def test_start_tls(scenario: Play, certificates: Certificates, keep: str) -> None:
     async def play(diary: Diary) -> None:
@@ -214,6 +216,7 @@ def test_start_tls_where_it_cannot_be(scenario: Play, certificates: Certificates
     scenario(play)
 
 
+@pytest.mark.usefixtures("tls_engine")
 def test_certificates_that_do_not_fit(scenario: Play, certificates: Certificates) -> None:
     async def play(diary: Diary) -> None:
         served: list[Noted] = []
@@ -245,6 +248,7 @@ def test_certificates_that_do_not_fit(scenario: Play, certificates: Certificates
     scenario(play)
 
 
+@pytest.mark.usefixtures("tls_engine")
 @pytest.mark.parametrize("method", ["connection_made", "data_received", "eof_received", "connection_lost"])
 def test_a_protocol_over_tls_that_fails(scenario: Play, certificates: Certificates, method: str) -> None:
     async def play(diary: Diary) -> None:

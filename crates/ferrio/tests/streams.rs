@@ -70,7 +70,7 @@ fn plain_sockets_echo_large_messages() {
 fn what_a_writer_has_written_leaves_though_it_is_dropped() {
     let length = 4 << 20;
     let received = run(async {
-        let (near, far) = tcp_pair().await?;
+        let (near, far) = UnixStream::pair()?;
         let (_reader, mut writer) = near.into_split();
         writer.write(&pattern(length));
         yield_now().await;
@@ -85,7 +85,7 @@ fn what_a_writer_has_written_leaves_though_it_is_dropped() {
 fn both_halves_dropped_with_bytes_to_send_close_the_connection_behind_them() {
     let length = 4 << 20;
     let (received, sockets) = run(async {
-        let (near, far) = tcp_pair().await?;
+        let (near, far) = UnixStream::pair()?;
         let (reader, mut writer) = near.into_split();
         writer.write(&pattern(length));
         drop((reader, writer));

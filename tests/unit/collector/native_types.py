@@ -5,8 +5,11 @@
 
 import asyncio
 import contextvars
+import os
 import socket
+import ssl
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,6 +28,7 @@ HAS_CALL_GRAPH = sys.version_info >= (3, 14)
 HAS_NATIVE_AS_COMPLETED = sys.version_info >= (3, 13)
 # Where asyncio's rules are those of older releases its own classes stay.
 HAS_NATIVE_SEMAPHORES = issubclass(aio.Semaphore, _ferrio.SemaphoreCore)
+TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 HAS_NATIVE_CONDITIONS = issubclass(aio.Condition, _ferrio.ConditionCore)
 
 
@@ -363,6 +367,20 @@ KINDS["SocketOperation"] = Kind(
 )
 
 
+def records(token: Any = None) -> Any:
+    """The records of a TLS object that refers to *token*."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ssl_object: Any = TLS_CONTEXT.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    ssl_object.token = token
+    return _ferrio.tls_records(ssl_object, incoming, outgoing)
+
+
+KINDS["TlsRecords"] = Kind(
+    make=lambda _world: records(),
+    ways={"SSLObject": lambda _world, token: records(token)},
+)
+
+
 def function_of_a_class(class_: Any) -> Way:
     """A function in the body of a class that refers to the token."""
 
@@ -455,6 +473,21 @@ def connection(world: World) -> Any:
 
 
 KINDS["Connection"] = Kind(make=connection, ways={})
+
+
+# --- watching --------------------------------------------------------------------------------------------------------
+
+
+def inspector(_world: World) -> Any:
+    """One that nobody can ask any more."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = _ferrio.Inspector(f"{folder}/socket", os.getuid())
+    made.close()
+    return made
+
+
+KINDS["Inspector"] = Kind(make=inspector, ways={})
+KINDS["Watchdog"] = Kind(make=lambda world: _ferrio.Watchdog(world.loop, 1.0), ways={})
 
 
 # --- loops -----------------------------------------------------------------------------------------------------------

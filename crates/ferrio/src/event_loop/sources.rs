@@ -20,6 +20,9 @@ use ferrio_engine::sys::error::{Error, Result};
 
 use super::{Core, os_error};
 
+/// From so many bytes on a write is offered to the kernel without waiting for the end of the entry.
+const SENT_AT_ONCE_BYTES: usize = 16 * 1024;
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -197,16 +200,27 @@ impl Core {
         }
     }
 
-    /// Queues bytes to be sent when the present entry ends.
-    pub(crate) fn write(&self, key: Key, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
+    /// Queues bytes to be sent when the present entry ends. Many are offered to the kernel at once if nothing is before them:
+    /// copying them would take longer.
+    pub(crate) fn write(&self, key: Key, mut bytes: &[u8]) {
         let is_new = {
             let mut reactor = self.reactor.borrow_mut();
+            let reactor = &mut *reactor;
             let Some(source) = reactor.sources.get_mut(key) else { return };
             let outgoing = source.outgoing.get_or_insert_default();
             if outgoing.failure.is_some() || outgoing.is_ended {
+                return;
+            }
+            if bytes.len() >= SENT_AT_ONCE_BYTES {
+                match outgoing.stream.send_now(&mut reactor.backend, key, bytes) {
+                    Ok(taken) => bytes = &bytes[taken..],
+                    Err(error) => {
+                        outgoing.failure = Some(error);
+                        return;
+                    }
+                }
+            }
+            if bytes.is_empty() {
                 return;
             }
             let refused = outgoing.stream.queue(Chunk::from_vec(bytes.to_vec()));

@@ -1,7 +1,7 @@
 //! The reading half of a connection, with a buffer.
 //!
 //! # Invariants
-//! 1. `buffer[start..]` has been received and not been read. What a read that is dropped has received stays there.
+//! 1. `buffer[start..end]` has been received and not been read. What a read that is dropped has received stays there.
 //! 2. The socket is asked for bytes only while somebody reads: a peer that sends more is held back by the kernel.
 
 use core::future::poll_fn;
@@ -14,8 +14,11 @@ use memchr::memmem;
 
 use super::Io;
 
-/// Bytes that a receive asks for at least.
-const RECEIVE_BYTES: usize = 8 * 1024;
+/// Bytes that a receive asks for at first, and at least.
+const LEAST_RECEIVE_BYTES: usize = 4 * 1024;
+
+/// Bytes that a receive asks for after others which have filled their room, at most.
+const MOST_RECEIVE_BYTES: usize = 64 * 1024;
 
 /// The longest line, as asyncio's.
 const LIMIT_BYTES: usize = 64 * 1024;
@@ -47,13 +50,17 @@ pub struct StreamReader {
     io: Rc<Io>,
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
+    /// Bytes that the next receive asks for.
+    room: usize,
     has_ended: bool,
     limit: usize,
 }
 
 impl StreamReader {
     pub(super) const fn new(io: Rc<Io>) -> Self {
-        Self { io, buffer: Vec::new(), start: 0, has_ended: false, limit: LIMIT_BYTES }
+        let buffer = Vec::new();
+        Self { io, buffer, start: 0, end: 0, room: LEAST_RECEIVE_BYTES, has_ended: false, limit: LIMIT_BYTES }
     }
 
     /// The longest that [`Self::readline`] and [`Self::readuntil`] read; 64 KiB at first.
@@ -64,13 +71,15 @@ impl StreamReader {
     }
 
     fn unread(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        &self.buffer[self.start..self.end]
     }
 
     /// Takes the next bytes out of the buffer, which has them.
     fn take(&mut self, count: usize) -> Vec<u8> {
-        let taken = if self.start == 0 && count == self.buffer.len() && self.buffer.capacity() < 2 * count {
-            core::mem::take(&mut self.buffer)
+        let taken = if self.start == 0 && count == self.end && 2 * count > self.buffer.len() {
+            let mut taken = core::mem::take(&mut self.buffer);
+            taken.truncate(count);
+            taken
         } else {
             self.buffer[self.start..self.start + count].to_vec()
         };
@@ -78,11 +87,10 @@ impl StreamReader {
         taken
     }
 
-    fn consumed(&mut self, count: usize) {
+    const fn consumed(&mut self, count: usize) {
         self.start += count;
-        if self.start >= self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
         }
     }
 
@@ -91,16 +99,22 @@ impl StreamReader {
         if self.has_ended {
             return Poll::Ready(Ok(false));
         }
-        if self.start != 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
+        if self.buffer.len() - self.end < self.room {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            if self.buffer.len() - self.end < self.room {
+                // At least twice as much, so that a long line is moved a few times only.
+                self.buffer.resize((self.end + self.room).max(self.end * 2), 0);
+            }
         }
-        let held = self.buffer.len();
-        self.buffer.resize((held * 2).max(held + RECEIVE_BYTES), 0);
-        let received = self.io.poll_receive(context, &mut self.buffer[held..]);
-        let count = if let Poll::Ready(Ok(count)) = received { count } else { 0 };
-        self.buffer.truncate(held + count);
-        let count = ready!(received)?;
+        let room = self.buffer.len() - self.end;
+        let count = ready!(self.io.poll_receive(context, &mut self.buffer[self.end..]))?;
+        if count == room {
+            self.room = (self.room * 2).min(MOST_RECEIVE_BYTES);
+        } else if count < LEAST_RECEIVE_BYTES {
+            self.room = LEAST_RECEIVE_BYTES;
+        }
+        self.end += count;
         self.has_ended = count == 0;
         Poll::Ready(Ok(count != 0))
     }

@@ -22,9 +22,11 @@ use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::thread_state;
 use crate::handle::{self, is_handle};
 use crate::net;
 use crate::task::{self, unlink_all};
+use crate::watchdog;
 
 type Loop = Instance<LoopCore>;
 type LoopMethod = Method<Loop>;
@@ -41,6 +43,7 @@ fn run_until_stopped(py: Python<'_>, core: &Loop, wakeup_descriptor: &Object) ->
 
 fn run_once(py: Python<'_>, core: &Loop) -> PyResult<()> {
     let _level = nesting::enter(py)?;
+    core.pulse.set_thread_state(thread_state::current_address(py));
     at_once(py, || core.run_once(py, core))
 }
 
@@ -326,6 +329,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         net::accept::add_methods,
         net::connect::add_methods,
         net::raw::add_methods,
+        watchdog::add_methods,
         add_public_methods,
         add_private_methods,
         add_attributes,

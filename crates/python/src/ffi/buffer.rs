@@ -25,12 +25,7 @@ pub(crate) fn with_writable<R>(
     object: &Object,
     section: impl FnOnce(&mut [MaybeUninit<u8>]) -> R,
 ) -> PyResult<R> {
-    let mut view = ffi::Py_buffer::new();
-    // SAFETY: a live object; the view is filled or an exception set.
-    if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, ffi::PyBUF_WRITABLE) } != 0 {
-        return Err(fetched(py));
-    }
-    let mut view = View(view);
+    let mut view = View::writable(py, object)?;
     Ok(guarded::section(|| section(view.bytes())))
 }
 
@@ -38,6 +33,36 @@ pub(crate) fn with_writable<R>(
 pub(crate) struct View(ffi::Py_buffer);
 
 impl View {
+    /// The writable buffer of an object.
+    ///
+    /// # Errors
+    /// The object exports none.
+    pub(in crate::ffi) fn writable(py: Python<'_>, object: &Object) -> PyResult<Self> {
+        Self::exported(py, object, ffi::PyBUF_WRITABLE)
+    }
+
+    /// The contiguous buffer of an object.
+    ///
+    /// # Errors
+    /// The object exports none.
+    pub(in crate::ffi) fn contiguous(py: Python<'_>, object: &Object) -> PyResult<Self> {
+        Self::exported(py, object, ffi::PyBUF_SIMPLE)
+    }
+
+    fn exported(py: Python<'_>, object: &Object, flags: core::ffi::c_int) -> PyResult<Self> {
+        let mut view = ffi::Py_buffer::new();
+        // SAFETY: a live object; the view is filled or an exception set.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, flags) } != 0 {
+            return Err(fetched(py));
+        }
+        Ok(Self(view))
+    }
+
+    /// Where the buffer is, and how long. It stays there while the view lives, and whoever else has it may change the bytes.
+    pub(in crate::ffi) const fn memory(&self) -> (*mut u8, usize) {
+        (self.0.buf.cast(), self.0.len.unsigned_abs())
+    }
+
     fn readable(&self) -> &[u8] {
         let length = self.0.len.unsigned_abs();
         if length == 0 {

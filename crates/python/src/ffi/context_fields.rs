@@ -5,8 +5,8 @@
 //! find exactly one of each, no two contexts are ever said to hold the same.
 //!
 //! # Invariant
-//! What is read at these places is compared as a number. Only the current context is used as an address, to read the number of
-//! its variables.
+//! What is read at these places is compared as a number. Only the current context is used as an address: to read the number of
+//! its variables, and as the object that it is.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -71,6 +71,32 @@ pub(super) fn current_variables(_py: Python<'_>) -> Option<usize> {
     let current = unsafe { word_of_thread(index) } as *mut ffi::PyObject;
     // SAFETY: the thread's state owns the context at this place, or has null there (see `find`).
     if current.is_null() { None } else { unsafe { variables_of(current) } }
+}
+
+/// The current context of the thread whose state is at `thread_state`. `None`: it has none, there is no such thread in this
+/// interpreter, or the place is not known.
+pub(crate) fn context_of(py: Python<'_>, thread_state: usize) -> Option<Object> {
+    let index = CURRENT.load(Ordering::Relaxed);
+    if index == 0 || !is_live(py, thread_state) {
+        return None;
+    }
+    // SAFETY: within a live state; whoever would change or free it has to be attached.
+    let context = unsafe { (thread_state as *const usize).wrapping_add(index).read() } as *mut ffi::PyObject;
+    // SAFETY: the state owns the context at this place, or has null there (see `find`).
+    (!context.is_null()).then(|| unsafe { Object::from_borrowed(context) })
+}
+
+/// Whether a state of one of this interpreter's threads is at the address.
+fn is_live(_py: Python<'_>, thread_state: usize) -> bool {
+    // SAFETY: the thread is attached, so there is an interpreter.
+    let interpreter = unsafe { ffi::PyInterpreterState_Get() };
+    // SAFETY: a live interpreter.
+    let mut state = unsafe { ffi::PyInterpreterState_ThreadHead(interpreter) };
+    while !state.is_null() && state as usize != thread_state {
+        // SAFETY: a live state: with the GIL none of them is freed meanwhile.
+        state = unsafe { ffi::PyThreadState_Next(state) };
+    }
+    !state.is_null()
 }
 
 /// The only index of those for which `fits` is true.

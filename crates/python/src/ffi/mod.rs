@@ -42,6 +42,8 @@ pub(crate) mod nesting;
 pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
+pub(crate) mod openssl;
+pub(crate) mod outside_stack;
 pub(crate) mod passed;
 pub(crate) mod place;
 pub(crate) mod protocols;

@@ -39,10 +39,17 @@ names! {
     __traceback__
     _accept_connection
     _accept_later
+    _app_protocol
+    _app_protocol_buffer_updated
+    _app_protocol_get_buffer
+    _app_protocol_is_buffer
+    _app_reading_paused
+    _app_writing_paused
     _asyncio_future_blocking
     _attach
     _buffer
     _call_connection_lost
+    _call_eof_received
     _cancel_message
     _cancel_requested
     _cancelled
@@ -50,7 +57,11 @@ names! {
     _clock_resolution
     _closing
     _conn_lost
+    _control_app_writing
+    _control_ssl_reading
     _detach
+    _do_read
+    _do_write
     _drain_helper
     _end_wait
     _ensure_fd_no_transport
@@ -59,6 +70,8 @@ names! {
     _fileno
     _forget_socket
     _get_loop
+    _incoming_high_water
+    _incoming_low_water
     _keep_rest
     _log_debug
     _limit
@@ -68,6 +81,8 @@ names! {
     _make_cancelled_error
     _on_task_done
     _on_timeout
+    _outgoing_high_water
+    _outgoing_low_water
     _pause_writing
     _paused
     _pending_removals
@@ -76,12 +91,19 @@ names! {
     _raise_type_error
     _read_as_asyncio
     _reads_large
+    _records
     _remove
     _report_if_slow
     _resume_writing
     _run
     _selector
     _sockets
+    _ssl_protocol
+    _ssl_reading_paused
+    _ssl_writing_paused
+    _sslobj
+    _start_shutdown
+    _state
     _task_factory
     _transport
     _transports
@@ -89,7 +111,11 @@ names! {
     _wakeup
     _warn_unclosed
     _when
+    _write_appdata
     _write_as_asyncio
+    _write_backlog
+    _write_buffer_size
+    _writelines_as_asyncio
     acquire
     add_done_callback
     all_completed = "ALL_COMPLETED"
@@ -135,6 +161,7 @@ names! {
     popleft
     proto
     r#loop = "loop"
+    read
     recv
     recv_into
     recvfrom

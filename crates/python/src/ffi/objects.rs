@@ -117,6 +117,7 @@ objects! {
     ferrio_rest_of_readline: "ferrio._stream_reads"."rest_of_readline";
     ferrio_rest_of_readuntil: "ferrio._stream_reads"."rest_of_readuntil";
     ferrio_stream_reader: "ferrio._streams"."StreamReader";
+    ferrio_tls_protocol: "ferrio._tls"."SSLProtocol";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";
@@ -140,6 +141,8 @@ objects! {
     timeout_exited: "asyncio.timeouts"."_State"."EXITED";
     timeout_expiring: "asyncio.timeouts"."_State"."EXPIRING";
     timeout_init: "asyncio.timeouts"."Timeout"."__init__";
+    tls_again_errors: "asyncio.sslproto"."SSLAgainErrors";
+    tls_wrapped: "asyncio.sslproto"."SSLProtocolState"."WRAPPED";
     traceback: "traceback";
     transport_socket: "ferrio._transport"."TransportSocket";
     types_method_type: "types"."MethodType";

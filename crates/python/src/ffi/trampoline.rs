@@ -20,6 +20,8 @@ use crate::ffi::object::Object;
 
 /// What PyO3 says when there is no memory for an object.
 const NO_OBJECT: &str = "PyObject pointer is null";
+/// What Rust says when something of Python's that a text is to name cannot be shown, for which PyO3 found no memory.
+const NO_TEXT: &str = "a formatting trait implementation returned an error when the underlying stream did not";
 /// What PyO3 says when a call has failed without an exception.
 const NO_EXCEPTION: &str = "attempted to fetch exception but none was set";
 
@@ -156,6 +158,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 fn error_of(panic: Box<dyn Any + Send>) -> PyErr {
     match text_of(&*panic) {
         NO_OBJECT => PyMemoryError::new_err(()),
+        text if text.starts_with(NO_TEXT) => PyMemoryError::new_err(()),
         NO_EXCEPTION => no_exception(),
         text => PySystemError::new_err(format!("Ferrio has a bug, please report it: {text}")),
     }
@@ -178,7 +181,8 @@ pub(crate) fn fetched(py: Python<'_>) -> PyErr {
 pub(crate) fn quiet_without_memory() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !matches!(text_of(panic.payload()), NO_OBJECT | NO_EXCEPTION) {
+        let text = text_of(panic.payload());
+        if !matches!(text, NO_OBJECT | NO_EXCEPTION) && !text.starts_with(NO_TEXT) {
             others(panic);
         }
     }));

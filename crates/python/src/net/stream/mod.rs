@@ -18,11 +18,22 @@ mod read;
 mod server;
 mod state;
 mod stock_reader;
+mod tls;
 mod write;
+
+use pyo3::prelude::*;
 
 use class::StreamTransport;
 
 pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, report_failed_waiter};
-pub(crate) use class::register;
 pub(crate) use details::abandon;
 pub(crate) use part::{StreamPart, flush_corked, forget_corked};
+
+/// Adds the classes and the functions to the module.
+///
+/// # Errors
+/// asyncio lacks a base or a slot.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    class::register(module)?;
+    tls::register(module)
+}

@@ -9,14 +9,14 @@
 
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
 use ferrio_engine::sys::clock;
-use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
 use super::class::Stream;
 use super::state::{Delivery, Inner};
 use super::stock_reader::StockReader;
-use super::write;
+use super::{tls, write};
 use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
 use crate::ffi::bytes::Blank;
@@ -124,6 +124,12 @@ impl Receiver {
     fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
         let reader = match self.delivery {
             Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
+            Delivery::Tls => {
+                return match tls::Connection::of(py, &self.protocol) {
+                    Some(connection) => self.receive_records(py, core, transport, key, &connection),
+                    None => self.receive_into_buffer(py, core, transport, key),
+                };
+            }
             Delivery::StockReader => StockReader::of(py, core, &self.protocol),
             Delivery::Bytes => None,
         };
@@ -186,6 +192,34 @@ impl Receiver {
                 call_protocol(py, transport, &names(py).buffer_updated, call, "buffer_updated").map(drop)
             }
         }
+    }
+
+    /// Receives records of TLS, and hands what is in them to the application.
+    fn receive_records(
+        self,
+        py: Python<'_>,
+        core: &LoopCore,
+        transport: &Stream,
+        key: Key,
+        connection: &tls::Connection,
+    ) -> PyResult<()> {
+        let mut scratch = core.take_scratch(py);
+        let received = core.with_reactor(py, |reactor| reactor.backend.receive(key, &mut scratch));
+        let is_kept = match &received {
+            Ok(Received::Bytes(count)) => connection.put(py, scratch.filled(*count)),
+            _ => true,
+        };
+        core.return_scratch(py, scratch);
+        let outcome = match received {
+            Err(error) => return fatal(py, transport.object(), os_error(py, error), READ_FAILED),
+            Ok(Received::Nothing) => return Ok(()),
+            Ok(Received::End) => return self.end_of_stream(py, core, transport),
+            Ok(Received::Bytes(count)) => {
+                core.counters.received.add(count);
+                if is_kept { tls::deliver(py, core, connection) } else { Err(PyMemoryError::new_err(())) }
+            }
+        };
+        outcome.or_else(|error| fatal(py, transport.object(), error, &failed_call("buffer_updated")))
     }
 
     /// The peer has ended its side: the protocol says whether ours stays open.

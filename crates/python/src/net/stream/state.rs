@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::StreamTransport;
 use super::descriptor::Descriptor;
 use super::part::StreamPart;
-use super::stock_reader;
+use super::{stock_reader, tls};
 use crate::core::LoopCore;
 use crate::ffi::class::Instance;
 use crate::ffi::fields::{native_state, owner, owns_no_object};
@@ -30,6 +30,8 @@ pub(super) enum Delivery {
     Bytes,
     /// `get_buffer(-1)`, `buffer_updated(count)`.
     Buffer,
+    /// As records of TLS, while the protocol has any; else as `Buffer`.
+    Tls,
     /// Into the buffer of asyncio's stream reader, while that allows it; else as bytes.
     StockReader,
 }
@@ -39,6 +41,9 @@ impl Delivery {
     fn to(py: Python<'_>, protocol: &Object) -> PyResult<Self> {
         if stock_reader::may_lead_to_reader(py, protocol) {
             return Ok(Self::StockReader);
+        }
+        if tls::is_tls_protocol(py, protocol)? {
+            return Ok(Self::Tls);
         }
         let is_buffered = protocol.bind(py).is_instance(OBJECTS.buffered_protocol.bind(py)?)?;
         Ok(if is_buffered { Self::Buffer } else { Self::Bytes })
