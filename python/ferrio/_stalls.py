@@ -6,7 +6,6 @@ import itertools
 import linecache
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Stall:
     """The name of the task that ran. None: none did, or it had ended by the time it could be asked."""
     coroutine: str | None = None
     """The qualified name of the task's coroutine."""
-    context: Mapping[str, object] = MappingProxyType({})
+    context: Mapping[str, object] = field(default_factory=dict)
     """What the function given as ``context`` found in the context of the callback."""
     kept_interpreter: bool = False
     """The callback kept the interpreter (the GIL), so that the report had to wait until it let go."""

@@ -198,8 +198,8 @@ class Watch:
             stall.coroutine = getattr(coroutine, "__qualname__", None) or repr(coroutine)
         if self._describe is not None:
             # Before 3.12 a task does not say in which context it runs, nor does a callback ever.
-            says_context = task is not None and hasattr(task, "get_context")
-            context: Context | None = task.get_context() if says_context else watchdog.context()
+            get_context = getattr(task, "get_context", None)
+            context: Context | None = watchdog.context() if get_context is None else get_context()
             if context is not None:
                 stall.context = dict(self._describe(context))
 

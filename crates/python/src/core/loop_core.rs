@@ -57,6 +57,8 @@ pub(crate) struct LoopCore {
     parts: Parts,
     /// `_task_factory`; none stands for `None`.
     pub(crate) task_factory: Guarded<Option<Object>>,
+    /// The loop itself, while it is being run.
+    running: Guarded<Option<Object>>,
     pub(crate) flags: Flags,
     /// Shared with whoever watches the loop.
     pub(crate) pulse: Arc<Pulse>,
@@ -199,6 +201,29 @@ impl LoopCore {
     #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
     pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         OBJECTS.ferrio_event_loop.bind(py)
+    }
+
+    /// Runs `body`, which runs the loop, `event_loop`.
+    pub(crate) fn run_as<R>(&self, py: Python<'_>, event_loop: &Object, body: impl FnOnce() -> R) -> R {
+        struct Around<'a>(&'a LoopCore, Python<'a>, Option<Object>);
+        impl Drop for Around<'_> {
+            fn drop(&mut self) {
+                let around = self.2.take();
+                drop(self.0.running.with(self.1, |running| core::mem::replace(running, around)));
+            }
+        }
+        let around = self.running.with(py, |running| running.replace(event_loop.clone()));
+        let _around = Around(self, py, around);
+        body()
+    }
+
+    /// The loop itself.
+    ///
+    /// # Errors
+    /// `RuntimeError` when it is not being run.
+    pub(crate) fn running(&self, py: Python<'_>) -> PyResult<Object> {
+        let running = self.running.with(py, |running| running.clone());
+        running.ok_or_else(|| PyRuntimeError::new_err("the loop is not being run"))
     }
 
     /// Runs `section` with the reactor. It must not call Python, nor drop an entry.
@@ -414,6 +439,7 @@ impl LoopCore {
             scratch: Guarded::default(),
             recycled: Guarded::default(),
             task_factory: Guarded::default(),
+            running: Guarded::default(),
             flags: Flags::default(),
             pulse: Arc::default(),
             counters: Counters::default(),
