@@ -143,6 +143,15 @@ pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
         Ok((0..WORDS_OF_THREAD).filter(is_shown).collect())
     };
     let (first, second) = (shows(&empty)?, shows(&changed)?);
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(empty.as_ptr()) };
+    // SAFETY: a live type.
+    let bytes = unsafe { (*class).tp_basicsize }.unsigned_abs();
+    let words_of = |context: &Object| -> Vec<usize> {
+        // SAFETY: a live context, indices within it.
+        (0..bytes / size_of::<usize>()).map(|index| unsafe { word_of_context(context.as_ptr(), index) }).collect()
+    };
+    let before = words_of(&changed);
     let copy = {
         let _entered = Entered::enter(py, &changed)?;
         // SAFETY: a variable and a value.
@@ -154,15 +163,11 @@ pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
         // SAFETY: a new reference, or null with an exception.
         unsafe { Object::from_result(py, copy) }?
     };
-    // SAFETY: the type of a live object.
-    let class = unsafe { ffi::Py_TYPE(copy.as_ptr()) };
-    // SAFETY: a live type.
-    let bytes = unsafe { (*class).tp_basicsize }.unsigned_abs();
-    let variables = only(WORDS_OF_HEAD..bytes / size_of::<usize>(), |index| {
-        // SAFETY: three live contexts, an index within each.
-        let [empty, changed, copy] =
-            [&empty, &changed, &copy].map(|each| unsafe { word_of_context(each.as_ptr(), index) });
-        empty != 0 && changed == copy && changed != empty
+    let (empty, changed, copy) = (words_of(&empty), words_of(&changed), words_of(&copy));
+    // What lies between fields may be anything, but setting a variable does not change it.
+    let variables = only(WORDS_OF_HEAD..empty.len(), |index| {
+        let now = changed[index];
+        empty[index] != 0 && before[index] == empty[index] && now != before[index] && now == copy[index]
     });
     if let ([current], Some(variables)) = (&first[..], variables)
         && first == second
