@@ -5,7 +5,7 @@
 For each interpreter: a new environment in a folder for temporary files, the fitting wheel of the folder (or, with
 `--sources`, a build of the source distribution), the tests' own requirements, uvloop, and a copy of `tests/`. What is
 run are `tests/unit` and `tests/parity`, but for the tests of the repository itself. Then the time that `import ferrio`
-takes is compared with that of `import uvloop`, in the same environment.
+takes is printed beside those of `import uvloop` and `import asyncio`, in the same environment, and has a limit.
 """
 
 import argparse
@@ -31,8 +31,8 @@ OF_THE_REPOSITORY = (
 
 #: Interpreters started for each import; the smallest of their times counts.
 STARTS = 15
-#: What the first of two equal imports may seem to take longer, in parts of the other.
-NOISE = 0.05
+#: What importing Ferrio may add to importing asyncio, in parts of that. It was a sixth to a quarter when this was set.
+MOST_OF_ASYNCIO = 0.35
 
 
 def run(*command: str | Path, cwd: Path) -> None:
@@ -49,7 +49,7 @@ def cpu_seconds(python: Path, statement: str, cwd: Path) -> float:
 
 
 def compare_imports(python: Path, cwd: Path) -> bool:
-    """Print what the imports cost; whether Ferrio's is no more than uvloop's."""
+    """Print what the imports cost, uvloop's beside Ferrio's; whether Ferrio's has not grown."""
     times: dict[str, list[float]] = {"pass": [], "import asyncio": [], "import uvloop": [], "import ferrio": []}
     for _ in range(STARTS):
         for statement, found in times.items():
@@ -58,7 +58,8 @@ def compare_imports(python: Path, cwd: Path) -> bool:
     spread = statistics.median(times["pass"]) - min(times["pass"])
     for statement in ("import asyncio", "import uvloop", "import ferrio"):
         print(f"{statement}: {least[statement] * 1e3:.1f} ms of CPU (+- {spread * 1e3:.1f})", flush=True)
-    return least["import ferrio"] <= least["import uvloop"] * (1 + NOISE) + spread
+    added = least["import ferrio"] - least["import asyncio"]
+    return added <= least["import asyncio"] * MOST_OF_ASYNCIO + spread
 
 
 def package_for(folder: Path, python: Path, sources: bool) -> Path:
@@ -93,7 +94,7 @@ def try_package(folder: Path, interpreter: str, sources: bool, options: list[str
         run(python, "-m", "pip", "install", "--quiet", "uvloop", cwd=here)
         is_quick = compare_imports(python, here)
         if not is_quick:
-            print("importing ferrio takes longer than importing uvloop", flush=True)
+            print("importing Ferrio has become slower", flush=True)
         return is_quick
 
 

@@ -13,18 +13,22 @@ from ._ferrio import Future, Task, __version__
 from ._installation import install, uninstall
 from ._running import Runner, new_event_loop, run
 from ._statistics import Statistics
+from ._watching import Stall, Watch, watch
 
 __all__ = [
     "Future",
     "Loop",
     "Runner",
+    "Stall",
     "Statistics",
     "Task",
+    "Watch",
     "__version__",
     "install",
     "new_event_loop",
     "run",
     "uninstall",
+    "watch",
 ]
 
 if sys.version_info < (3, 16):

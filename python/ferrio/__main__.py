@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import NoReturn
 
-from . import __version__, install
+from . import __version__, inspect, install
 from ._program import run_command, run_module, run_program
+from ._watching import VARIABLE, seconds
 
 USAGE = """\
-usage: python -m ferrio [--version | --help] PROGRAM.py [ARG ...]
-       python -m ferrio -m MODULE [ARG ...]
-       python -m ferrio -c COMMAND [ARG ...]
+usage: python -m ferrio [--version | --help]
+       python -m ferrio [--watch SECONDS] PROGRAM.py [ARG ...]
+       python -m ferrio [--watch SECONDS] -m MODULE [ARG ...]
+       python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
        python -m ferrio doctor [--json] [--no-trials] [--no-comparison]
+       python -m ferrio dump [--json] PID
 
-Runs a Python program with Ferrio's event loop in place of asyncio's. With `doctor`, says whether Ferrio works here,
-what would hurt, and how fast it is (a program of that name is ./doctor)."""
+Runs a Python program with Ferrio's event loop in place of asyncio's.
+
+--watch reports every callback that blocks the loop for so long, while it does. `doctor` says whether Ferrio works here,
+what would hurt, and how fast it is (a program of that name is ./doctor). `dump` shows what the loops of a process of
+yours are at that runs with FERRIO_INSPECT=1."""
 
 
 def main() -> None:
     """Run the program that the command line names."""
-    match sys.argv[1:]:
+    run(sys.argv[1:])
+
+
+def run(command_line: list[str]) -> None:
+    """Do what *command_line* says."""
+    match command_line:
         case ["-h" | "--help", *_]:
             print(USAGE)
         case ["-V" | "--version", *_]:
             print(f"ferrio {__version__}")
         case []:
             misuse("nothing to run")
+        case ["--watch"]:
+            misuse("--watch needs a number of seconds")
+        case ["--watch", slow_s, *rest]:
+            try:
+                seconds(slow_s)
+            except ValueError as error:
+                misuse(f"--watch: {error}")
+            os.environ[VARIABLE] = slow_s
+            run(rest)
+        case ["dump", *options, pid] if pid.isdecimal() and options in ([], ["--json"]):
+            dump(int(pid), as_json=bool(options))
         case ["-m"]:
             misuse("-m needs a module")
         case ["-m", module, *arguments]:
@@ -46,6 +70,16 @@ def main() -> None:
         case [program, *arguments]:
             install()
             run_program(program, arguments)
+
+
+def dump(pid: int, *, as_json: bool) -> None:
+    """Show what the loops of the process *pid* are at."""
+    try:
+        picture = inspect.ask(pid)
+    except OSError as error:
+        print(f"python -m ferrio dump: process {pid}: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(json.dumps(picture, indent=2) if as_json else inspect.as_text(picture).rstrip("\n"))
 
 
 def misuse(text: str) -> NoReturn:

@@ -16,9 +16,21 @@ if TYPE_CHECKING:
     import socket
     import weakref
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
-    from typing import Any
+    from typing import Any, Protocol
 
     from . import _ferrio
+
+    class LoopWatch(Protocol):
+        """What a loop tells whoever watches it."""
+
+        def begin(self) -> None:
+            """The loop is about to run."""
+
+        def stop(self) -> None:
+            """The loop is about to be closed."""
+
+        def after_fork(self, *, is_running: bool) -> None:
+            """This is a forked child; *is_running*: the loop runs in it."""
 
     class BaseLoop(_ferrio.LoopCore, asyncio.unix_events._UnixSelectorEventLoop):
         """The native core over asyncio's Unix loop."""
@@ -49,6 +61,7 @@ if TYPE_CHECKING:
 
         # What one family of methods uses of another.
         _csock: socket.socket | None
+        _watch: LoopWatch | None
         _passed_sockets: weakref.WeakSet[socket.socket]
 
         def _renew_signal_pair(self) -> None: ...

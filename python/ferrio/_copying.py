@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["native_function", "native_functions", "reduce", "reduced_function", "state_methods"]
+__all__ = ["copied_by", "native_function", "native_functions", "reduced_function"]
 
 #: Attributes that asyncio's primitives set only when they are first used.
 _LATE = ("_loop", "_cancelling")
@@ -22,9 +22,8 @@ native_functions: dict[str, Any] = {}
 _State = dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any] | None] | None
 
 
-def state_methods(original: object) -> tuple[Callable[[Any], _State], Callable[[Any, _State], None]]:
-    """``__getstate__`` and ``__setstate__`` for a class whose native state replaces the dictionary of *original*."""
-    always = tuple(vars(original))
+def copied_by(*always: str) -> Callable[[type], type]:
+    """Class decorator for a class of ``ferrio.asyncio`` with native state: instances are copied by these attributes."""
     late = tuple(name for name in _LATE if name not in always)
     known = frozenset((*always, *late))
 
@@ -49,10 +48,17 @@ def state_methods(original: object) -> tuple[Callable[[Any], _State], Callable[[
         for name, value in (slots or {}).items():
             setattr(self, name, value)
 
-    return __getstate__, __setstate__
+    def decorate(cls: Any) -> Any:
+        cls.__module__ = "ferrio.asyncio"
+        cls.__reduce_ex__ = _reduce
+        cls.__getstate__ = __getstate__
+        cls.__setstate__ = __setstate__
+        return cls
+
+    return decorate
 
 
-def reduce(self: Any, protocol: int, /) -> str | tuple[Any, ...]:
+def _reduce(self: Any, protocol: int, /) -> str | tuple[Any, ...]:
     """``__reduce_ex__`` of a class with native state, which pickle protocols 0 and 1 cannot express."""
     return object.__reduce_ex__(self, max(protocol, 2))
 

@@ -10,34 +10,40 @@ from __future__ import annotations
 import os
 import weakref
 from asyncio.log import logger
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._ferrio import LoopCore
 
-__all__ = ["follow_forks"]
+__all__ = ["follow_forks", "open_loops", "told_of_loops"]
 
 # Not a WeakSet: a plain set is copied in one step, even while other threads change it.
 _live: set[weakref.ref[LoopCore]] = set()
+#: Called with each loop that is made.
+told_of_loops: list[Callable[[LoopCore], object]] = []
 
 
 def follow_forks(loop: LoopCore) -> None:
     """Run the hooks for *loop* at every fork until it is closed or collected."""
     _live.add(weakref.ref(loop, _live.discard))
+    for tell in tuple(told_of_loops):
+        tell(loop)
 
 
-def _open_loops() -> list[LoopCore]:
+def open_loops() -> list[LoopCore]:
+    """Every loop of this process that is not closed."""
     loops = [reference() for reference in list(_live)]
     return [loop for loop in loops if loop is not None and not loop.is_closed()]
 
 
 def _before() -> None:
-    for loop in _open_loops():
+    for loop in open_loops():
         loop._before_fork()
 
 
 def _after_in_child() -> None:
-    for loop in _open_loops():
+    for loop in open_loops():
         try:
             loop._after_fork()
         except Exception:

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import reduce, state_methods
+from ._copying import copied_by
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Semaphore"]
 
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from asyncio import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
 else:
 
+    @copied_by(*vars(asyncio.Lock()))
     class Lock(_ferrio.LockCore, asyncio.Lock):
         """A mutual exclusion lock for tasks. Follows ``asyncio.Lock``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = state_methods(asyncio.Lock())
 
         acquire = _ferrio.CoroutineFunction("Lock.acquire", asyncio.Lock.acquire)
         locked = _ferrio.Function("Lock.locked", asyncio.Lock.locked)
@@ -37,12 +34,9 @@ else:
         __aenter__ = _ferrio.CoroutineFunction("Lock.__aenter__", asyncio.Lock.__aenter__)
         __aexit__ = _ferrio.CoroutineFunction("Lock.__aexit__", asyncio.Lock.__aexit__)
 
+    @copied_by(*vars(asyncio.Event()))
     class Event(_ferrio.EventCore, asyncio.Event):
         """A flag that tasks can wait for. Follows ``asyncio.Event``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = state_methods(asyncio.Event())
 
         is_set = _ferrio.Function("Event.is_set", asyncio.Event.is_set)
         set = _ferrio.Function("Event.set", asyncio.Event.set)
@@ -51,12 +45,9 @@ else:
 
     if _CONDITIONS_ARE_NATIVE:
 
+        @copied_by(*vars(asyncio.Condition()))
         class Condition(_ferrio.ConditionCore, asyncio.Condition):
             """A lock whose holder can wait for a notification. Follows ``asyncio.Condition``."""
-
-            __module__ = "ferrio.asyncio"
-            __reduce_ex__ = reduce
-            __getstate__, __setstate__ = state_methods(asyncio.Condition())
 
             def __init__(self, lock=None):
                 super().__init__(Lock() if lock is None else lock)
@@ -68,12 +59,9 @@ else:
             __aenter__ = _ferrio.CoroutineFunction("Condition.__aenter__", asyncio.Condition.__aenter__)
             __aexit__ = _ferrio.CoroutineFunction("Condition.__aexit__", asyncio.Condition.__aexit__)
 
+        @copied_by(*vars(asyncio.Barrier(1)))
         class Barrier(_ferrio.BarrierCore, asyncio.Barrier):
             """A point at which tasks wait until all of them have arrived. Follows ``asyncio.Barrier``."""
-
-            __module__ = "ferrio.asyncio"
-            __reduce_ex__ = reduce
-            __getstate__, __setstate__ = state_methods(asyncio.Barrier(1))
 
             def __init__(self, parties):
                 super().__init__(parties)
@@ -88,12 +76,9 @@ else:
 
     if _SEMAPHORES_ARE_NATIVE:
 
+        @copied_by(*vars(asyncio.Semaphore()))
         class Semaphore(_ferrio.SemaphoreCore, asyncio.Semaphore):
             """A counter that limits how many tasks may proceed. Follows ``asyncio.Semaphore``."""
-
-            __module__ = "ferrio.asyncio"
-            __reduce_ex__ = reduce
-            __getstate__, __setstate__ = state_methods(asyncio.Semaphore())
 
             acquire = _ferrio.CoroutineFunction("Semaphore.acquire", asyncio.Semaphore.acquire)
             locked = _ferrio.Function("Semaphore.locked", asyncio.Semaphore.locked)

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import reduce, state_methods
+from ._copying import copied_by
 from ._locks import Event
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from asyncio import LifoQueue, PriorityQueue, Queue
 else:
 
+    @copied_by(*vars(asyncio.Queue()))
     class Queue(_ferrio.QueueCore, asyncio.Queue):
         """A first-in, first-out queue between tasks. Follows ``asyncio.Queue``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = state_methods(asyncio.Queue())
 
         def __init__(self, maxsize=0):
             super().__init__(maxsize)

@@ -14,7 +14,7 @@ from abc import ABCMeta
 from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
-from ._copying import reduce, state_methods
+from ._copying import copied_by
 
 __all__ = [
     "StreamReader",
@@ -47,10 +47,6 @@ def _with_our_classes(function: Any) -> Any:
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
     return copy
-
-
-def _state_methods(*names: str) -> Any:
-    return state_methods(types.SimpleNamespace(**dict.fromkeys(names)))
 
 
 if TYPE_CHECKING:
@@ -87,14 +83,9 @@ else:
 
     _asyncios_reader = asyncio.StreamReader
 
+    @copied_by("_limit", "_loop", "_buffer", "_eof", "_waiter", "_exception", "_transport", "_paused")
     class StreamReader(_ferrio.StreamReaderCore, asyncio.StreamReader, metaclass=_StreamReaderType):
         """The receiving half of a stream. Follows ``asyncio.StreamReader``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = _state_methods(
-            *("_limit", "_loop", "_buffer", "_eof", "_waiter", "_exception", "_transport", "_paused")
-        )
 
         feed_data = _ferrio.Function("StreamReader.feed_data", asyncio.StreamReader.feed_data)
         at_eof = _ferrio.Function("StreamReader.at_eof", asyncio.StreamReader.at_eof)
@@ -114,26 +105,18 @@ else:
 
     _reader_methods = _methods(StreamReader)
 
+    @copied_by("_transport", "_protocol", "_reader", "_loop")
     class StreamWriter(_ferrio.StreamWriterCore, asyncio.StreamWriter):
         """The sending half of a stream. Follows ``asyncio.StreamWriter``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = _state_methods("_transport", "_protocol", "_reader", "_loop")
 
         write = _ferrio.Function("StreamWriter.write", asyncio.StreamWriter.write)
         writelines = _ferrio.Function("StreamWriter.writelines", asyncio.StreamWriter.writelines)
         is_closing = _ferrio.Function("StreamWriter.is_closing", asyncio.StreamWriter.is_closing)
         drain = _ferrio.CoroutineFunction("StreamWriter.drain", asyncio.StreamWriter.drain)
 
+    @copied_by("_loop", "_stream_reader_wr", "_paused", "_connection_lost", "_drain_waiters")
     class StreamReaderProtocol(_ferrio.StreamReaderProtocolCore, asyncio.StreamReaderProtocol):
         """The protocol between a transport and a ``StreamReader``. Follows ``asyncio.StreamReaderProtocol``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = _state_methods(
-            *("_loop", "_stream_reader_wr", "_paused", "_connection_lost", "_drain_waiters")
-        )
 
         connection_made = _with_our_classes(asyncio.StreamReaderProtocol.connection_made)
         data_received = _ferrio.Function(

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import reduce, state_methods
+from ._copying import copied_by
 
 __all__ = ["TaskGroup"]
 
@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from asyncio import TaskGroup
 else:
 
+    @copied_by(*vars(asyncio.TaskGroup()))
     class TaskGroup(_ferrio.TaskGroupCore, asyncio.TaskGroup):
         """Tasks that are awaited together. Follows ``asyncio.TaskGroup``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = state_methods(asyncio.TaskGroup())
 
         create_task = _ferrio.Function("TaskGroup.create_task", asyncio.TaskGroup.create_task)
         __aenter__ = _ferrio.CoroutineFunction("TaskGroup.__aenter__", asyncio.TaskGroup.__aenter__)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import _ferrio
-from ._copying import reduce, state_methods
+from ._copying import copied_by
 
 __all__ = ["Timeout", "timeout", "timeout_at", "wait_for"]
 
@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from asyncio import Timeout, timeout, timeout_at, wait_for
 else:
 
+    @copied_by(*vars(asyncio.Timeout(None)))
     class Timeout(_ferrio.TimeoutCore, asyncio.Timeout):
         """A deadline for a block, which can be rescheduled. Follows ``asyncio.Timeout``."""
-
-        __module__ = "ferrio.asyncio"
-        __reduce_ex__ = reduce
-        __getstate__, __setstate__ = state_methods(asyncio.Timeout(None))
 
         reschedule = _ferrio.Function("Timeout.reschedule", asyncio.Timeout.reschedule)
         __aenter__ = _ferrio.CoroutineFunction("Timeout.__aenter__", asyncio.Timeout.__aenter__)

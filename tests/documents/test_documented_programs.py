@@ -4,6 +4,7 @@ A block in Python is a program of its own. One that serves is stopped once its p
 `conftest.py` of a test that looks at its loop. Port 8000 becomes a free one.
 """
 
+import ast
 import os
 import re
 import signal
@@ -19,6 +20,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LIMIT_S = 60.0
+
+#: In a comment of a program that needs it.
+NEEDED = re.compile(r"# Python 3\.(\d+) and newer")
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -95,6 +99,14 @@ def port() -> int:
 @pytest.mark.parametrize("source", blocks())
 def test_it_runs(source: str, tmp_path: Path, port: int) -> None:
     source = textwrap.dedent(source)
+    if (needed := NEEDED.search(source)) and sys.version_info < (3, int(needed[1])):
+        pytest.skip(f"for Python 3.{needed[1]} and newer, as it says")
+    try:
+        compile(source, "program.py", "exec")
+    except SyntaxError:
+        # A piece of a coroutine, shown beside the same in Rust, has to compile as that.
+        compile(source, "program.py", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        return
     if "import pytest" in source or "def pytest_" in source:
         if OF_OLDER_RELEASES in source:
             compile(source, "conftest.py", "exec")

@@ -185,10 +185,13 @@ def test_what_a_test_leaves_behind_is_named_with_the_place(tmp_path: Path, conft
         return f"made at {tmp_path}/test_project.py:{number}"
 
     assert f"the task 'left' of forgotten, {place('the task')}" in output
-    assert any("the transport <" in line and place("the transport") in line for line in output.splitlines()), output
+    # tracemalloc of Python 3.11 does not find instances that have a dictionary.
+    finds_instances = sys.version_info >= (3, 12)
+    transport, thread = (f", {place(what)}" if finds_instances else "" for what in ("the transport", "the thread"))
+    assert any("the transport <" in line and line.endswith(transport) for line in output.splitlines()), output
     assert any("the descriptor" in line and place("the socket") in line for line in output.splitlines()), output
     assert any(os.devnull in line and place("the file") in line for line in output.splitlines()), output
-    assert f"the thread 'lasting', {place('the thread')}" in output
+    assert f"the thread 'lasting'{thread}\n" in output
     # Those that are left open by a coroutine fail; the others are found behind their teardown.
     assert counts["failed"] == 2, output
     assert counts["passed"] == 6, output
@@ -208,6 +211,23 @@ def test_the_plugin_does_nothing_unasked(tmp_path: Path) -> None:
     """
     counts, output = run_pytest(tmp_path, PYTEST_ASYNCIO, ["-o", "asyncio_mode=auto"], tests)
     assert counts == {"passed": 1}, output
+
+
+def test_no_leaks_works_on_a_loop_of_asyncios(tmp_path: Path) -> None:
+    tests = """
+        import asyncio, pytest
+
+        kept = []
+
+        async def test_task(no_leaks):
+            kept.append(asyncio.create_task(asyncio.sleep(3600), name="left"))  # line 7
+
+        async def test_nothing(no_leaks):
+            await asyncio.create_task(asyncio.sleep(0))
+    """
+    counts, output = run_pytest(tmp_path, "", ["-o", "asyncio_mode=auto"], tests)
+    assert counts == {"passed": 1, "failed": 1}, output
+    assert f"the task 'left' of sleep, made at {tmp_path}/test_project.py:7" in output
 
 
 def test_a_loop_of_asyncios_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_wait_for_within_wait_for_ends_where_asyncios_does() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio's wait_for makes a task of each, before 3.12")
 def test_a_higher_recursion_limit_does_not_use_up_the_stack() -> None:
     before = "sys.setrecursionlimit(30_000)"
-    output = output_of(NESTED.format(wrap="aio.wait_for(awaitable, 60)", before=before, counts=(900, 30_000)))
+    output = output_of(NESTED.format(wrap="aio.wait_for(awaitable, 60)", before=before, counts=(500, 30_000)))
     assert output.startswith("leaf\n")
 
 

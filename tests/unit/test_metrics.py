@@ -13,6 +13,13 @@ from ferrio import metrics
 
 from .loops import ferrio_only, turn
 
+# Imported before a test begins: what is loaded with it may keep a descriptor.
+try:
+    import opentelemetry.sdk.metrics.export
+    from opentelemetry.sdk import metrics as opentelemetry
+except ImportError:
+    opentelemetry = None
+
 pytestmark = ferrio_only
 
 
@@ -82,11 +89,10 @@ def test_a_scrape_over_http_has_real_figures() -> None:
 
 
 def test_opentelemetry_reads_what_the_loop_has_done(loop: ferrio.Loop) -> None:
-    sdk = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
-    reader = InMemoryMetricReader()
-    provider = sdk.MeterProvider([reader])
+    if opentelemetry is None:
+        pytest.skip("opentelemetry-sdk is not installed")
+    reader = opentelemetry.export.InMemoryMetricReader()
+    provider = opentelemetry.MeterProvider([reader])
     other = ferrio.new_event_loop()
     metrics.register_with_opentelemetry(loop, meter_provider=provider)
     metrics.register_with_opentelemetry(other, name="other", meter_provider=provider)

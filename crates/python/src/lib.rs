@@ -10,6 +10,7 @@ mod net;
 mod streams;
 mod sync;
 mod task;
+mod watchdog;
 
 use pyo3::prelude::*;
 
@@ -56,5 +57,6 @@ fn fill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     coroutine::function::register(module, &[sync::FUNCTIONS, combine::FUNCTIONS, streams::FUNCTIONS])?;
     sync::register(module)?;
     combine::register(module)?;
-    streams::register(module)
+    streams::register(module)?;
+    watchdog::register(module)
 }

@@ -84,9 +84,14 @@ def native() -> list[Finding]:
         Finding("the loop", "native: scheduling, timers, polling, socket, datagram and pipe transports"),
         _tasks(),
         _primitives(),
-        Finding("TLS", f"asyncio's SSLProtocol over native transports, {ssl.OPENSSL_VERSION}"),
+        Finding("TLS", f"asyncio's SSLProtocol over native transports, {ssl.OPENSSL_VERSION}{_forced_tls()}"),
         Finding("names", "asyncio's: the system's resolver in a thread; numeric addresses at once"),
     ]
+
+
+def _forced_tls() -> str:
+    forced = os.environ.get("FERRIO_TLS")
+    return f", engine forced by FERRIO_TLS={forced}" if forced else ""
 
 
 def _tasks() -> Finding:

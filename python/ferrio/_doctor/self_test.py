@@ -77,7 +77,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def converse(server: asyncio.Server, **options: Any) -> None:
+async def converse(server: asyncio.Server, **options: Any) -> asyncio.StreamWriter:
     async with server:
         address = server.sockets[0].getsockname()
         reader, writer = await asyncio.open_connection(*address[:2], **options)
@@ -87,13 +87,14 @@ async def converse(server: asyncio.Server, **options: Any) -> None:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
         expect(came == PAYLOAD, "other bytes came back")
+        return writer
 
 
 async def tcp() -> None:
     await converse(await asyncio.start_server(echo, "127.0.0.1", 0))
 
 
-async def tls() -> None:
+async def tls() -> str | None:
     sides = []
     for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
         context = ssl.SSLContext(protocol)
@@ -107,7 +108,9 @@ async def tls() -> None:
             raise NotTried("this build of OpenSSL has no cipher without certificates") from error
         sides.append(context)
     server, client = sides
-    await converse(await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server), ssl=client)
+    writer = await converse(await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server), ssl=client)
+    engine = writer.get_extra_info("ferrio_tls_engine")
+    return f"the {engine} engine" if engine else None
 
 
 async def udp() -> None:
@@ -162,7 +165,10 @@ async def signals() -> None:
         loop.remove_signal_handler(signal.SIGUSR1)
 
 
-TRIALS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+#: What a trial returns is said beside its success.
+Trial = Callable[[], Coroutine[Any, Any, str | None]]
+
+TRIALS: dict[str, Trial] = {
     "callbacks and timers": callbacks_and_timers,
     "tasks, a queue, a cancellation": tasks,
     "calls from other threads": other_threads,
@@ -184,19 +190,19 @@ def findings() -> list[Finding]:
     return [trial(what, function) for what, function in TRIALS.items()]
 
 
-def trial(what: str, function: Callable[[], Coroutine[Any, Any, None]]) -> Finding:
+def trial(what: str, function: Trial) -> Finding:
     """Run *function* on a loop of its own; whatever it raises is the finding."""
 
-    async def limited() -> None:
+    async def limited() -> str | None:
         async with asyncio.timeout(LIMIT_S):
-            await function()
+            return await function()
 
     try:
-        run(limited())
+        detail = run(limited())
     except NotTried as error:
         return Finding(what, f"not tried: {error}")
     except Exception as error:
         text = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
         advice = "try it with FERRIO_NATIVE_TASKS=0, and report it with this output"
         return Finding(what, text, State.FAULT, advice)
-    return Finding(what, "works")
+    return Finding(what, f"works, {detail}" if detail else "works")

@@ -135,6 +135,14 @@ class Loop(
             # An instance attribute, found before what a program puts into the class: nest_asyncio puts asyncio's turn.
             self._run_once = functools.partial(turn, weakref.ref(self))  # type: ignore[method-assign]
         follow_forks(self)
+        if os.environ.get("FERRIO_WATCH"):
+            from .._watching import watch_as_told
+
+            watch_as_told(self)
+        if os.environ.get("FERRIO_INSPECT"):
+            from ..inspect import serve_as_told
+
+            serve_as_told()
 
     def _is_customised(self) -> bool:
         """Whether the program has replaced something between the loop and its sockets."""

@@ -13,11 +13,13 @@ from .._asyncio_internals import base_events, tasks
 from .._base_loop import BaseLoop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
+from .._stalls import runs_a_loop
 from .._statistics import Statistics
 
 if TYPE_CHECKING:
     import weakref
 
+    from .._base_loop import LoopWatch
     from .._subprocess import Children
 
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
@@ -34,6 +36,8 @@ class RunningMethods(BaseLoop):
     # The process that the loop was made in, or the forked child that it belongs to.
     _pid: int
     _children: Children
+    # Who watches the loop, from the next run on or since.
+    _watch: LoopWatch | None = None
 
     def run_forever(self) -> None:
         """Run until ``stop()`` is called.
@@ -45,6 +49,8 @@ class RunningMethods(BaseLoop):
         self._check_closed()
         self._check_running()
         self._look_for_clock()
+        if self._watch is not None:
+            self._watch.begin()
         try:
             self._run_forever_setup()
             self._run_until_stopped(self._signal_descriptor())
@@ -98,6 +104,8 @@ class RunningMethods(BaseLoop):
             # After a fork that Python was not told of, the epoll instance is still shared with the parent; closing the
             # loop must not change what the parent has registered there.
             self._release()
+        if self._watch is not None:
+            self._watch.stop()
         self._children.close()
         own = None if self._csock is None else self._csock.fileno()
         super().close()
@@ -120,6 +128,8 @@ class RunningMethods(BaseLoop):
         super()._after_fork()
         self._pid = os.getpid()
         self._renew_signal_pair()
+        if self._watch is not None:
+            self._watch.after_fork(is_running=self.is_running())
 
 
 def turn(loop_reference: weakref.ref[BaseLoop]) -> None:
@@ -136,3 +146,7 @@ def turn(loop_reference: weakref.ref[BaseLoop]) -> None:
         RUN_ONCE(loop)
     finally:
         tasks._enter_task(loop, outer)
+
+
+runs_a_loop(RunningMethods.run_forever)
+runs_a_loop(turn)

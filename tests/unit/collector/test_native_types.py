@@ -20,6 +20,9 @@ from .native_types import KINDS, Kind, Token, Way, World, aio, filled, slots_of
 
 pytestmark = ferrio_only
 
+#: Types whose instances cost descriptors or threads.
+LARGE = {"LoopCore", "StreamTransport", "DatagramTransport", "Connection", "Inspector", "Watchdog"}
+
 USED = {name: kind for name, kind in KINDS.items() if kind.is_used}
 
 
@@ -163,7 +166,7 @@ def test_an_attribute_that_takes_any_object_shows_it(name: str, world: World) ->
 def test_a_thousand_instances_leave_nothing(name: str, world: World) -> None:
     make = USED[name].make
     # What opens descriptors takes its time.
-    times = 200 if name in {"LoopCore", "StreamTransport", "DatagramTransport", "Connection"} else 1000
+    times = 200 if name in LARGE else 1000
 
     def make_one() -> None:
         make(world)

@@ -51,6 +51,12 @@ impl<E> Ready<E> {
         self.entries.get(ahead)
     }
 
+    /// The entry that came last, to change in place.
+    #[inline]
+    pub fn last_mut(&mut self) -> Option<&mut E> {
+        self.entries.back_mut()
+    }
+
     /// Entries waiting.
     #[inline]
     #[must_use]
@@ -124,7 +130,9 @@ mod tests {
         ready.push(1);
         ready.push(2);
         ready.iter_mut().for_each(|entry| *entry += 1);
-        assert_eq!(ready.drain(), [2, 3]);
+        ready.last_mut().into_iter().for_each(|entry| *entry += 10);
+        assert_eq!(ready.drain(), [2, 13]);
         assert_eq!(ready.len(), 0);
+        assert_eq!(ready.last_mut(), None);
     }
 }

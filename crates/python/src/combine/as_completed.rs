@@ -135,7 +135,6 @@ fn next(py: Python<'_>, iterator: &Instance<CompletedIterator>) -> PyResult<Opti
 /// Makes the classes of the callbacks, and of the iterator, which is no name of the module.
 pub(super) fn make_classes(py: Python<'_>) -> PyResult<[Bound<'_, PyType>; 2]> {
     Builder::<Instance<CompletedIterator>>::new()
-        .not_instantiable()
         .iterates_by(next)
         .iterates_asynchronously_by(|py, iterator| coroutine::make(py, &NEXT, iterator.object().clone(), None))
         .build_over_object(py)?;

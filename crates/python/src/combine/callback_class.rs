@@ -15,7 +15,6 @@ pub(super) trait Callback: NativeClass<Layout = BehindHead> {
 /// Makes the class, whose calls `builder` has defined.
 pub(super) fn make_class<T: Callback>(py: Python<'_>, builder: Builder<Instance<T>>) -> PyResult<Bound<'_, PyType>> {
     builder
-        .not_instantiable()
         .attribute(Attribute::read_only(c"__qualname__", |_, _: &Instance<T>| Ok(T::FUNCTION)))
         .attribute(Attribute::read_only(c"__name__", |_, _: &Instance<T>| {
             Ok(T::FUNCTION.rsplit_once('.').map_or(T::FUNCTION, |(_, name)| name))

@@ -69,14 +69,14 @@ impl GatherCallback {
         let all = self.counter.callback_runs();
         self.awaiter.end(py, child)?;
         let Some(outer) = self.outer.get().filter(future::is_pending) else {
-            if !waiting::is_cancelled(py, child.bind(py))? {
+            if !waiting::is_cancelled(py, child)? {
                 // Marks the exception as retrieved.
                 call_method(py, &names(py).exception, [child])?;
             }
             return Ok(());
         };
         if !self.returns_exceptions && !future::has_value(child) {
-            let error = if waiting::is_cancelled(py, child.bind(py))? {
+            let error = if waiting::is_cancelled(py, child)? {
                 call_method(py, &names(py)._make_cancelled_error, [child])?
             } else {
                 call_method(py, &names(py).exception, [child])?
@@ -132,7 +132,7 @@ impl GatherCallback {
 /// What stands in the list of results for a child that has no value, or that is no future of Ferrio's.
 #[cold]
 fn outcome(py: Python<'_>, child: &Object) -> PyResult<Object> {
-    if waiting::is_cancelled(py, child.bind(py))? {
+    if waiting::is_cancelled(py, child)? {
         let mut message = child.bind(py).getattr(&names(py)._cancel_message)?;
         if message.is_none() {
             message = PyString::new(py, "").into_any();

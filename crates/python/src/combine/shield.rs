@@ -74,8 +74,8 @@ callback_class!(
 
 /// Follows `_inner_done_callback` of asyncio's `shield`.
 fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> {
-    if !future::is_pending(outer) && waiting::is_cancelled(py, outer.bind(py))? {
-        if rules(py)?.retrieves && !waiting::is_cancelled(py, inner.bind(py))? {
+    if !future::is_pending(outer) && waiting::is_cancelled(py, outer)? {
+        if rules(py)?.retrieves && !waiting::is_cancelled(py, inner)? {
             call_method(py, &names(py).exception, [inner])?;
         }
         return Ok(());
@@ -83,7 +83,7 @@ fn pass_outcome(py: Python<'_>, inner: &Object, outer: &Object) -> PyResult<()> 
     if let Some(value) = future::take_value(inner) {
         return future::set_result(py, outer, value);
     }
-    if waiting::is_cancelled(py, inner.bind(py))? {
+    if waiting::is_cancelled(py, inner)? {
         return future::cancel(py, outer, Some(Object::none(py))).map(drop);
     }
     let error = call_method(py, &names(py).exception, [inner])?;

@@ -109,7 +109,7 @@ impl WaitCallback {
 
 /// `not f.cancelled() and f.exception() is not None`, which counts as retrieving the exception.
 fn has_failed(py: Python<'_>, child: &Object) -> PyResult<bool> {
-    if future::has_value(child) || waiting::is_cancelled(py, child.bind(py))? {
+    if future::has_value(child) || waiting::is_cancelled(py, child)? {
         return Ok(false);
     }
     call_method(py, &names(py).exception, [child]).map(|exception| !exception.is_none())

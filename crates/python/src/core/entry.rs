@@ -16,8 +16,8 @@ use crate::ffi::object::Object;
 
 /// How entries of one kind are run.
 pub(crate) struct Operations {
-    /// Runs an entry with its object and its argument.
-    pub(crate) run: fn(Python<'_>, &LoopCore, Object, Option<Object>) -> Result<(), Exit>,
+    /// Runs an entry.
+    pub(crate) run: Run,
     /// The handle that stands for the entry where a program looks at the loop's queue (the loop, the object, the argument).
     /// `None`: asyncio has no handle at this place either.
     pub(crate) handle: Option<ShownAs>,
@@ -25,10 +25,13 @@ pub(crate) struct Operations {
     pub(crate) on_stop: Option<fn(&Object)>,
 }
 
+/// Runs an entry (the loop, the object, the argument, the context).
+pub(crate) type Run = fn(Python<'_>, &LoopCore, Object, Option<Object>, Option<Object>) -> Result<(), Exit>;
+
 /// Makes the handle that a program is shown for an entry.
 pub(crate) type ShownAs = fn(Python<'_>, &Object, &Object, Option<&Object>) -> PyResult<Object>;
 
-/// An entry that is more than an object and an argument.
+/// An entry that is more than an object, an argument and a context.
 pub(crate) trait Deferred: Send + Sync {
     fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit>;
 
@@ -43,6 +46,8 @@ pub(crate) enum Entry {
         operations: &'static Operations,
         object: Object,
         argument: Option<Object>,
+        /// Of a kind whose object does not have one: the context that it runs in.
+        context: Option<Object>,
     },
     Event(Event),
 }
@@ -56,13 +61,23 @@ pub(crate) enum Event {
 }
 
 // A queue of a million entries is a table of their size.
-const _: () = assert!(size_of::<Entry>() <= 24);
+const _: () = assert!(size_of::<Entry>() <= 32);
 
 impl Entry {
     /// An entry without an argument.
     #[inline]
     pub(crate) const fn call(operations: &'static Operations, object: Object) -> Self {
-        Self::Call { operations, object, argument: None }
+        Self::with_argument(operations, object, None)
+    }
+
+    /// An entry with an argument, or none.
+    #[inline]
+    pub(crate) const fn with_argument(
+        operations: &'static Operations,
+        object: Object,
+        argument: Option<Object>,
+    ) -> Self {
+        Self::Call { operations, object, argument, context: None }
     }
 
     #[inline]
@@ -92,7 +107,7 @@ impl Entry {
     /// What is needed to show the entry to a program: references of their own, so that making the handle may run Python.
     pub(crate) fn shown(&self) -> Option<(ShownAs, Object, Option<Object>)> {
         match self {
-            Self::Call { operations, object, argument } => {
+            Self::Call { operations, object, argument, .. } => {
                 operations.handle.map(|shown_as| (shown_as, object.clone(), argument.clone()))
             }
             Self::Event(_) => None,
@@ -102,9 +117,9 @@ impl Entry {
     /// Shows what the entry holds to the collector.
     pub(super) fn visit(&self, collector: &Collector) -> Visited {
         match self {
-            Self::Call { object, argument, .. } => {
+            Self::Call { object, argument, context, .. } => {
                 object.visit(collector)?;
-                argument.as_ref().map_or(Ok(()), |argument| argument.visit(collector))
+                argument.iter().chain(context).try_for_each(|other| other.visit(collector))
             }
             Self::Event(Event::Ready { .. }) => Ok(()),
             Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),

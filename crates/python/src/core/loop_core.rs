@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 use ferrio_engine::backend::epoll::EpollBackend;
 use ferrio_engine::backend::{Backend, Interest, Key, Usage};
@@ -15,6 +16,7 @@ use super::entry::{Entry, PythonWork};
 use super::exit::Exit;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
+use super::pulse::Pulse;
 use super::shared_context::SharedContexts;
 use super::source::Source;
 use super::statistics::Counters;
@@ -55,7 +57,11 @@ pub(crate) struct LoopCore {
     parts: Parts,
     /// `_task_factory`; none stands for `None`.
     pub(crate) task_factory: Guarded<Option<Object>>,
+    /// The loop itself, while it is being run.
+    running: Guarded<Option<Object>>,
     pub(crate) flags: Flags,
+    /// Shared with whoever watches the loop.
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) counters: Counters,
 }
 
@@ -103,8 +109,6 @@ pub(crate) struct Flags {
     pub(crate) thread: AtomicU64,
     /// `run_until_stopped` is under way.
     pub(crate) turning: Flag,
-    /// An entry is being run: written bytes wait for its end.
-    pub(crate) in_entry: Flag,
     /// A room has asked for its hook after the entry under way.
     pub(crate) asked_after_entry: Flag,
     /// `behind_poll` is not empty.
@@ -178,10 +182,10 @@ impl LoopCore {
         self.flags.thread.load(Ordering::Relaxed) == thread::current()
     }
 
-    /// Whether an entry of this loop is being run by the calling thread.
+    /// Whether an entry of this loop is being run by the calling thread: written bytes wait for its end.
     #[inline]
     pub(crate) fn is_in_entry(&self) -> bool {
-        self.flags.in_entry.get() && self.is_own_thread()
+        self.pulse.entry() != 0 && self.is_own_thread()
     }
 
     /// `RuntimeError` when the loop is closed.
@@ -197,6 +201,29 @@ impl LoopCore {
     #[expect(clippy::unused_self, reason = "reads as a question to the loop")]
     pub(crate) fn python<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         OBJECTS.ferrio_event_loop.bind(py)
+    }
+
+    /// Runs `body`, which runs the loop, `event_loop`.
+    pub(crate) fn run_as<R>(&self, py: Python<'_>, event_loop: &Object, body: impl FnOnce() -> R) -> R {
+        struct Around<'a>(&'a LoopCore, Python<'a>, Option<Object>);
+        impl Drop for Around<'_> {
+            fn drop(&mut self) {
+                let around = self.2.take();
+                drop(self.0.running.with(self.1, |running| core::mem::replace(running, around)));
+            }
+        }
+        let around = self.running.with(py, |running| running.replace(event_loop.clone()));
+        let _around = Around(self, py, around);
+        body()
+    }
+
+    /// The loop itself.
+    ///
+    /// # Errors
+    /// `RuntimeError` when it is not being run.
+    pub(crate) fn running(&self, py: Python<'_>) -> PyResult<Object> {
+        let running = self.running.with(py, |running| running.clone());
+        running.ok_or_else(|| PyRuntimeError::new_err("the loop is not being run"))
     }
 
     /// Runs `section` with the reactor. It must not call Python, nor drop an entry.
@@ -376,7 +403,7 @@ impl LoopCore {
 
     /// The number of the turn under way.
     pub(crate) fn turn(&self) -> u64 {
-        self.counters.turns.get()
+        self.pulse.turns.get()
     }
 
     /// Whether the last `sock_recv` that could bring much did.
@@ -412,7 +439,9 @@ impl LoopCore {
             scratch: Guarded::default(),
             recycled: Guarded::default(),
             task_factory: Guarded::default(),
+            running: Guarded::default(),
             flags: Flags::default(),
+            pulse: Arc::default(),
             counters: Counters::default(),
         })
     }
@@ -448,6 +477,7 @@ impl Fields for LoopCore {
 impl LoopCore {
     /// Lets go of every entry and every descriptor: the end of the loop.
     pub(crate) fn release_everything(&self, py: Python<'_>) {
+        self.pulse.end();
         self.take_inbox(py);
         self.note_stop(py);
         let released = self.reactor.with(py, |reactor| {

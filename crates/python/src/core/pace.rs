@@ -61,8 +61,7 @@ impl LoopCore {
     #[inline(never)]
     fn pause_producer(&self, py: Python<'_>, ready: usize) {
         // Differs as soon as the loop has run an entry or begun a turn.
-        let come_to =
-            usize::try_from(self.counters.turns.get()).unwrap_or_default().rotate_right(usize::BITS / 2) ^ ready;
+        let come_to = usize::try_from(self.turn()).unwrap_or_default().rotate_right(usize::BITS / 2) ^ ready;
         let has_got_on = self.pace.seen.swap(come_to, Ordering::Relaxed) != come_to;
         let pauses = if has_got_on { 0 } else { self.pace.pauses.load(Ordering::Relaxed) };
         if pauses < PAUSES {

@@ -46,7 +46,7 @@ impl Drop for Selecting<'_> {
 impl Instance<LoopCore> {
     /// One turn by the program's clock.
     pub(super) fn run_once_by_program(&self, py: Python<'_>) -> PyResult<()> {
-        self.counters.turns.add(1);
+        self.pulse.turns.add(1);
         self.take_inbox(py);
         let timeout_s = self.time_to_wait(py)?;
         self.select(py, timeout_s)?;

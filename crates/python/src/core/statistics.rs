@@ -34,7 +34,6 @@ impl Counter {
 /// The counters of a loop.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) turns: Counter,
     /// Questions to the kernel, with and without waiting.
     pub(crate) polls: Counter,
     /// Those of them that could wait.
@@ -75,7 +74,7 @@ impl LoopCore {
         let watched = watched.saturating_sub(1 + usize::from(self.flags.has_signal_pair.get()));
         let counters = &self.counters;
         [
-            counters.turns.get(),
+            self.pulse.turns.get(),
             counters.polls.get(),
             counters.sleeps.get(),
             counters.callbacks.get(),

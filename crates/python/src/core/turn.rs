@@ -11,11 +11,13 @@ use super::entry::{Entry, Event};
 use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::parts;
+use super::pulse::Pulse;
 use super::source::Source;
 use super::timer::Timer;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::os_error;
 use crate::ffi::object::Object;
+use crate::ffi::thread_state;
 
 /// Registrations that a loop has by itself: its wake-up descriptor.
 const OWN_REGISTRATIONS: usize = 1;
@@ -35,16 +37,24 @@ impl Drop for Asleep<'_> {
     }
 }
 
-/// An entry is being run, until this is dropped; `around`: within another one.
+/// An entry is being run, until this is dropped; `around`: the one within which it is, 0 for none.
 struct InEntry<'a> {
-    core: &'a LoopCore,
-    around: bool,
+    pulse: &'a Pulse,
+    around: usize,
+}
+
+impl<'a> InEntry<'a> {
+    #[inline]
+    fn begin(pulse: &'a Pulse, entry: usize, around: usize) -> Self {
+        pulse.set_entry(entry);
+        Self { pulse, around }
+    }
 }
 
 impl Drop for InEntry<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.core.flags.in_entry.set(self.around);
+        self.pulse.set_entry(self.around);
     }
 }
 
@@ -59,6 +69,7 @@ impl<'a> Turning<'a> {
     fn begin(py: Python<'a>, core: &'a LoopCore) -> Self {
         let around = core.flags.turning.get();
         core.flags.turning.set(true);
+        core.pulse.set_thread_state(thread_state::current_address(py));
         Self { core, py, around }
     }
 }
@@ -98,7 +109,7 @@ impl LoopCore {
         if self.follows_program() {
             return event_loop.run_once_by_program(py);
         }
-        self.counters.turns.add(1);
+        self.pulse.turns.add(1);
         self.take_inbox(py);
         let mut discarded: Vec<Timer> = Vec::new();
         let stopping = self.flags.stopping.get();
@@ -154,7 +165,9 @@ impl LoopCore {
     pub(super) fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);
-        for _ in 0..entries {
+        let pulse = &*self.pulse;
+        let around = pulse.entry();
+        for number in (1..=entries).rev() {
             // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
             let entry = self.with_reactor(py, |reactor| {
                 if let Some(soon) = reactor.ready.peek(PREFETCHED) {
@@ -163,7 +176,7 @@ impl LoopCore {
                 reactor.ready.pop()
             });
             let Some(entry) = entry else { break };
-            self.run_entry(py, entry)?;
+            self.run_entry(py, entry, InEntry::begin(pulse, number, around))?;
         }
         self.contexts.give_up(py);
         Ok(())
@@ -181,7 +194,7 @@ impl LoopCore {
         if may_sleep {
             self.poll(py)?;
         }
-        if (may_sleep && is_idle()) || self.counters.turns.get().is_multiple_of(TURNS_WITHOUT_HOOK) {
+        if (may_sleep && is_idle()) || self.turn().is_multiple_of(TURNS_WITHOUT_HOOK) {
             self.flags.asked_before_sleep.set(false);
             (parts::hooks().before_sleep)(py, self)?;
         }
@@ -252,11 +265,11 @@ impl LoopCore {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it has one caller, for every entry")]
-    fn run_entry(&self, py: Python<'_>, entry: Entry) -> Result<(), Exit> {
-        let in_entry = InEntry { core: self, around: self.flags.in_entry.get() };
-        self.flags.in_entry.set(true);
+    fn run_entry(&self, py: Python<'_>, entry: Entry, in_entry: InEntry<'_>) -> Result<(), Exit> {
         let outcome = match entry {
-            Entry::Call { operations, object, argument } => (operations.run)(py, self, object, argument),
+            Entry::Call { operations, object, argument, context } => {
+                (operations.run)(py, self, object, argument, context)
+            }
             Entry::Event(Event::Ready { key, ready }) => self.run_ready(py, key, ready),
             Entry::Event(Event::Deferred(deferred)) => deferred.run(py, self),
         };

@@ -168,7 +168,6 @@ pub(crate) fn builder<B: Body>(py: Python<'_>) -> Builder<Instance<Coroutine<B>>
         .attribute(Attribute::read_only(c"cr_running", |_, coroutine: &Instance<Coroutine<B>>| {
             Ok(coroutine.phase.get() == Phase::Running)
         }))
-        .not_instantiable()
         .repr(|_, coroutine: &Instance<Coroutine<B>>| {
             Ok(format!("<coroutine object {} at {:p}>", coroutine.body.qualified_name(), coroutine.object().as_ptr()))
         })

@@ -11,7 +11,7 @@ use super::class::Coroutine;
 use super::state::{Body, Input, generator_exit};
 use super::{Plan, Step};
 use crate::ffi::awaitable;
-use crate::ffi::call::call_method;
+use crate::ffi::call::call_method_within;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Class, Description, Instance};
 use crate::ffi::errors::made;
@@ -188,9 +188,9 @@ impl Body for CoroutineState {
                 Ok(Step::Return(value)) => Ok(value),
                 Err(error) => Err(error),
             },
-            (Ok(_), Input::Throw(error)) => {
+            (Ok(level), Input::Throw(error)) => {
                 let error = made(py, error).into_value(py).into_bound(py);
-                match call_method(py, &names(py).throw, [&iterator, Object::of(&error)]) {
+                match call_method_within(level, py, &names(py).throw, [&iterator, Object::of(&error)]) {
                     Ok(value) => return Ok(Step::Yield(value)),
                     Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
                         Ok(Object::new(error.value(py).getattr(&names(py).value)?))

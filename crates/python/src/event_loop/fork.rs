@@ -42,7 +42,7 @@ fn after_fork(py: Python<'_>, core: &Instance<LoopCore>) -> PyResult<()> {
     core.part::<RunningGate>().after_fork(py);
     if !core.is_own_thread() {
         core.flags.thread.store(0, Ordering::Relaxed);
-        core.flags.in_entry.set(false);
+        core.pulse.set_entry(0);
         core.flags.turning.set(false);
         core.note_stop(py);
         stream::forget_corked(py, core);

@@ -22,9 +22,11 @@ use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::thread_state;
 use crate::handle::{self, is_handle};
 use crate::net;
 use crate::task::{self, unlink_all};
+use crate::watchdog;
 
 type Loop = Instance<LoopCore>;
 type LoopMethod = Method<Loop>;
@@ -35,13 +37,14 @@ fn run_until_stopped(py: Python<'_>, core: &Loop, wakeup_descriptor: &Object) ->
     let _level = nesting::enter(py)?;
     at_once(py, || {
         let _lent = core.lend_wakeup_descriptor(py, wakeup_descriptor);
-        core.run_until_stopped(py, core)
+        core.run_as(py, core.object(), || core.run_until_stopped(py, core))
     })
 }
 
 fn run_once(py: Python<'_>, core: &Loop) -> PyResult<()> {
     let _level = nesting::enter(py)?;
-    at_once(py, || core.run_once(py, core))
+    core.pulse.set_thread_state(thread_state::current_address(py));
+    at_once(py, || core.run_as(py, core.object(), || core.run_once(py, core)))
 }
 
 /// `_set_signal_pair_state(is_watched, has_handlers)`.
@@ -80,6 +83,7 @@ fn add_callback_signalsafe(py: Python<'_>, core: &Loop, handle: &Object) -> PyRe
 /// `_ready`: a snapshot of handles. A task's entries are shown as the handles that they stand for.
 fn ready(py: Python<'_>, core: &Loop) -> PyResult<Object> {
     core.take_inbox(py);
+    handle::attach_all(py, core)?;
     let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
     let handles = PyList::empty(py);
     for (shown_as, object, argument) in calls {
@@ -326,6 +330,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         net::accept::add_methods,
         net::connect::add_methods,
         net::raw::add_methods,
+        watchdog::add_methods,
         add_public_methods,
         add_private_methods,
         add_attributes,

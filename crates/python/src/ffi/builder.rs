@@ -63,11 +63,6 @@ impl<R: Receiver> Builder<R> {
         self
     }
 
-    pub(crate) fn not_instantiable(mut self) -> Self {
-        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-        self
-    }
-
     /// `__repr__`.
     pub(crate) fn repr<F>(self, _function: F) -> Self
     where
@@ -203,11 +198,15 @@ impl<T: NativeClass> Builder<Instance<T>> {
         self.build(py, &py.get_type::<PyAny>())
     }
 
-    /// Makes the class over `base`. Once: the process has one.
+    /// Makes the class over `base`. Once: the process has one. Where nothing says how a program makes instances, it cannot: what
+    /// `base` makes has no state.
     pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyType>> {
         let description = T::description();
         assert!(core::ptr::eq(description, T::description()), "one description for each class");
         const { assert!(align_of::<T::State>() <= STATE_ALIGNMENT) };
+        if !self.slots.iter().any(|slot| slot.slot == ffi::Py_tp_new) {
+            self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+        }
         let offset = T::Layout::state_offset(base);
         if let Some(place) = T::WEAK_REFERENCES {
             self.member(c"__weaklistoffset__", offset + place.offset())?;

@@ -1,4 +1,8 @@
 //! Calls of Python functions and methods with borrowed arguments, without a tuple.
+//!
+//! What an object has under a name may be a native function, which is called without a frame and may lead back to its caller.
+//! [`call`] and `call_method` with its relatives are therefore levels of [`nesting`], and end with `RecursionError` when there
+//! are too many. What the loop calls in its turns is bounded by the levels of these.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,6 +11,7 @@ use pyo3::{Borrowed, ffi};
 
 use super::c_api::{self, Any};
 use super::names::names;
+use super::nesting;
 use super::object::Object;
 
 /// How many arguments have no name.
@@ -35,6 +40,7 @@ fn method(
     name: Borrowed<'_, '_, PyString>,
     arguments: &[Any<'_>],
     names: Option<Borrowed<'_, '_, PyTuple>>,
+    _level: &nesting::Call,
 ) -> PyResult<Object> {
     let positional = positional(arguments, names);
     assert!(positional > 0, "the receiver comes first");
@@ -44,9 +50,10 @@ fn method(
     c_api::object(name.py(), result)
 }
 
-/// `function(*arguments)`.
+/// `function(*arguments)`, as a level of calls.
 #[inline]
 pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments: [&Object; N]) -> PyResult<Object> {
+    let _level = nesting::enter(py)?;
     vectorcall(function.lend(py), &arguments.map(|argument| argument.lend(py)), None)
 }
 
@@ -94,14 +101,25 @@ pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>)
     vectorcall(function.lend(py), items, None)
 }
 
-/// `receiver.name(*arguments)`, where `arguments` begins with the receiver.
+/// `receiver.name(*arguments)`, where `arguments` begins with the receiver, as a level of calls.
 #[inline]
 pub(crate) fn call_method<const N: usize>(
     py: Python<'_>,
     name: &Py<PyString>,
     arguments: [&Object; N],
 ) -> PyResult<Object> {
-    method(name.bind_borrowed(py), &arguments.map(|argument| argument.lend(py)), None)
+    call_method_within(&nesting::enter(py)?, py, name, arguments)
+}
+
+/// [`call_method`], within a level that has been entered for it.
+#[inline]
+pub(crate) fn call_method_within<const N: usize>(
+    level: &nesting::Call,
+    py: Python<'_>,
+    name: &Py<PyString>,
+    arguments: [&Object; N],
+) -> PyResult<Object> {
+    method(name.bind_borrowed(py), &arguments.map(|argument| argument.lend(py)), None, level)
 }
 
 /// [`call_method`], where the last argument is named by `keyword`, a tuple of one name.
@@ -112,7 +130,8 @@ pub(crate) fn call_method_with_keyword<const N: usize>(
     arguments: [&Object; N],
     keyword: &Bound<'_, PyTuple>,
 ) -> PyResult<Object> {
-    method(name.bind_borrowed(py), &arguments.map(|argument| argument.lend(py)), Some(keyword.as_borrowed()))
+    let values = arguments.map(|argument| argument.lend(py));
+    method(name.bind_borrowed(py), &values, Some(keyword.as_borrowed()), &nesting::enter(py)?)
 }
 
 /// The names of the keyword arguments of a call with `context=`.
@@ -140,7 +159,7 @@ pub(crate) fn call_method_with_keywords<const N: usize>(
     let keywords = PyTuple::new(py, named.iter().map(|(name, _)| name))?;
     let values = arguments.into_iter().chain(named.iter().map(|(_, value)| *value));
     let values: Vec<_> = values.map(|value| value.lend(py)).collect();
-    method(name.bind_borrowed(py), &values, Some(keywords.as_borrowed()))
+    method(name.bind_borrowed(py), &values, Some(keywords.as_borrowed()), &nesting::enter(py)?)
 }
 
 /// `receiver.name(...)` with the arguments of the call under way, but for the first one.
@@ -157,5 +176,5 @@ pub(crate) fn call_method_with_rest(
     }
     let mut values = Object::lend_all(arguments.values(), py).to_vec();
     values[0] = receiver.lend(py);
-    method(name.bind_borrowed(py), &values, arguments.names())
+    method(name.bind_borrowed(py), &values, arguments.names(), &nesting::enter(py)?)
 }

@@ -96,6 +96,13 @@ impl Slot {
         unsafe { self.peek() }.is_some_and(Object::is_true)
     }
 
+    /// Whether the object `False` is in it.
+    #[inline]
+    pub(crate) fn is_false(&self) -> bool {
+        // SAFETY: looking at the address runs no Python, so nobody comes to the slot in between.
+        unsafe { self.peek() }.is_some_and(Object::is_false)
+    }
+
     /// Moves the reference out.
     #[inline]
     pub(crate) fn take(&self) -> Option<Object> {

@@ -409,12 +409,18 @@ impl<T: NativeClass> Instance<T> {
         Self::make::<false>(py, state)
     }
 
+    /// Whether the collector sees the instance.
+    #[inline]
+    pub(in crate::ffi) fn is_tracked(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyObject_GC_IsTracked(self.object.as_ptr()) != 0 }
+    }
+
     /// Shows the instance to the collector, unless that sees it already.
     #[inline]
     pub(crate) fn track(&self) {
         let address = self.object.as_ptr();
-        // SAFETY: a live object.
-        if unsafe { ffi::PyObject_GC_IsTracked(address) } == 0 {
+        if !self.is_tracked() {
             // SAFETY: an instance of a collected class that is not tracked; its state is whole (invariant 1).
             unsafe { ffi::PyObject_GC_Track(address.cast()) };
         }
@@ -429,9 +435,9 @@ impl<T: NativeClass> Instance<T> {
         // SAFETY: instances of the class alone are given to its list.
         let memory = unsafe { description.free.take(py, class) };
         let is_used_again = memory.is_some();
-        // SAFETY: the class itself.
+        // SAFETY: the class itself, whose new instances get their state below.
         let object = memory.map_or_else(|| unsafe { new_object(py, class) }, Ok)?;
-        // SAFETY: a new instance.
+        // SAFETY: memory of an instance of exactly the class, which has no state yet, or no longer.
         let instance = unsafe { Self::begin(object, state()) };
         if IS_TRACKED && is_used_again {
             // SAFETY: untracked when it was freed; its state is whole.
@@ -451,9 +457,9 @@ impl<T: NativeClass> Instance<T> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the state would be copied otherwise")]
     unsafe fn begin(object: Object, state: T::State) -> Self {
-        // SAFETY: memory of an instance, which has its state there.
+        // SAFETY: the memory is laid out as an instance's, with room for the state at this place.
         let place = unsafe { T::Layout::state(&object) }.cast_mut();
-        // SAFETY: no state, of its size and alignment.
+        // SAFETY: a place of the state's size and alignment, in which there is none to drop.
         unsafe { place.write(state) };
         let instance = Self { object, class: PhantomData };
         if cfg!(debug_assertions) {
@@ -479,7 +485,7 @@ impl<T: NativeClass> Instance<T> {
     ) -> PyResult<Self> {
         // SAFETY: as the caller promises.
         let object = unsafe { new_object(py, class) }?;
-        // SAFETY: zeroed memory, not yet a state.
+        // SAFETY: a new object of the class or a derived one, whose memory is zeroed and has no state yet.
         Ok(unsafe { Self::begin(object, state) })
     }
 }

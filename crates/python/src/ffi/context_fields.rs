@@ -5,8 +5,8 @@
 //! find exactly one of each, no two contexts are ever said to hold the same.
 //!
 //! # Invariant
-//! What is read at these places is compared as a number. Only the current context is used as an address, to read the number of
-//! its variables.
+//! What is read at these places is compared as a number. Only the current context is used as an address: to read the number of
+//! its variables, and as the object that it is.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -73,6 +73,32 @@ pub(super) fn current_variables(_py: Python<'_>) -> Option<usize> {
     if current.is_null() { None } else { unsafe { variables_of(current) } }
 }
 
+/// The current context of the thread whose state is at `thread_state`. `None`: it has none, there is no such thread in this
+/// interpreter, or the place is not known.
+pub(crate) fn context_of(py: Python<'_>, thread_state: usize) -> Option<Object> {
+    let index = CURRENT.load(Ordering::Relaxed);
+    if index == 0 || !is_live(py, thread_state) {
+        return None;
+    }
+    // SAFETY: within a live state; whoever would change or free it has to be attached.
+    let context = unsafe { (thread_state as *const usize).wrapping_add(index).read() } as *mut ffi::PyObject;
+    // SAFETY: the state owns the context at this place, or has null there (see `find`).
+    (!context.is_null()).then(|| unsafe { Object::from_borrowed(context) })
+}
+
+/// Whether a state of one of this interpreter's threads is at the address.
+fn is_live(_py: Python<'_>, thread_state: usize) -> bool {
+    // SAFETY: the thread is attached, so there is an interpreter.
+    let interpreter = unsafe { ffi::PyInterpreterState_Get() };
+    // SAFETY: a live interpreter.
+    let mut state = unsafe { ffi::PyInterpreterState_ThreadHead(interpreter) };
+    while !state.is_null() && state as usize != thread_state {
+        // SAFETY: a live state: with the GIL none of them is freed meanwhile.
+        state = unsafe { ffi::PyThreadState_Next(state) };
+    }
+    !state.is_null()
+}
+
 /// The only index of those for which `fits` is true.
 fn only(indices: core::ops::Range<usize>, fits: impl Fn(usize) -> bool) -> Option<usize> {
     let mut found = indices.filter(|&index| fits(index));
@@ -117,6 +143,15 @@ pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
         Ok((0..WORDS_OF_THREAD).filter(is_shown).collect())
     };
     let (first, second) = (shows(&empty)?, shows(&changed)?);
+    // SAFETY: the type of a live object.
+    let class = unsafe { ffi::Py_TYPE(empty.as_ptr()) };
+    // SAFETY: a live type.
+    let bytes = unsafe { (*class).tp_basicsize }.unsigned_abs();
+    let words_of = |context: &Object| -> Vec<usize> {
+        // SAFETY: a live context, indices within it.
+        (0..bytes / size_of::<usize>()).map(|index| unsafe { word_of_context(context.as_ptr(), index) }).collect()
+    };
+    let before = words_of(&changed);
     let copy = {
         let _entered = Entered::enter(py, &changed)?;
         // SAFETY: a variable and a value.
@@ -128,15 +163,11 @@ pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
         // SAFETY: a new reference, or null with an exception.
         unsafe { Object::from_result(py, copy) }?
     };
-    // SAFETY: the type of a live object.
-    let class = unsafe { ffi::Py_TYPE(copy.as_ptr()) };
-    // SAFETY: a live type.
-    let bytes = unsafe { (*class).tp_basicsize }.unsigned_abs();
-    let variables = only(WORDS_OF_HEAD..bytes / size_of::<usize>(), |index| {
-        // SAFETY: three live contexts, an index within each.
-        let [empty, changed, copy] =
-            [&empty, &changed, &copy].map(|each| unsafe { word_of_context(each.as_ptr(), index) });
-        empty != 0 && changed == copy && changed != empty
+    let (empty, changed, copy) = (words_of(&empty), words_of(&changed), words_of(&copy));
+    // What lies between fields may be anything, but setting a variable does not change it.
+    let variables = only(WORDS_OF_HEAD..empty.len(), |index| {
+        let now = changed[index];
+        empty[index] != 0 && before[index] == empty[index] && now != before[index] && now == copy[index]
     });
     if let ([current], Some(variables)) = (&first[..], variables)
         && first == second

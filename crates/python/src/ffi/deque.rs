@@ -15,8 +15,10 @@ use pyo3::types::PyType;
 use super::c_api;
 use super::call::call_method;
 use super::names::names;
+use super::nesting;
 use super::object::Object;
 use super::objects::OBJECTS;
+use super::operator;
 
 /// The C function of a method that takes one argument, or none (null).
 type Function = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -96,7 +98,7 @@ pub(crate) fn length(py: Python<'_>, object: &Object) -> PyResult<usize> {
             let length = unsafe { length(object.as_ptr()) };
             usize::try_from(length).map_err(|_| PyErr::fetch(py))
         }
-        _ => object.bind(py).len(),
+        _ => operator::length(py, object),
     }
 }
 
@@ -147,5 +149,6 @@ pub(crate) fn remove(py: Python<'_>, object: &Object, item: &Object) -> PyResult
 /// `deque[0]`.
 #[inline]
 pub(crate) fn first(py: Python<'_>, object: &Object) -> PyResult<Object> {
+    let _level = if is_exact(py, object)? { None } else { Some(nesting::enter(py)?) };
     c_api::object(py, c_api::PySequence_GetItem(object.lend(py), 0))
 }

@@ -10,7 +10,7 @@ pub(crate) fn has_code(function: &Object, code: &Object) -> bool {
     if !function.has_class(&raw const ffi::PyFunction_Type) {
         return false;
     }
-    // SAFETY: a function; the result is only compared.
+    // SAFETY: a function. The result is borrowed from it, and its address alone is looked at.
     let present = unsafe { ffi::PyFunction_GetCode(function.as_ptr()) };
     present == code.as_ptr()
 }

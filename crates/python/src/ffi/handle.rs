@@ -18,6 +18,7 @@ use super::class::{Class, Description, Instance, Layout, NativeClass, NativeLayo
 use super::fields::{Collector, Field, Fields, Visited, native_state};
 use super::inherited;
 use super::object::Object;
+use super::weak_reference;
 
 /// The most arguments that a handle keeps without a tuple.
 const INLINE: usize = 2;
@@ -105,6 +106,12 @@ impl Call {
     pub(crate) fn take_arguments(&self) -> [Option<Object>; INLINE] {
         self.has_arguments.set(false);
         [self.first.take(), self.second.take()]
+    }
+
+    /// Whether there is one argument at the most, and it is here.
+    #[inline]
+    fn is_short(&self) -> bool {
+        self.has_arguments.get() && self.second.is_empty()
     }
 
     #[inline]
@@ -311,6 +318,9 @@ pub(crate) unsafe trait HandleClass: NativeClass<Layout = SlotsOfAsyncio> {
 
     /// What an instance calls.
     fn call(state: &Self::State) -> &Call;
+
+    /// Whether the slots that the class adds to those of `asyncio.Handle` are as they were made.
+    fn holds_no_more(state: &Self::State) -> bool;
 }
 
 // SAFETY: the classes are made with the state at this place, over a class whose slots lie there. Nothing can be derived from
@@ -334,7 +344,65 @@ impl<T: HandleClass> NativeLayout<T> for SlotsOfAsyncio {
     }
 }
 
+/// What was in a handle.
+pub(crate) struct Detached {
+    pub(crate) callback: Object,
+    pub(crate) argument: Option<Object>,
+    pub(crate) context: Object,
+}
+
 impl<T: HandleClass> Instance<T> {
+    /// Takes out of a handle what it calls: a callback with one argument at the most, in a context that the handle shares.
+    /// `None` if a slot holds anything else than when the handle was made for `event_loop`, or if the collector or a weak
+    /// reference shows the handle. What is left is to be [filled](Self::fill).
+    #[inline]
+    pub(crate) fn detach(&self, event_loop: &Object) -> Option<Detached> {
+        let (slots, call) = (self.any(), T::call(self));
+        let is_as_made = call.is_short()
+            && call.shares_context()
+            && slots.args.is_empty()
+            && slots.cancelled.is_false()
+            && slots.event_loop.is(event_loop)
+            && slots.repr.is_nothing()
+            && slots.source_traceback.is_nothing()
+            && T::holds_no_more(self);
+        if !is_as_made || self.is_tracked() || weak_reference::are_any_to(self.object()) {
+            return None;
+        }
+        let callback = slots.callback.take()?;
+        let Some(context) = slots.context.take() else {
+            // It was empty.
+            let _ = slots.callback.replace(Some(callback));
+            return None;
+        };
+        Some(Detached { callback, argument: call.first.take(), context })
+    }
+
+    /// Fills a handle whose callback has been [detached](Self::detach). `tuple` holds the arguments that are too many to be kept
+    /// without one.
+    #[inline]
+    pub(crate) fn fill(
+        &self,
+        callback: Object,
+        args: &[Object],
+        tuple: Option<Object>,
+        context: Object,
+        shares_context: bool,
+    ) {
+        let (slots, call) = (self.any(), T::call(self));
+        let Call { first, second, has_arguments, shares_context: shares } = Call::new(args, shares_context);
+        let before = [
+            slots.callback.replace(Some(callback)),
+            slots.context.replace(Some(context)),
+            slots.args.replace(tuple),
+            call.first.replace(first.take()),
+            call.second.replace(second.take()),
+        ];
+        call.has_arguments.set(has_arguments.get());
+        call.shares_context.set(shares.get());
+        drop(before);
+    }
+
     /// The handle as one of any class.
     #[inline]
     pub(crate) fn any(&self) -> &Instance<AnyHandle> {
@@ -375,7 +443,7 @@ impl Instance<AnyHandle> {
 const KEPT: usize = 1024;
 
 macro_rules! handle_class {
-    ($(#[$doc:meta])* $class:ident, $state:ident, $is_thread_safe:literal, $name:literal, $text:literal) => {
+    ($(#[$doc:meta])* $class:ident, $state:ident, $is_thread_safe:literal, $more:expr, $name:literal, $text:literal) => {
         $(#[$doc])*
         pub(crate) struct $class;
 
@@ -405,6 +473,12 @@ macro_rules! handle_class {
                 const { assert!(offset_of!($state, handle) == 0) };
                 &state.call
             }
+
+            #[inline]
+            fn holds_no_more(state: &$state) -> bool {
+                let more: fn(&$state) -> bool = $more;
+                more(state)
+            }
         }
     };
 }
@@ -414,6 +488,7 @@ handle_class!(
     Handle,
     PlainSlots,
     false,
+    |_| true,
     c"ferrio.Handle",
     c"A scheduled callback; see asyncio.Handle."
 );
@@ -423,6 +498,7 @@ handle_class!(
     ThreadSafeHandle,
     ThreadSafeSlots,
     true,
+    |state| state.lock.is_empty(),
     c"ferrio.ThreadSafeHandle",
     c"A callback scheduled from any thread: cancelling it, or asking whether it is cancelled, waits while it runs."
 );
@@ -432,6 +508,8 @@ handle_class!(
     TimerHandle,
     TimerSlots,
     false,
+    // It is among the timers, or was.
+    |_| false,
     c"ferrio.TimerHandle",
     c"A callback with a time; see asyncio.TimerHandle."
 );

@@ -22,7 +22,7 @@ use super::object::Object;
 /// Offsets of slots in the instances of `T`.
 pub(crate) struct InheritedSlots<T> {
     offsets: OnceLock<Box<[usize]>>,
-    /// How many there are: mostly none, and a type's every end asks.
+    /// How many there are: mostly none, and each instance that is freed asks.
     count: AtomicUsize,
     class: PhantomData<fn() -> T>,
 }
@@ -33,7 +33,7 @@ impl<T> InheritedSlots<T> {
     }
 
     /// Remembers every slot of `base`, the base of the type, and of what that is derived from, but for those at `known`
-    /// offsets, to which the type sees itself.
+    /// offsets, which the type visits and clears itself.
     pub(crate) fn find(&self, base: &Bound<'_, PyType>, known: &[usize]) -> PyResult<()> {
         let mut found = Vec::new();
         for class in base.mro() {
@@ -57,7 +57,7 @@ impl<T> InheritedSlots<T> {
 impl<T: NativeClass> InheritedSlots<T> {
     #[inline]
     fn of<'a>(&'a self, instance: &'a Instance<T>) -> impl Iterator<Item = &'a Slot> {
-        // SAFETY: slots of the bases of the class.
+        // SAFETY: offsets of object slots that `find` has read off the bases of the class.
         self.offsets().iter().map(|&offset| unsafe { slot_at(instance, offset) })
     }
 
@@ -101,7 +101,7 @@ impl<T: NativeClass> InheritedSlot<T> {
     #[inline]
     fn of<'a>(&self, instance: &'a Instance<T>) -> Option<&'a Slot> {
         let offset = *self.offset.get()?;
-        // SAFETY: a slot of a base of the class.
+        // SAFETY: the offset of an object slot of a base of the class, as `find` has made sure.
         Some(unsafe { slot_at(instance, offset) })
     }
 
@@ -128,7 +128,7 @@ impl<T: NativeClass> InheritedSlot<T> {
 unsafe fn slot_at<T: NativeClass>(instance: &Instance<T>, offset: usize) -> &Slot {
     // SAFETY: passed on to the caller.
     let address = unsafe { instance.object().as_ptr().byte_add(offset) };
-    // SAFETY: a `Slot` is laid out as CPython's: null, or a reference that the slot owns. The instance keeps it there.
+    // SAFETY: a `Slot` is laid out as a slot of CPython's: null, or a reference that it owns. It lasts as long as the instance.
     unsafe { &*address.cast() }
 }
 

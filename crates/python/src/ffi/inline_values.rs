@@ -142,7 +142,8 @@ impl<const N: usize> Shape<N> {
 impl<const N: usize> Attributes<'_, N> {
     #[inline]
     fn values(&self) -> &Values {
-        // SAFETY: an instance of a class with such an array (invariant 1).
+        // SAFETY: an instance of a class with such an array (invariant 1). Python lets it change its class only for one of the
+        // same layout.
         let values: *const Values = unsafe { self.object.as_ptr().byte_add(self.shape.basic_size) }.cast();
         // SAFETY: as above; the reference keeps the instance alive, and the array's fields are cells.
         unsafe { &*values }

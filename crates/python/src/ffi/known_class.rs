@@ -36,7 +36,7 @@ impl KnownClass {
     /// The class; `None` before it is known.
     #[inline]
     pub(in crate::ffi) fn get<'py>(&self, py: Python<'py>) -> Option<Borrowed<'static, 'py, PyType>> {
-        // SAFETY: null, or a class that lives for ever.
+        // SAFETY: null, or a class to which `set` has given away a reference, so that it lives for ever.
         let class = unsafe { Borrowed::from_ptr_or_opt(py, self.address().cast()) };
         // SAFETY: it was set as a type.
         class.map(|class| unsafe { class.cast_unchecked() })

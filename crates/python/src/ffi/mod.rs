@@ -43,6 +43,8 @@ pub(crate) mod number;
 pub(crate) mod object;
 pub(crate) mod objects;
 pub(crate) mod openssl;
+pub(crate) mod operator;
+pub(crate) mod outside_stack;
 pub(crate) mod passed;
 pub(crate) mod place;
 pub(crate) mod protocols;

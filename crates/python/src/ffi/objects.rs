@@ -50,6 +50,15 @@ impl Lazy {
     }
 }
 
+/// Looks objects up when Ferrio is imported: later, a program may have put others there, and at shutdown nothing can be
+/// imported any more.
+///
+/// # Errors
+/// As for [`Lazy::get`].
+pub(crate) fn load<const N: usize>(py: Python<'_>, objects: [&Lazy; N]) -> PyResult<()> {
+    objects.into_iter().try_for_each(|object| object.get(py).map(drop))
+}
+
 macro_rules! objects {
     ($($(#[$doc:meta])* $name:ident: $module:literal $(. $part:literal)*;)*) => {
         /// Every object of the table.
@@ -105,8 +114,12 @@ objects! {
     asyncio_stream_reader_protocol: "asyncio.streams"."StreamReaderProtocol";
     asyncio_tasks: "asyncio.tasks";
     asyncio_wait: "ferrio._combining"."asyncios_wait";
-    barrier_phase: "asyncio.locks"."_BarrierState";
+    barrier_broken: "asyncio.locks"."_BarrierState"."BROKEN";
+    barrier_draining: "asyncio.locks"."_BarrierState"."DRAINING";
+    barrier_filling: "asyncio.locks"."_BarrierState"."FILLING";
+    barrier_resetting: "asyncio.locks"."_BarrierState"."RESETTING";
     broken_barrier_error: "asyncio.exceptions"."BrokenBarrierError";
+    base_transport: "asyncio.transports"."BaseTransport";
     buffered_protocol: "asyncio.protocols"."BufferedProtocol";
     collections_deque: "collections"."deque";
     ferrio_event_loop: "ferrio._event_loop";
@@ -118,6 +131,7 @@ objects! {
     ferrio_rest_of_readuntil: "ferrio._stream_reads"."rest_of_readuntil";
     ferrio_stream_reader: "ferrio._streams"."StreamReader";
     ferrio_tls_protocol: "ferrio._tls"."SSLProtocol";
+    flow_control_mixin: "asyncio.transports"."_FlowControlMixin";
     gathering_future: "asyncio.tasks"."_GatheringFuture";
     heapq_heappop: "heapq"."heappop";
     heapq_heappush: "heapq"."heappush";

@@ -49,15 +49,16 @@ pub(super) unsafe extern "C" fn deallocate<T: NativeClass>(this: This<'_, Instan
         description.inherited.clear(instance);
         state.clear();
         if !T::State::IS_EMPTY_WHEN_CLEARED {
-            // SAFETY: an instance.
+            // SAFETY: the slot's object is an instance, which has its state at this place.
             let place = unsafe { T::Layout::state(this.object()) }.cast_mut();
-            // SAFETY: the state that was put there, ended once.
+            // SAFETY: a whole state (invariant 1 of `class`), which nobody uses any more: the instance has no references.
             unsafe { place.drop_in_place() };
         }
         let is_exact = description.class.is_class_of(this.object());
         // The interpreter never runs a finalizer again where it has run one: such memory is not used again.
         let is_marked = T::FINALIZES && c_api::PyObject_GC_IsFinalized(this.any()) != 0;
-        // SAFETY: untracked, empty and nobody's.
+        // SAFETY: it is untracked, its fields are empty, and it has no references. One that is kept is of exactly the class,
+        // and no finalizer of it has run.
         unsafe { description.free.give_or_free(this.object(), is_exact && !is_marked) };
     });
 }
@@ -163,7 +164,7 @@ impl<T: NativeClass> Instance<T> {
         if object.reference_count() == 1 {
             return true;
         }
-        // SAFETY: a whole object that was untracked.
+        // SAFETY: it was untracked before, and all of its fields are there.
         unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
         drop(ManuallyDrop::into_inner(temporary));
         false

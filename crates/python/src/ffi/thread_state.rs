@@ -79,6 +79,11 @@ impl ThreadState {
     }
 }
 
+/// The address of this thread's state.
+pub(crate) fn current_address(_py: Python<'_>) -> usize {
+    ThreadState::current().0 as usize
+}
+
 /// Whether the offsets are known: what is said below to happen where they are then always happens.
 #[inline]
 pub(crate) fn is_known() -> bool {

@@ -136,7 +136,6 @@ fn builder<T: HandleClass>(cancel: Method<Instance<T>>) -> Builder<Instance<T>> 
         .attribute(Attribute::read_only(c"_args", args::<T>).writable(set_args::<T>))
         .attribute(Attribute::read_only(c"_context", context::<T>).writable(set_context::<T>))
         .method(Method::no_arguments(c"get_context", get_context::<T>, c"The context in which the callback runs."))
-        .not_instantiable()
 }
 
 /// Makes the classes and adds them to the module.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod context;
+mod detached;
 mod methods;
 mod recipe;
 mod run;
@@ -19,6 +20,7 @@ mod tracking;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+pub(crate) use detached::attach_all;
 pub(crate) use methods::register;
 pub(crate) use recipe::Recipe;
 pub(crate) use run::{entry, report, run};

@@ -22,8 +22,8 @@ pub(crate) const fn entry(handle: Object) -> Entry {
     Entry::call(&HANDLE, handle)
 }
 
-static HANDLE: Operations = Operations {
-    run: |py, core, handle, _| {
+pub(super) static HANDLE: Operations = Operations {
+    run: |py, core, handle, _, _| {
         let outcome = run(py, core, &handle);
         tracking::released(&handle);
         outcome

@@ -205,7 +205,6 @@ pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
 /// Makes the class and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = Builder::<Instance<Connection>>::new()
-        .not_instantiable()
         .called_with_one(tell)
         .method(Method::no_arguments(
             c"fileno",

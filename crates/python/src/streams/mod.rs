@@ -18,7 +18,7 @@ use pyo3::types::PyTuple;
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
 use crate::ffi::builder::add_function;
-use crate::ffi::objects::OBJECTS;
+use crate::ffi::objects::{OBJECTS, load};
 
 /// The native functions of this room, by asyncio's qualified names.
 pub(crate) const FUNCTIONS: &[Named] = &[
@@ -47,16 +47,10 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // asyncio's own, which `install` has not replaced yet: transports look for these classes too.
-    for object in [
-        &OBJECTS.asyncio_read,
-        &OBJECTS.asyncio_readexactly,
-        &OBJECTS.asyncio_readline,
-        &OBJECTS.asyncio_readuntil,
-        &OBJECTS.asyncio_stream_reader,
-        &OBJECTS.asyncio_stream_reader_protocol,
-    ] {
-        object.get(py)?;
-    }
+    let reads =
+        [&OBJECTS.asyncio_read, &OBJECTS.asyncio_readexactly, &OBJECTS.asyncio_readline, &OBJECTS.asyncio_readuntil];
+    load(py, reads)?;
+    load(py, [&OBJECTS.asyncio_stream_reader, &OBJECTS.asyncio_stream_reader_protocol])?;
     module.add("STREAM_READER_METHODS", PyTuple::new(py, reader::METHODS)?)?;
     add_function(module, reader::note_class_function())?;
     module.add("StreamReaderCore", reader::make_class(py)?)?;

@@ -192,7 +192,7 @@ impl StreamReaderCore {
         if future::is_exact(&waiter) && future::is_pending(&waiter) {
             return future::set_result(py, &waiter, Object::none(py));
         }
-        if waiting::is_cancelled(py, waiter.bind(py))? {
+        if waiting::is_cancelled(py, &waiter)? {
             return Ok(());
         }
         waiting::set_result(py, &waiter, Object::none(py))

@@ -1,8 +1,8 @@
 //! The reads of a `StreamReader`: `read`, `readexactly`, `readuntil`, `readline` and the step of `async for`.
 //!
 //! A read takes what is there, or waits for more and looks again. How far a separator has been searched for is a number of
-//! the read, as in asyncio. A reader that is not native is read by asyncio's function. One that is not native any more after
-//! a wait is read by a function of the package that goes on from there. The coroutine goes on as that function's.
+//! the read, as in asyncio. When the reader is not native, the read calls asyncio's function; when it is native no more after a
+//! wait, a function of the package that goes on from there. It then passes its steps on to the coroutine of that function.
 
 #![forbid(unsafe_code)]
 

@@ -17,8 +17,8 @@ use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
-use crate::ffi::nesting;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a writer, under asyncio's names.
@@ -59,22 +59,16 @@ fn pass_to_transport(py: Python<'_>, arguments: Arguments<'_>, name: &Py<PyStrin
 
 /// `write(data)`.
 pub(super) fn write(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     pass_to_transport(py, arguments, &names(py).write)
 }
 
 /// `writelines(data)`.
 pub(super) fn writelines(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     pass_to_transport(py, arguments, &names(py).writelines)
 }
 
 /// `is_closing()`.
 pub(super) fn is_closing(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    // A transport may be a writer, and lead back to this one.
-    let _call = nesting::enter(py)?;
     let Some([writer]) = arguments.only() else { return Ok(None) };
     let transport = Instance::<StreamWriterCore>::expect(py, writer)?.transport.get_or_none(py);
     call_method(py, &names(py).is_closing, [&transport]).map(Some)
@@ -100,7 +94,8 @@ fn start_drain(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
         }
     }
     let transport = writer.transport.get_or_none(py);
-    if call_method(py, &names(py).is_closing, [&transport])?.bind(py).is_truthy()? {
+    let is_closing = call_method(py, &names(py).is_closing, [&transport])?;
+    if operator::is_true(py, &is_closing)? {
         coroutine.stage.set(TURNED);
         coroutine.owner.set(writer.into_object());
         return Ok(Step::Yield(Object::none(py)));

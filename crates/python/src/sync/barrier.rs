@@ -16,7 +16,6 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyInt, PyType};
 
 use super::condition::{self, ConditionCore, raised_while};
@@ -31,7 +30,7 @@ use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::number;
 use crate::ffi::object::Object;
-use crate::ffi::objects::OBJECTS;
+use crate::ffi::objects::{Lazy, OBJECTS};
 
 native_state! {
     /// The state of a barrier, under asyncio's names.
@@ -89,29 +88,6 @@ pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
         .build_over_object(py)
 }
 
-/// asyncio's `_BarrierState`.
-struct Phases {
-    filling: Object,
-    draining: Object,
-    resetting: Object,
-    broken: Object,
-}
-
-static PHASES: PyOnceLock<Phases> = PyOnceLock::new();
-
-fn phases(py: Python<'_>) -> PyResult<&'static Phases> {
-    PHASES.get_or_try_init(py, || {
-        let class = OBJECTS.barrier_phase.bind(py)?;
-        let member = |name: &str| class.getattr(name).map(Object::new);
-        Ok(Phases {
-            filling: member("FILLING")?,
-            draining: member("DRAINING")?,
-            resetting: member("RESETTING")?,
-            broken: member("BROKEN")?,
-        })
-    })
-}
-
 fn broken_barrier_error(py: Python<'_>, text: &'static str) -> PyErr {
     let class = OBJECTS.broken_barrier_error.bind(py).and_then(|class| Ok(class.cast::<PyType>()?));
     class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), text))
@@ -130,6 +106,11 @@ impl Parts {
 }
 
 impl BarrierCore {
+    /// Whether it is in this phase, a member of asyncio's `_BarrierState`.
+    fn is_in(&self, py: Python<'_>, phase: &Lazy) -> PyResult<bool> {
+        Ok(self.phase.is(phase.get(py)?))
+    }
+
     /// The condition and its lock, if the native code may run.
     fn native_parts(&self, py: Python<'_>) -> PyResult<Option<Parts>> {
         let Some(condition) = self.condition.get() else { return Ok(None) };
@@ -157,13 +138,12 @@ impl BarrierCore {
 
     /// `_exit()`.
     fn leave(&self, py: Python<'_>, parts: &Parts) -> PyResult<()> {
-        let phases = phases(py)?;
         self.count.set(self.count.get().saturating_sub(1));
         if self.count.get() != 0 {
             return Ok(());
         }
-        if self.phase.is(&phases.resetting) || self.phase.is(&phases.draining) {
-            self.phase.set(phases.filling.clone());
+        if self.is_in(py, &OBJECTS.barrier_resetting)? || self.is_in(py, &OBJECTS.barrier_draining)? {
+            self.phase.set(OBJECTS.barrier_filling.get(py)?.clone());
         }
         parts.notify_all(py)
     }
@@ -218,18 +198,17 @@ fn wait_for_change(py: Python<'_>, coroutine: &CoroutineState, parts: &Parts, ne
 
 /// Passes when nobody drains or resets any more, and takes a place.
 fn pass(py: Python<'_>, coroutine: &CoroutineState, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
-    let phases = phases(py)?;
-    if barrier.phase.is(&phases.draining) || barrier.phase.is(&phases.resetting) {
+    if barrier.is_in(py, &OBJECTS.barrier_draining)? || barrier.is_in(py, &OBJECTS.barrier_resetting)? {
         return wait_for_change(py, coroutine, parts, stage::BLOCKED);
     }
-    if barrier.phase.is(&phases.broken) {
+    if barrier.is_in(py, &OBJECTS.barrier_broken)? {
         return unlock(py, parts, Err(broken_barrier_error(py, "Barrier aborted")));
     }
     let index = barrier.count.get();
     barrier.count.set(index.saturating_add(1));
     let place = Object::new(PyInt::new(py, index));
     if Some(index.saturating_add(1)) == barrier.limit.get() {
-        barrier.phase.set(phases.draining.clone());
+        barrier.phase.set(OBJECTS.barrier_draining.get(py)?.clone());
         let outcome = parts.notify_all(py).map(|()| place);
         return end(py, barrier, parts, outcome);
     }
@@ -239,11 +218,10 @@ fn pass(py: Python<'_>, coroutine: &CoroutineState, barrier: &BarrierCore, parts
 
 /// Waits until everybody is there.
 fn fill(py: Python<'_>, coroutine: &CoroutineState, barrier: &BarrierCore, parts: &Parts) -> PyResult<Step> {
-    let phases = phases(py)?;
-    if barrier.phase.is(&phases.filling) {
+    if barrier.is_in(py, &OBJECTS.barrier_filling)? {
         return wait_for_change(py, coroutine, parts, stage::FILLING);
     }
-    let outcome = if barrier.phase.is(&phases.broken) || barrier.phase.is(&phases.resetting) {
+    let outcome = if barrier.is_in(py, &OBJECTS.barrier_broken)? || barrier.is_in(py, &OBJECTS.barrier_resetting)? {
         Err(broken_barrier_error(py, "Abort or reset of barrier"))
     } else {
         Ok(coroutine.item.take().unwrap_or_else(|| Object::none(py)))

@@ -26,6 +26,7 @@ use super::waiting;
 use crate::coroutine::function;
 use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::call::call;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
@@ -34,6 +35,7 @@ use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a condition, under asyncio's names.
@@ -111,7 +113,7 @@ impl ConditionCore {
         let lock = Object::new(lock);
         let is_native = function::is_method_of(py, &lock, &acquire, "Lock.acquire")?
             && function::is_method_of(py, &lock, &release, "Lock.release")?
-            && locked.bind(py).eq(lock.bind(py).getattr(&names(py).locked)?)?;
+            && operator::equals(py, &locked, lock.bind(py).getattr(&names(py).locked)?)?;
         if is_native {
             self.native_lock.set(lock);
         }
@@ -125,8 +127,8 @@ impl ConditionCore {
             return Ok(());
         }
         let mut left = count;
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
+        for waiter in operator::items(py, &waiters)? {
+            let waiter = waiter?;
             if !waiting::is_done(py, &waiter)? {
                 waiting::set_result(py, &waiter, Object::bool(py, false))?;
                 left -= 1;
@@ -225,7 +227,7 @@ fn take_lock(py: Python<'_>, coroutine: &CoroutineState, condition: &ConditionCo
         Ok(None) => {
             coroutine.stage.set(stage::LOCKED_BY_OTHERS);
             let acquire = condition.acquire.get_or_none(py);
-            acquire.bind(py).call0().map(|awaitable| Some(Object::new(awaitable)))
+            call(py, &acquire, []).map(Some)
         }
         Err(error) => Err(error),
     };
@@ -293,9 +295,9 @@ pub(super) fn raised_while(py: Python<'_>, first: PyErr, error: PyErr) -> PyErr 
 
 fn start_wait_for(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let predicate = coroutine.item.get_or_none(py);
-    let result = predicate.bind(py).call0()?;
-    if result.is_truthy()? {
-        return Ok(Step::Return(Object::new(result)));
+    let result = call(py, &predicate, [])?;
+    if operator::is_true(py, &result)? {
+        return Ok(Step::Return(result));
     }
     let owner = coroutine.owner.get_or_none(py);
     coroutine.wait_for(py, coroutine::make(py, &WAIT, owner, None)?)

@@ -15,6 +15,7 @@ use crate::ffi::deque;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of an event, under asyncio's names.
@@ -54,7 +55,7 @@ impl EventCore {
             0 => Ok(()),
             // The usual case needs no iterator. Waking it runs nothing that comes to this queue.
             1 => wake(py, &deque::first(py, &waiters)?),
-            _ => waiters.bind(py).try_iter()?.try_for_each(|waiter| wake(py, Object::of(&waiter?))),
+            _ => operator::items(py, &waiters)?.try_for_each(|waiter| wake(py, &waiter?)),
         }
     }
 

@@ -31,6 +31,7 @@ use pyo3::prelude::*;
 
 use crate::coroutine::function::Named;
 use crate::coroutine::function::Native::{Call, Method};
+use crate::ffi::objects::{OBJECTS, load};
 use order::{FirstIn, LastIn, Smallest};
 
 /// The native functions of this room, by asyncio's qualified names.
@@ -87,10 +88,30 @@ pub(crate) const FUNCTIONS: &[Named] = &[
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    waiting::load(module.py())?;
-    wait_for::load(module.py())?;
+    load(
+        module.py(),
+        [
+            &OBJECTS.asyncio_cancelled_error,
+            &OBJECTS.asyncio_raw_running_loop,
+            &OBJECTS.barrier_broken,
+            &OBJECTS.barrier_draining,
+            &OBJECTS.barrier_filling,
+            &OBJECTS.barrier_resetting,
+            &OBJECTS.task_group,
+            &OBJECTS.task_group_enter,
+            &OBJECTS.task_group_exit,
+            &OBJECTS.task_group_init,
+            &OBJECTS.timeout_created,
+            &OBJECTS.timeout_enter,
+            &OBJECTS.timeout_entered,
+            &OBJECTS.timeout_exit,
+            &OBJECTS.timeout_exited,
+            &OBJECTS.timeout_expiring,
+            &OBJECTS.timeout_init,
+            &OBJECTS.wait_for,
+        ],
+    )?;
     timeout::register(module)?;
-    task_group::load(module.py())?;
     let py = module.py();
     module.add("TaskGroupCore", task_group::make_class(py)?)?;
     module.add("LockCore", lock::make_class(py)?)?;

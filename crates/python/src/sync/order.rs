@@ -15,6 +15,7 @@ use crate::ffi::deque;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+use crate::ffi::operator;
 
 /// What the items of a queue are in.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +79,7 @@ impl Order for LastIn {
 
     #[inline]
     fn length(py: Python<'_>, items: &Object) -> PyResult<usize> {
-        items.bind(py).len()
+        operator::length(py, items)
     }
 
     #[inline]
@@ -107,7 +108,7 @@ impl Order for Smallest {
 
     #[inline]
     fn length(py: Python<'_>, items: &Object) -> PyResult<usize> {
-        items.bind(py).len()
+        operator::length(py, items)
     }
 
     #[inline]

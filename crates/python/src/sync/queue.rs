@@ -226,7 +226,7 @@ fn give_up(
     call_method(py, &names(py).cancel, [waiter])?;
     // Who was woken is no longer in the queue.
     deque::remove(py, &queue, waiter)?;
-    if may_go_on()? && !waiting::is_cancelled(py, waiter.bind(py))? {
+    if may_go_on()? && !waiting::is_cancelled(py, waiter)? {
         wake_next(py, waiters)?;
     }
     Ok(())

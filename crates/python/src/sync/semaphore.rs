@@ -22,6 +22,7 @@ use crate::ffi::fields::native_state;
 use crate::ffi::method::{Attribute, IntoObject};
 use crate::ffi::number;
 use crate::ffi::object::Object;
+use crate::ffi::operator;
 
 native_state! {
     /// The state of a semaphore, under asyncio's names.
@@ -83,8 +84,8 @@ impl SemaphoreCore {
         if deque::length(py, &waiters)? == 0 {
             return Ok(false);
         }
-        for waiter in waiters.bind(py).try_iter()? {
-            let waiter = Object::new(waiter?);
+        for waiter in operator::items(py, &waiters)? {
+            let waiter = waiter?;
             if !waiting::is_done(py, &waiter)? {
                 self.add(-1);
                 waiting::set_result(py, &waiter, Object::bool(py, true))?;
@@ -97,7 +98,7 @@ impl SemaphoreCore {
     /// Whether `acquire` would have to wait.
     fn locked(&self, py: Python<'_>) -> PyResult<bool> {
         let none_left = match self.odd.get() {
-            Some(value) => value.bind(py).eq(0)?,
+            Some(value) => operator::equals(py, &value, 0)?,
             None => self.value.get() == 0,
         };
         Ok(none_left || !waiting::all_cancelled(py, &self.waiters)?)
@@ -162,7 +163,7 @@ fn resume(
     waiting::leave_waiters(py, &semaphore.waiters, future.as_ref())?;
     if let (Err(error), Some(future)) = (&outcome, &future) {
         let cancelled = waiting::is_cancellation(py, error)?;
-        if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future.bind(py))? {
+        if cancelled && waiting::is_done(py, future)? && !waiting::is_cancelled(py, future)? {
             // It had got a place, and is not going to use it.
             semaphore.add(1);
         }

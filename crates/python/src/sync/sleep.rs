@@ -30,7 +30,7 @@ fn set_result_unless_cancelled(py: Python<'_>, _: &Object, arguments: Arguments<
     if future::is_exact(future) && future::is_pending(future) {
         return future::set_result(py, future, result.clone());
     }
-    if waiting::is_cancelled(py, future.bind(py))? {
+    if waiting::is_cancelled(py, future)? {
         return Ok(());
     }
     waiting::set_result(py, future, result.clone())

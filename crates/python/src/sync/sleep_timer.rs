@@ -22,10 +22,9 @@ use crate::task::future;
 /// The future of a `sleep`, which is to be given `None`.
 static SLEEP: TimerOperations = TimerOperations {
     is_cancelled: |timer| is_over(&timer.object) || timer.shown.get().is_some_and(is_cancelled_timer),
-    due: |timer, marks| Entry::Call {
-        operations: &SLEEP_OVER,
-        object: timer.object,
-        argument: timer.shown.into_inner().map(|shown| handle::take_out(shown, marks)),
+    due: |timer, marks| {
+        let shown = timer.shown.into_inner().map(|shown| handle::take_out(shown, marks));
+        Entry::with_argument(&SLEEP_OVER, timer.object, shown)
     },
     handle: |timer| timer.shown.get().filter(|_| !is_over(&timer.object)),
     on_release: None,
@@ -33,7 +32,7 @@ static SLEEP: TimerOperations = TimerOperations {
 
 /// The time of a `sleep` is over: its future, and the handle that was shown for it.
 static SLEEP_OVER: Operations = Operations {
-    run: |py, core, future, handle| match handle {
+    run: |py, core, future, handle, _| match handle {
         Some(handle) => handle::run(py, core, &handle),
         None => end_sleep(py, &future),
     },

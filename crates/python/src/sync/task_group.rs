@@ -130,12 +130,6 @@ struct Version {
     notes_at_once: bool,
 }
 
-/// Finds asyncio's class and its methods now: later, a program may have put others there.
-pub(super) fn load(py: Python<'_>) -> PyResult<()> {
-    let methods = [&OBJECTS.task_group_init, &OBJECTS.task_group_enter, &OBJECTS.task_group_exit];
-    methods.into_iter().chain([&OBJECTS.task_group]).try_for_each(|object| object.get(py).map(drop))
-}
-
 #[inline]
 fn version(py: Python<'_>) -> PyResult<&'static Version> {
     static VERSION: PyOnceLock<Version> = PyOnceLock::new();

@@ -342,13 +342,6 @@ fn init(
 /// Makes the class and adds it to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    // Found now: later, a program may have put other classes there.
-    let objects = &OBJECTS;
-    let states =
-        [&objects.timeout_created, &objects.timeout_entered, &objects.timeout_expiring, &objects.timeout_exited];
-    for object in [&objects.timeout_init, &objects.timeout_enter, &objects.timeout_exit].into_iter().chain(states) {
-        object.get(py)?;
-    }
     let class = Builder::<Instance<Timeout>>::new()
         .instantiable()
         .init(init)

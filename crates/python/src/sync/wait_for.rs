@@ -20,11 +20,6 @@ use crate::ffi::objects::OBJECTS;
 
 static WAIT_FOR: Plan = Plan { qualified_name: "wait_for", start, resume };
 
-/// Finds asyncio's own function now: later, a program may have put another one there.
-pub(super) fn load(py: Python<'_>) -> PyResult<()> {
-    OBJECTS.wait_for.get(py).map(drop)
-}
-
 /// `wait_for(fut, timeout)`.
 pub(super) fn wait_for(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([awaitable, limit]) = arguments.ending_with(py, "timeout") else { return Ok(None) };

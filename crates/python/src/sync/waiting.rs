@@ -13,6 +13,7 @@ use crate::ffi::deque;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+use crate::ffi::operator;
 use crate::task::{self, future};
 
 /// The loop that runs in this thread, `None` for none.
@@ -22,12 +23,6 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Object> {
         return Ok(event_loop);
     }
     OBJECTS.asyncio_raw_running_loop.bind(py)?.call0().map(Object::new)
-}
-
-/// Caches what waits need that are torn down at shutdown: nothing can be imported any more then.
-pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
-    OBJECTS.asyncio_cancelled_error.get(py)?;
-    OBJECTS.asyncio_raw_running_loop.get(py).map(drop)
 }
 
 /// Whether `error` is a `CancelledError`.
@@ -61,13 +56,13 @@ pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
     if future::is_exact(future) {
         return Ok(!future::is_pending(future));
     }
-    call_method(py, &names(py).done, [future])?.bind(py).is_truthy()
+    call_method(py, &names(py).done, [future]).and_then(|done| operator::is_true(py, &done))
 }
 
 /// `future.cancelled()`.
 #[inline]
-pub(crate) fn is_cancelled(py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future.call_method0(&names(py).cancelled)?.is_truthy()
+pub(crate) fn is_cancelled(py: Python<'_>, future: &Object) -> PyResult<bool> {
+    call_method(py, &names(py).cancelled, [future]).and_then(|cancelled| operator::is_true(py, &cancelled))
 }
 
 /// `future.set_result(result)`.
@@ -89,7 +84,7 @@ pub(crate) fn all_cancelled(py: Python<'_>, waiters: &Slot) -> PyResult<bool> {
     if deque::length(py, &waiters)? == 0 {
         return Ok(true);
     }
-    for waiter in waiters.bind(py).try_iter()? {
+    for waiter in operator::items(py, &waiters)? {
         if !is_cancelled(py, &waiter?)? {
             return Ok(false);
         }

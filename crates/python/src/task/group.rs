@@ -44,11 +44,7 @@ pub(crate) fn add_awaiting(py: Python<'_>, task: &Object, waiter: &Object) -> Py
     }
     match (Task::exact(task), Task::of(waiter)) {
         (Some(task), Some(waiter)) => task.add_waiting(py, waiter.object()),
-        _ => OBJECTS
-            .asyncio_futures
-            .bind(py)?
-            .call_method1("future_add_to_awaited_by", (task.bind(py), waiter.bind(py)))
-            .map(drop),
+        _ => call_asyncios(py, "future_add_to_awaited_by", task, waiter),
     }
 }
 
@@ -60,10 +56,12 @@ pub(crate) fn remove_awaiting(py: Python<'_>, task: &Object, waiter: &Object) ->
     }
     match (Task::exact(task), Task::of(waiter)) {
         (Some(task), Some(waiter)) => task.remove_waiting(py, waiter.object()),
-        _ => OBJECTS
-            .asyncio_futures
-            .bind(py)?
-            .call_method1("future_discard_from_awaited_by", (task.bind(py), waiter.bind(py)))
-            .map(drop),
+        _ => call_asyncios(py, "future_discard_from_awaited_by", task, waiter),
     }
+}
+
+/// `asyncio.futures.function(task, waiter)`.
+fn call_asyncios(py: Python<'_>, function: &str, task: &Object, waiter: &Object) -> PyResult<()> {
+    let futures = OBJECTS.asyncio_futures.bind(py)?;
+    futures.call_method1(function, (task.bind(py), waiter.bind(py))).map(drop)
 }

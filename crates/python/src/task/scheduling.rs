@@ -18,9 +18,9 @@ static STEP: Operations = Operations { run: run_step, handle: Some(shown_step), 
 
 /// The first one. The collector does not track the task before.
 static FIRST_STEP: Operations = Operations {
-    run: |py, core, task, error| {
+    run: |py, core, task, error, context| {
         tracking::track(&task);
-        run_step(py, core, task, error)
+        run_step(py, core, task, error, context)
     },
     handle: Some(shown_step),
     on_stop: Some(tracking::track),
@@ -30,7 +30,13 @@ static FIRST_STEP: Operations = Operations {
 static WAKE_UP: Operations = Operations { run: run_wakeup, handle: Some(shown_wakeup), on_stop: None };
 
 #[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
-fn run_step(py: Python<'_>, _core: &LoopCore, task: Object, error: Option<Object>) -> Result<(), Exit> {
+fn run_step(
+    py: Python<'_>,
+    _core: &LoopCore,
+    task: Object,
+    error: Option<Object>,
+    _context: Option<Object>,
+) -> Result<(), Exit> {
     match Task::of(&task) {
         Some(task) => step::run_step(py, task, error),
         None => Ok(()),
@@ -42,7 +48,13 @@ fn shown_step(py: Python<'_>, event_loop: &Object, task: &Object, error: Option<
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
-fn run_wakeup(py: Python<'_>, _core: &LoopCore, task: Object, future: Option<Object>) -> Result<(), Exit> {
+fn run_wakeup(
+    py: Python<'_>,
+    _core: &LoopCore,
+    task: Object,
+    future: Option<Object>,
+    _context: Option<Object>,
+) -> Result<(), Exit> {
     match (Task::of(&task), &future) {
         (Some(task), Some(future)) => step::run_wakeup(py, task, future),
         _ => Ok(()),
@@ -107,7 +119,7 @@ fn push_step(py: Python<'_>, task: &Task, error: Option<Object>, is_first: bool)
     if let Some(core) = direct(&event_loop).filter(|_| task.has_plain_context()) {
         core.check_closed()?;
         let operations = if is_first { &FIRST_STEP } else { &STEP };
-        core.push_ready(py, Entry::Call { operations, object: task.object().clone(), argument: error });
+        core.push_ready(py, Entry::with_argument(operations, task.object().clone(), error));
         return Ok(core.is_turning());
     }
     let callable = callback::step_callable(py, task)?;
@@ -120,7 +132,7 @@ pub(super) fn wake(py: Python<'_>, task: Task, future: &Future) -> PyResult<()> 
     if let Some(core) = direct(&event_loop).filter(|_| task.has_plain_context()) {
         core.check_closed()?;
         let argument = Some(future.object().clone());
-        core.push_ready(py, Entry::Call { operations: &WAKE_UP, object: task.into_object(), argument });
+        core.push_ready(py, Entry::with_argument(&WAKE_UP, task.into_object(), argument));
         return Ok(());
     }
     let callable = callback::wakeup_callable(py, &task)?;

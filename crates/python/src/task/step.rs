@@ -14,7 +14,7 @@ use super::callback::{self, TaskCall};
 use super::{future, scheduling};
 use crate::core::{Exit, leaves_loop, settle};
 use crate::ffi::awaitable::is_generator;
-use crate::ffi::call::{call_method, call_method_with_context};
+use crate::ffi::call::{call, call_method, call_method_with_context};
 use crate::ffi::context::run_in;
 use crate::ffi::errors::{exception, made};
 use crate::ffi::future::{Future, FutureState, Task};
@@ -269,7 +269,7 @@ fn waits(py: Python<'_>, task: &Task, future: Object) -> PyResult<()> {
 fn loop_of(py: Python<'_>, future: &Object) -> PyResult<Object> {
     let future = future.bind(py);
     if let Some(get_loop) = future.getattr_opt(&names(py).get_loop)? {
-        return Ok(Object::new(get_loop.call0()?));
+        return call(py, Object::of(&get_loop), []);
     }
     Ok(Object::new(future.getattr(&names(py)._loop)?))
 }

@@ -22,6 +22,7 @@ use crate::ffi::descriptor::borrow;
 use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::handle::context;
 use crate::net::transport::{self, apply_change, opened, with};
 
@@ -209,7 +210,7 @@ fn add_attributes(builder: Builder<Endpoint>) -> Builder<Endpoint> {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // asyncio's own is a `Transport` with this mixin too; the Python half adds `DatagramTransport` to its bases.
-    let base = py.import("asyncio.transports")?.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
+    let base = OBJECTS.flow_control_mixin.bind(py)?.cast::<PyType>()?;
     let builder = transport::add_methods(Builder::new().instantiable());
-    module.add("DatagramTransport", add_attributes(add_methods(builder)).build(py, &base)?)
+    module.add("DatagramTransport", add_attributes(add_methods(builder)).build(py, base)?)
 }

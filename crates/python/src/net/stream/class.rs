@@ -279,11 +279,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // Now, before a program puts a class of its own there.
     OBJECTS.socket_class.get(py)?;
-    let transports = py.import("asyncio.transports")?;
     // asyncio's own sendfile fallback asks for the mixin by name.
-    let base = transports.getattr("_FlowControlMixin")?.cast_into::<PyType>()?;
+    let base = OBJECTS.flow_control_mixin.bind(py)?.cast::<PyType>()?;
     let builder = transport::add_methods(Builder::new().instantiable());
-    let class = add_attributes(add_private_methods(add_methods(builder))).build(py, &base)?;
-    EXTRA.find(transports.getattr("BaseTransport")?.cast::<PyType>()?, "_extra")?;
+    let class = add_attributes(add_private_methods(add_methods(builder))).build(py, base)?;
+    EXTRA.find(OBJECTS.base_transport.bind(py)?.cast::<PyType>()?, "_extra")?;
     module.add("StreamTransport", class)
 }

@@ -5,6 +5,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple, PyType};
 
 use super::{Connection, attribute, is_tls_protocol};
 use crate::ffi::arguments::Arguments;
+use crate::ffi::builder::add_function;
 use crate::ffi::call::call_method;
 use crate::ffi::class::add_method_to;
 use crate::ffi::method::{AnyObject, Method};
@@ -78,10 +79,9 @@ fn write_lines(py: Python<'_>, transport: &Object, arguments: Arguments<'_>) -> 
     arguments.pass_to(py, &method)
 }
 
-/// Gives the class of the transports that applications see its native methods.
-#[pyfunction]
-#[pyo3(signature = (transport, /))]
-fn add_tls_methods(transport: &Bound<'_, PyType>) -> PyResult<()> {
+/// `add_tls_methods(transport)`.
+fn add_tls_methods(py: Python<'_>, transport: &Object) -> PyResult<()> {
+    let transport = transport.bind(py).cast::<PyType>()?;
     let write = Method::<AnyObject>::any_arguments(
         c"write",
         write,
@@ -99,5 +99,10 @@ fn add_tls_methods(transport: &Bound<'_, PyType>) -> PyResult<()> {
 
 /// Adds the function to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(add_tls_methods, module)?)
+    let function = Method::one_argument(
+        c"add_tls_methods",
+        |py, _, transport| add_tls_methods(py, transport),
+        c"add_tls_methods(transport, /)\n--\n\nGive the class of the transports that applications see its native methods.",
+    );
+    add_function(module, function)
 }
