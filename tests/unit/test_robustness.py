@@ -28,7 +28,7 @@ MIB = 1 << 20
 def survives(program: str) -> None:
     """Run *program* in a new process, which must end by itself."""
     command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
