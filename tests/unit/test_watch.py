@@ -72,6 +72,13 @@ class Reports:
         return stall
 
 
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """One that is at its last look has a descriptor open."""
+    yield
+    wait_for(lambda: not threads())
+
+
 @pytest.fixture
 def reports() -> Iterator[Reports]:
     made = Reports()
