@@ -33,7 +33,7 @@ use super::thread_state;
 const LARGEST_DEPTH: usize = 128;
 
 /// Bytes at the beginning of a frame that are read together.
-const FRAME_BYTES: usize = 64;
+const FRAME_BYTES: usize = if cfg!(all(Py_3_12, not(Py_3_13))) { 72 } else { 64 };
 
 /// Characters of a name or a path.
 const LONGEST_TEXT: usize = 4096;
@@ -56,6 +56,8 @@ mod offset {
     pub(super) const FRAME_CODE: usize = if cfg!(Py_3_12) { 0 } else { 32 };
     pub(super) const FRAME_PREVIOUS: usize = if cfg!(Py_3_12) { 8 } else { 48 };
     pub(super) const FRAME_INSTRUCTION: usize = 56;
+    #[cfg(all(Py_3_12, not(Py_3_13)))]
+    pub(super) const FRAME_OWNER: usize = 70;
     pub(super) const CODE_FIRST_LINE: usize = if cfg!(Py_3_12) { 68 } else { 72 };
     pub(super) const CODE_FILE: usize = 112;
     pub(super) const CODE_QUALIFIED_NAME: usize = 128;
@@ -154,8 +156,15 @@ impl Memory {
                 Some(usize::from_ne_bytes(bytes.try_into().ok()?))
             };
             let code = word(offset::FRAME_CODE)? & !TAGS;
-            // The interpreter has frames of its own, without code, where C calls Python.
-            if self.is_code(code) {
+            // The interpreter has frames of its own where C calls Python: without code, but in 3.12.
+            #[cfg(all(Py_3_12, not(Py_3_13)))]
+            let is_functions = {
+                const OWNED_BY_C_STACK: u8 = 3;
+                words[offset::FRAME_OWNER] != OWNED_BY_C_STACK
+            };
+            #[cfg(not(all(Py_3_12, not(Py_3_13))))]
+            let is_functions = true;
+            if is_functions && self.is_code(code) {
                 let code: &Code = match codes.entry(code) {
                     std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                     std::collections::hash_map::Entry::Vacant(place) => place.insert(self.code(code)?),
