@@ -21,7 +21,7 @@ usage: python -m ferrio [--version | --help]
 
 Runs a Python program with Ferrio's event loop in place of asyncio's.
 
---watch reports every callback that blocks the loop for so long, while it does. `doctor` says whether Ferrio works here,
+--watch reports callbacks that block the loop for about so long, while they do. `doctor` says whether Ferrio works here,
 what would hurt, and how fast it is (a program of that name is ./doctor). `dump` shows what the loops of a process of
 yours are at that runs with FERRIO_INSPECT=1."""
 
@@ -51,6 +51,8 @@ def run(command_line: list[str]) -> None:
             run(rest)
         case ["dump", *options, pid] if pid.isdecimal() and options in ([], ["--json"]):
             dump(int(pid), as_json=bool(options))
+        case ["dump", *_]:
+            misuse("dump needs the number of a process: dump [--json] PID")
         case ["-m"]:
             misuse("-m needs a module")
         case ["-m", module, *arguments]:
@@ -76,6 +78,13 @@ def dump(pid: int, *, as_json: bool) -> None:
     """Show what the loops of the process *pid* are at."""
     try:
         picture = inspect.ask(pid)
+    except (FileNotFoundError, ConnectionError):
+        print(
+            f"python -m ferrio dump: process {pid} does not answer: it is not yours, has ended, "
+            "or was not started with FERRIO_INSPECT=1",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except OSError as error:
         print(f"python -m ferrio dump: process {pid}: {error}", file=sys.stderr)
         sys.exit(1)

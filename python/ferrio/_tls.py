@@ -182,7 +182,9 @@ class SSLProtocol(_ORIGINAL):  # type: ignore[misc]
                     break
                 if not (incoming.pending or sslobj.pending()):
                     break
-                count = sslobj.read(wants - offset, buffer[offset:])
+                # A slice of a bytearray is a copy, in which asyncio loses what is read.
+                rest = memoryview(buffer) if isinstance(buffer, bytearray) else buffer
+                count = sslobj.read(wants - offset, rest[offset:])
                 offset += count
         except SSLAgainErrors:
             pass

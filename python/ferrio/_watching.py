@@ -97,7 +97,8 @@ class Watch:
         if watchdog is None or thread is None:
             return
         watchdog.end()
-        if thread is not threading.current_thread():
+        # While the interpreter ends, threads of Python's do not run any more.
+        if thread is not threading.current_thread() and not sys.is_finalizing():
             thread.join(LAST_REPORT_S)
 
     def after_fork(self, *, is_running: bool) -> None:

@@ -83,7 +83,8 @@ def close() -> None:
         inspector.close()
         with contextlib.suppress(OSError):
             os.unlink(path)
-        thread.join(LAST_ANSWER_S)
+        if not sys.is_finalizing():
+            thread.join(LAST_ANSWER_S)
 
 
 def serve_as_told() -> None:

@@ -170,6 +170,8 @@ def end_of(body: str) -> str:
     return output_of(PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), " " * 8)))
 
 
+# A thousand levels take seconds, without optimisation or on a busy machine.
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_of_native_functions_ends_with_an_error(name: str) -> None:
     assert end_of(CHAIN.format(link=CHAINS[name])) == "RecursionError"

@@ -254,7 +254,7 @@ def test_a_tasks_origin_is_tracked(debugged: Loop) -> None:
 
 
 def test_time_spent_in_the_loops_own_wait_is_nobodys(debugged: Any, caplog: pytest.LogCaptureFixture) -> None:
-    debugged.slow_callback_duration = 0.005
+    debugged.slow_callback_duration = 0.2
     with caplog.at_level(logging.WARNING, "asyncio"):
-        run(debugged, asyncio.sleep(0.01))
+        run(debugged, asyncio.sleep(0.4))
     assert [record for record in caplog.records if "Executing" in record.getMessage()] == []

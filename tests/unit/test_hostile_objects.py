@@ -30,6 +30,7 @@ def output_of(program: str) -> str:
 
 
 @ferrio_only
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("subject", ["wrong_receivers", "wrong_arguments", "wrong_values", "twice"])
 def test_every_attribute_of_every_native_type_withstands(subject: str, tmp_path: pathlib.Path) -> None:
     program = pathlib.Path(__file__).with_name("hostile_calls.py")

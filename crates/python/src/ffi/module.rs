@@ -1,11 +1,9 @@
-//! The native module itself: made once in a process, for the interpreter that asks first.
+//! The native module itself: made once in a process, for its main interpreter.
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicI64, Ordering};
 
-use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,9 +33,6 @@ static DEFINITION: Definition = Definition(UnsafeCell::new(ffi::PyModuleDef {
 /// The module, once it is filled.
 static MODULE: PyOnceLock<Object> = PyOnceLock::new();
 
-/// The interpreter that has it; -1 for none.
-static INTERPRETER: AtomicI64 = AtomicI64::new(-1);
-
 /// What `PyInit_...` of a module returns, which `fill` gives its contents: a second call returns the same module.
 ///
 /// # Safety
@@ -49,8 +44,13 @@ pub(crate) unsafe fn initialise(
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython imports modules on attached threads.
     let py = unsafe { Python::assume_attached() };
+    if !is_main_interpreter(py) {
+        // Not within the trampoline: PyO3, which it asks, knows the main interpreter only.
+        // SAFETY: the thread is attached; a class of exceptions, and a text that ends with a zero.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"ferrio does not support subinterpreters".as_ptr()) };
+        return null_mut();
+    }
     trampoline::object(py, || {
-        check_interpreter()?;
         let module = MODULE.get_or_try_init(py, || {
             let module = make(py, name, doc)?;
             fill(&module)?;
@@ -60,17 +60,12 @@ pub(crate) unsafe fn initialise(
     })
 }
 
-/// # Errors
-/// `ImportError`: another interpreter has the module, whose objects cannot be shared.
-fn check_interpreter() -> PyResult<()> {
+/// Whether this is the interpreter that the process began with. Objects are not shared with another.
+fn is_main_interpreter(_py: Python<'_>) -> bool {
     // SAFETY: the thread is attached.
     let interpreter = unsafe { ffi::PyInterpreterState_Get() };
     // SAFETY: the interpreter of this thread.
-    let id = unsafe { ffi::PyInterpreterState_GetID(interpreter) };
-    match INTERPRETER.compare_exchange(-1, id, Ordering::Relaxed, Ordering::Relaxed) {
-        Err(owner) if owner != id => Err(PyImportError::new_err("ferrio does not support subinterpreters")),
-        _ => Ok(()),
-    }
+    unsafe { ffi::PyInterpreterState_GetID(interpreter) == 0 }
 }
 
 /// A new, empty module.

@@ -32,6 +32,9 @@ use super::thread_state;
 /// Frames of one stack.
 const LARGEST_DEPTH: usize = 128;
 
+/// Steps from frame to frame, those of the interpreter's own included: what changes under the reader may lead in a circle.
+const MOST_STEPS: usize = 4 * LARGEST_DEPTH;
+
 /// Bytes at the beginning of a frame that are read together.
 const FRAME_BYTES: usize = if cfg!(all(Py_3_12, not(Py_3_13))) { 72 } else { 64 };
 
@@ -148,7 +151,10 @@ impl Memory {
         let mut frame = self.word(holder.checked_add(offset::CURRENT_FRAME)?)?;
         let mut codes = HashMap::new();
         let mut found = Vec::new();
-        while frame != 0 && found.len() < LARGEST_DEPTH {
+        for _ in 0..MOST_STEPS {
+            if frame == 0 || found.len() == LARGEST_DEPTH {
+                return Some(Stack(found));
+            }
             let mut words = [0; FRAME_BYTES];
             self.read(frame, &mut words)?;
             let word = |offset: usize| {
@@ -177,7 +183,7 @@ impl Memory {
             }
             frame = word(offset::FRAME_PREVIOUS)?;
         }
-        Some(Stack(found))
+        None
     }
 
     fn is_code(&self, address: usize) -> bool {

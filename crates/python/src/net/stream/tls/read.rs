@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PySlice};
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PySlice};
 
 use super::Connection;
 use crate::core::LoopCore;
@@ -231,7 +231,14 @@ impl Connection {
             buffer.clone()
         } else {
             let slice = PySlice::new(py, offset.try_into()?, wants.try_into()?, 1);
-            Object::new(buffer.bind(py).get_item(slice)?)
+            let buffer = buffer.bind(py);
+            // A slice of a bytearray is a copy, in which asyncio loses what is read.
+            let rest = if buffer.is_instance_of::<PyByteArray>() {
+                PyMemoryView::from(buffer)?.get_item(slice)?
+            } else {
+                buffer.get_item(slice)?
+            };
+            Object::new(rest)
         };
         match call_method(py, &names(py).read, [ssl_object, &size, &rest]) {
             Ok(count) => count.bind(py).extract().map(Some),
