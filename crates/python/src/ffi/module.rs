@@ -46,8 +46,10 @@ pub(crate) unsafe fn initialise(
     let py = unsafe { Python::assume_attached() };
     if !is_main_interpreter(py) {
         // Not within the trampoline: PyO3, which it asks, knows the main interpreter only.
+        // SAFETY: CPython has set it before it imports anything.
+        let class = unsafe { ffi::PyExc_ImportError };
         // SAFETY: the thread is attached; a class of exceptions, and a text that ends with a zero.
-        unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"ferrio does not support subinterpreters".as_ptr()) };
+        unsafe { ffi::PyErr_SetString(class, c"ferrio does not support subinterpreters".as_ptr()) };
         return null_mut();
     }
     trampoline::object(py, || {
