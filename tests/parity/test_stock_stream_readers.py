@@ -156,6 +156,8 @@ class OtherBuffer(bytearray):
 
 
 class CannotPause:
+    """A transport that cannot pause says so by this exception; a reader does not ask it again."""
+
     def pause_reading(self) -> None:
         raise NotImplementedError
 

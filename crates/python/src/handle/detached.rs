@@ -2,8 +2,8 @@
 //!
 //! Most programs drop the handle that `call_soon` returns. The loop then has the only reference to it, and nobody can cancel
 //! it or look at it any more. Before the next callback is made ready, the callback, the argument and the context of such a
-//! handle move into the entry, and the handle is used again for the next callback. A million callbacks that wait take a
-//! quarter of the memory that they take with their handles.
+//! handle move into the entry, and the handle is used again for the next callback. So a callback that waits
+//! takes an entry alone.
 //!
 //! Where a handle is seen again, by a look at the loop's queue or in the report of an error, one is made.
 //!
