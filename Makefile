@@ -128,6 +128,7 @@ lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that
 	cargo fmt --all --check
 	cargo clippy --quiet -p ferrio-engine -p ferrio --all-targets --all-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-python -- -D warnings
+	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --quiet -p ferrio-pyo3 -- -D warnings
 	$(BIN)/python scripts/layers.py
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check

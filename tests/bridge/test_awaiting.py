@@ -23,7 +23,7 @@ def test_a_ready_future_gives_its_value(kv_client: ModuleType, runner: asyncio.R
     async def main() -> None:
         assert await kv_client.ready(value) is value
         assert await asyncio.create_task(kv_client.ready(value)) is value
-        assert await asyncio.gather(kv_client.ready(value), kv_client.ready(2)) == [value, 2]
+        assert list(await asyncio.gather(kv_client.ready(value), kv_client.ready(2))) == [value, 2]
 
     runner.run(main())
 
