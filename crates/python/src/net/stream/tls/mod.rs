@@ -13,7 +13,7 @@ mod write;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::ffi::call::call_method;
+use crate::ffi::call::{call_method, call_named};
 use crate::ffi::class::Instance;
 use crate::ffi::errors::while_handling;
 use crate::ffi::names::names;
@@ -132,7 +132,7 @@ impl Connection {
         }
         while_handling(py, &exception, || {
             let arguments = (&exception, "Fatal error on SSL protocol");
-            self.protocol.bind(py).call_method1(&names(py)._fatal_error, arguments).map(drop)
+            call_named(self.protocol.bind(py), &names(py)._fatal_error, arguments).map(drop)
         })
     }
 }
