@@ -1,5 +1,4 @@
-"""Peers that break off, send garbage or stay silent, at every stage of a TLS connection: what asyncio makes of it, on both
-engines."""
+"""Peers that break off, send garbage or stay silent, at every stage of a TLS connection: both engines and asyncio."""
 
 import asyncio
 import contextlib
