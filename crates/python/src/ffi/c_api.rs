@@ -8,6 +8,7 @@
 //! A call of any other says why the rest of what it asks for holds.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::ptr::NonNull;
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -72,6 +73,10 @@ unsafe extern "C" {
     ) -> ffi::PySendResult;
     pub(in crate::ffi) safe fn PyMethod_New(function: Any<'_>, object: Any<'_>) -> Option<Object>;
     pub(in crate::ffi) safe fn PyObject_CallNoArgs(function: Any<'_>) -> Option<Object>;
+    pub(in crate::ffi) safe fn PyObject_GenericGetDict(
+        object: Any<'_>,
+        context: Option<NonNull<c_void>>,
+    ) -> Option<Object>;
     pub(in crate::ffi) safe fn PyObject_GenericGetAttr(object: Any<'_>, name: Any<'_>) -> Option<Object>;
     pub(in crate::ffi) safe fn PyObject_GenericSetAttr(object: Any<'_>, name: Any<'_>, value: Option<Any<'_>>)
     -> c_int;
