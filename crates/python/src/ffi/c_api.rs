@@ -11,6 +11,7 @@
 //! [`thread_end`](super::thread_end).
 
 use core::ffi::{c_char, c_int, c_void};
+use core::ptr::NonNull;
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -105,6 +106,7 @@ functions! {
     safe fn PyMethod_New(function: Any<'_>, object: Any<'_>) -> Option<Object>;
     safe fn PyObject_CallNoArgs(function: Any<'_>) -> Option<Object>;
     safe fn PyObject_GetAttr(object: Any<'_>, name: Any<'_>) -> Option<Object>;
+    safe fn PyObject_GenericGetDict(object: Any<'_>, context: Option<NonNull<c_void>>) -> Option<Object>;
     safe fn PyObject_GetIter(object: Any<'_>) -> Option<Object>;
     safe fn PyObject_IsTrue(object: Any<'_>) -> c_int;
     safe fn PyObject_RichCompare(left: Any<'_>, right: Any<'_>, operation: c_int) -> Option<Object>;
