@@ -23,7 +23,7 @@ pub(crate) const fn entry(handle: Object) -> Entry {
 }
 
 pub(super) static HANDLE: Operations = Operations {
-    run: |py, core, handle, _, _| {
+    run: |py, core, handle, _| {
         let outcome = run(py, core, &handle);
         tracking::released(&handle);
         outcome
