@@ -96,10 +96,11 @@ pub(crate) fn call_with_tuple(function: &Object, arguments: Borrowed<'_, '_, PyT
     vectorcall(function.lend(py), items, None)
 }
 
-/// `receiver.name(*arguments)` with arguments that are yet to become Python's, as a level of calls.
+/// `receiver.name(*arguments)` with arguments that are yet to become Python's. It is no level: the report of a
+/// `RecursionError` has room for it.
 ///
 /// # Errors
-/// `RecursionError`; the receiver has no such attribute; what the call raises.
+/// The receiver has no such attribute; what the call raises.
 #[cold]
 pub(crate) fn call_named<'py>(
     receiver: &Bound<'py, PyAny>,
@@ -107,7 +108,6 @@ pub(crate) fn call_named<'py>(
     arguments: impl IntoPyObject<'py, Target = PyTuple>,
 ) -> PyResult<Object> {
     let py = receiver.py();
-    let _level = nesting::enter(py)?;
     let name = name.into_pyobject(py).map_err(Into::into)?.into_any();
     let method = c_api::object(py, c_api::PyObject_GetAttr(receiver.as_borrowed(), name.as_borrowed()))?;
     call_with_tuple(&method, arguments.into_pyobject(py).map_err(Into::into)?.as_borrowed())

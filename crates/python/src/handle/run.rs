@@ -8,7 +8,7 @@ use pyo3::types::PyTuple;
 use super::threadsafe::RunningGate;
 use super::{context, tracking};
 use crate::core::{Entry, Exit, LoopCore, Operations, settle};
-use crate::ffi::call::{call_method, call_named, call_with_room, call_with_tuple, call_without_arguments};
+use crate::ffi::call::{call_named, call_with_room, call_with_tuple, call_without_arguments};
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
 use crate::ffi::handle::{AnyHandle, Call, InlineArguments, ThreadSafeHandle};
@@ -177,7 +177,7 @@ fn call_back_with_tuple(
 
 #[cold]
 fn run_in_python(py: Python<'_>, handle: &Object) -> PyResult<()> {
-    call_method(py, &names(py)._run, [handle]).map(drop)
+    call_named(handle.bind(py), &names(py)._run, ()).map(drop)
 }
 
 /// Reports what the callback of `handle` has raised.
