@@ -2,7 +2,6 @@
 certificates, a callback for server names."""
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,13 +15,6 @@ from .loop_under_test import run
 from .programs import running
 
 VERSIONS = ["-tls1_2", "-tls1_3"]
-
-
-@pytest.fixture(scope="session")
-def openssl() -> str:
-    program = shutil.which("openssl")
-    assert program is not None, "the tests need the package openssl"
-    return program
 
 
 class Lines(asyncio.Protocol):
