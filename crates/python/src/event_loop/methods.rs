@@ -320,6 +320,8 @@ fn add_attributes(builder: LoopBuilder) -> LoopBuilder {
 
 /// Makes the core's class, with the methods of all rooms, and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Looked up now: `close()` reads `_ready`, also while the interpreter ends, when nothing can be imported.
+    deque::new(module.py())?;
     let py = module.py();
     let mut builder = LoopBuilder::new().constructed_by(|arguments, _| LoopCore::new(arguments.py()));
     for add in [
