@@ -1,7 +1,7 @@
 """A daemon thread in which a loop runs while the interpreter ends: the process ends as it does on asyncio.
 
-The interpreter ends such a thread where it next asks for the GIL, which is in the middle of whatever Python code the loop
-has called. Each program below has its thread there for good, and then ends.
+The interpreter ends such a thread where it next asks for the GIL: in the middle of whatever Python code the loop has
+called. Each program below has its thread there for good, and then ends.
 """
 
 import subprocess
@@ -150,8 +150,8 @@ assert entered.wait(60), "the thread has not come there"
 
 WAYS = [
     "received", "ended", "lost", "buffer_asked", "datagram", "accepted", "reader", "stepped", "yielding", "called",
-    "called_later", "called_from_a_thread", "called_in_debug_mode", "reported", "done", "dropped", "awaited", "in_a_group",
-    "selecting", "idle",
+    "called_later", "called_from_a_thread", "called_in_debug_mode", "reported", "done", "dropped", "awaited",
+    "in_a_group", "selecting", "idle",
 ]  # fmt: skip
 
 

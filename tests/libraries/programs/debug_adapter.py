@@ -18,7 +18,7 @@ LIMIT_S = 40.0
 async def waits(seconds: float) -> str:
     before = "slept"
     after = await asyncio.sleep(seconds, before + " well")
-    return after
+    return after.strip()
 
 
 FIRST_LINE = waits.__code__.co_firstlineno + 1
