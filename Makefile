@@ -181,9 +181,10 @@ demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and o
 	$(BIN)/python examples/demo
 
 .PHONY: soak
-soak: build $(STAMPS)/group-test  ## 200,000 connections, then hostile peers, each with a look for leaks
+soak: build $(STAMPS)/group-test  ## 200,000 connections, hostile peers, 50,000 over TLS, each with a look for leaks
 	$(BIN)/python tests/stress/soak.py --connections 200000
 	$(BIN)/python tests/stress/hostile_peers.py --seconds 10
+	$(BIN)/python tests/stress/tls_soak.py --connections 50000
 
 .PHONY: docs
 docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the tables of docs/compatibility.md and README.md

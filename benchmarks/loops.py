@@ -17,6 +17,9 @@ BASELINE = "uvloop"
 #: Ferrio with CPython's own tasks and futures.
 C_TASKS = "ferrio-c-tasks"
 
+#: uvloop, its transports replaced by aiofastnet's: a contestant of the cases over TLS.
+AIOFASTNET = "aiofastnet"
+
 #: The C server: not a loop, but the limit of every network case.
 LIMIT = "c"
 
@@ -34,6 +37,9 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
         import ferrio
 
         return ferrio.new_event_loop(native_tasks=False)
+    if name == AIOFASTNET:
+        patched: asyncio.AbstractEventLoop = importlib.import_module(name).patch_loop(new_loop("uvloop"))
+        return patched
     loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
     return loop
 

@@ -22,9 +22,14 @@ class EchoCase:
     group: str = "net"
     #: How many times the usual length the window has: the messages under way at its ends must be few beside the others.
     windows: int = 1
+    tls: bool = False
+    #: A message is a whole connection: a handshake, one echo, the end.
+    handshakes: bool = False
 
-    #: Contestants besides the loops.
-    also = (loops.LIMIT,)
+    @property
+    def also(self) -> tuple[str, ...]:
+        """Contestants besides the loops."""
+        return (loops.AIOFASTNET,) if self.tls else (loops.LIMIT,)
 
     @property
     def lines(self) -> bool:
@@ -41,7 +46,9 @@ class EchoCase:
         if self.then_bytes is not None:
             size += f" and {size_in_words(self.then_bytes)} by turns"
         plural = "s" if self.connections > 1 else ""
-        family = "Unix" if self.unix else "TCP"
+        family = "TLS" if self.tls else "Unix" if self.unix else "TCP"
+        if self.handshakes:
+            return f"TLS handshake and echo of {size}, {self.api}, {self.connections:,} connection{plural} at a time"
         return f"{family} echo, {self.api}, {self.connections:,} connection{plural} x {size}"
 
     @property
@@ -129,12 +136,17 @@ class IdleCase:
     name: str
     connections: int = 10_000
 
+    tls: bool = False
+
     group = "memory"
-    also = ()
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        return (loops.AIOFASTNET,) if self.tls else ()
 
     @property
     def title(self) -> str:
-        return f"{self.connections:,} idle TCP connections, protocol"
+        return f"{self.connections:,} idle {'TLS' if self.tls else 'TCP'} connections, protocol"
 
 
 def large_payloads() -> list[EchoCase]:
@@ -152,6 +164,17 @@ def large_payloads() -> list[EchoCase]:
     return [*fixed, *mixed]
 
 
+def over_tls() -> list[EchoCase]:
+    """Echoes of three sizes, and connections that are made for one message."""
+    sizes = ((32, 1024), (16, 16 * 1024), (8, 64 * 1024))
+    echoes = [
+        EchoCase(f"tls-{api}-{size_bytes // 1024}k", api, connections, size_bytes, tls=True, group="tls")
+        for api in ("protocol", "buffered", "streams")
+        for connections, size_bytes in sizes
+    ]
+    return [*echoes, EchoCase("tls-handshakes", "protocol", 32, tls=True, handshakes=True, group="tls")]
+
+
 AppCase = ServiceCase | ClientCase
 Case = EchoCase | AppCase | MicroCase | IdleCase
 
@@ -166,6 +189,7 @@ CASES: tuple[Case, ...] = (
     EchoCase("echo-streams-5000", "streams", connections=5_000, windows=3),
     EchoCase("echo-buffered", "buffered"),
     *large_payloads(),
+    *over_tls(),
     ServiceCase("app-fastapi", "fastapi"),
     *(ServiceCase(f"app-fastapi-{number}", "fastapi", number, also=()) for number in (8, 64, 256)),
     ServiceCase("app-aiohttp", "aiohttp"),
@@ -173,6 +197,7 @@ CASES: tuple[Case, ...] = (
     ClientCase("app-asyncpg", "asyncpg", tasks=8),
     *(MicroCase(name) for name in BENCHMARKS),
     IdleCase("idle-connections"),
+    IdleCase("idle-connections-tls", 2_000, tls=True),
 )
 
 

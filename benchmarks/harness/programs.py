@@ -1,4 +1,4 @@
-"""Builds the two programs that are not Python: the load generator (cargo) and the C echo server (cc).
+"""Builds the programs that are not Python: the load generator (cargo), the C echo server and the TLS client (cc).
 
 Cargo's folder is ``CARGO_TARGET_DIR`` when that is set, so that a build in a container with another C library
 does not meet the host's.
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from .services import Services
@@ -17,6 +18,7 @@ ROOT = BENCHMARKS.parent
 OUTPUT = ROOT / "build" / "bench"
 LOADGEN_MANIFEST = BENCHMARKS / "loadgen" / "Cargo.toml"
 C_SOURCE = BENCHMARKS / "net" / "c_epoll_echo.c"
+TLS_SOURCE = BENCHMARKS / "net" / "c_tls_client.c"
 
 
 class BuildFailed(Exception):
@@ -28,6 +30,16 @@ class Programs:
     loadgen: Path
     c_echo: Path
     services: Services
+    output: Path = OUTPUT
+
+    @cached_property
+    def tls_client(self) -> Path:
+        """The load generator for TLS, built when a case asks for it.
+
+        Raises:
+            BuildFailed: OpenSSL's headers are missing (``libssl-dev``), or the compiler.
+        """
+        return build_c(TLS_SOURCE, self.output / "c_tls_client", "-lssl", "-lcrypto")
 
 
 def cargo_target() -> Path:
@@ -36,7 +48,7 @@ def cargo_target() -> Path:
 
 def build_all(services: Services, output: Path = OUTPUT) -> Programs:
     """Build what is out of date. *output* takes the C program."""
-    return Programs(build_loadgen(), build_c_echo(output), services)
+    return Programs(build_loadgen(), build_c_echo(output), services, output)
 
 
 def build_loadgen() -> Path:
@@ -47,10 +59,14 @@ def build_loadgen() -> Path:
 
 
 def build_c_echo(output: Path) -> Path:
-    output.mkdir(parents=True, exist_ok=True)
-    program = output / "c_epoll_echo"
-    fresh = output / f"c_epoll_echo.{os.getpid()}"
-    run_tool([os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(C_SOURCE)])
+    return build_c(C_SOURCE, output / "c_epoll_echo")
+
+
+def build_c(source: Path, program: Path, *libraries: str) -> Path:
+    program.parent.mkdir(parents=True, exist_ok=True)
+    fresh = program.with_name(f"{program.name}.{os.getpid()}")
+    compiler = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra"]
+    run_tool([*compiler, "-o", str(fresh), str(source), *libraries])
     fresh.replace(program)  # another run may be using the old one
     return program
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import loops
 
 from .cases import Case, ClientCase, EchoCase, IdleCase, MicroCase, ServiceCase
-from .programs import BENCHMARKS, Programs
+from .programs import BENCHMARKS, BuildFailed, Programs
 from .services import ServiceMissing
 
 #: A server that has not announced its address after this long is not going to.
@@ -81,7 +81,7 @@ def take(case: Case, loop: str, settings: Settings, programs: Programs) -> Metri
 def echo(case: EchoCase, loop: str, settings: Settings, programs: Programs) -> Metrics:
     """Server on one core, load generator on the other. Keys: see the README's table of figures."""
     with tempfile.TemporaryDirectory(prefix="echo-") as folder:
-        place = ["--unix", str(Path(folder) / "echo")] if case.unix else []
+        place = ["--unix", str(Path(folder) / "echo")] if case.unix else ["--tls"] if case.tls else []
         if loop == loops.LIMIT:
             command = [str(programs.c_echo)]
         else:
@@ -159,7 +159,11 @@ def run_client(command: list[str], settings: Settings) -> Metrics:
 
 
 def drive(case: EchoCase | ServiceCase, server: "Server", settings: Settings, programs: Programs) -> Metrics:
-    command = [str(programs.loadgen), *server.target, "--cpu-of", str(server.pid)]
+    try:
+        program = programs.tls_client if isinstance(case, EchoCase) and case.tls else programs.loadgen
+    except BuildFailed as problem:
+        raise SampleFailed(str(problem)) from None
+    command = [str(program), *server.target, "--cpu-of", str(server.pid)]
     command += ["--connections", str(case.connections)]
     windows = case.windows if isinstance(case, EchoCase) else 1
     lengths_s = settings.warmup_s * windows, settings.seconds * windows
@@ -173,6 +177,8 @@ def drive(case: EchoCase | ServiceCase, server: "Server", settings: Settings, pr
             command += ["--then", str(case.then_bytes)]
         if case.lines:
             command.append("--lines")
+        if case.handshakes:
+            command.append("--handshakes")
     return run_for_json(command, limit_s=sum(lengths_s) + 30)
 
 
@@ -196,6 +202,7 @@ def micro(case: MicroCase, loop: str, settings: Settings) -> Metrics:
 def idle(case: IdleCase, loop: str, settings: Settings) -> Metrics:
     command = [sys.executable, str(BENCHMARKS / "net" / "idle_connections.py"), "--loop", loop]
     command += ["--connections", str(case.connections), "--core", str(settings.server_core)]
+    command += ["--tls"] if case.tls else []
     figures = run_for_json(command, limit_s=120)
     return {name: figures[name] for name in ("rss_bytes", "blocks", "idle_cpu_us_per_s")}
 

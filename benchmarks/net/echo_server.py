@@ -1,6 +1,6 @@
 """An echo server on one event loop and one of asyncio's five ways to do I/O.
 
-    python benchmarks/net/echo_server.py --loop uvloop --api streams [--core 0] [--unix PATH]
+    python benchmarks/net/echo_server.py --loop uvloop --api streams [--core 0] [--unix PATH | --tls]
 
 Prints ``port N`` (or ``path PATH``) when it listens, and serves until a signal ends it. Its CPU time is read
 from outside, by its process clock, so nothing but the echo runs in it.
@@ -8,7 +8,7 @@ from outside, by its process clock, so nothing but the echo runs in it.
 The ways: ``protocol`` writes each ``data_received`` back; ``buffered`` is a ``BufferedProtocol`` with one buffer for
 each connection, which writes what arrives back as ``bytes``; ``streams`` is ``read`` + ``write`` + ``drain``;
 ``readline`` is ``readline`` + ``write`` + ``drain``; ``sock`` is ``sock_recv`` + ``sock_sendall``. All have
-TCP_NODELAY set.
+TCP_NODELAY set. With ``--tls`` the first four speak TLS.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import asyncio
 import os
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from types import ModuleType
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import loops
+from micro.echoes import tls_contexts
 
 READ_BYTES = 64 * 1024
 #: One more than the largest line that a case sends.
@@ -78,18 +80,22 @@ async def echo_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def serve_protocol(listener: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+async def serve_protocol(
+    listener: socket.socket, factory: Callable[[], asyncio.BaseProtocol], tls: ssl.SSLContext | None
+) -> None:
     loop = asyncio.get_running_loop()
     make_server = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
-    await (await make_server(factory, sock=listener)).serve_forever()
+    await (await make_server(factory, sock=listener, ssl=tls)).serve_forever()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def serve_streams(listener: socket.socket, handler: Handler, namespace: ModuleType) -> None:
+async def serve_streams(
+    listener: socket.socket, handler: Handler, namespace: ModuleType, tls: ssl.SSLContext | None
+) -> None:
     start = namespace.start_unix_server if listener.family == socket.AF_UNIX else namespace.start_server
-    await (await start(handler, sock=listener, limit=LINE_LIMIT_BYTES)).serve_forever()
+    await (await start(handler, sock=listener, limit=LINE_LIMIT_BYTES, ssl=tls)).serve_forever()
 
 
 async def echo_sock(connection: socket.socket) -> None:
@@ -112,12 +118,12 @@ async def serve_sock(listener: socket.socket) -> None:
 
 
 #: With the module that stands for asyncio.
-SERVE: dict[str, Callable[[socket.socket, ModuleType], Awaitable[None]]] = {
-    "protocol": lambda listener, _: serve_protocol(listener, Echo),
-    "buffered": lambda listener, _: serve_protocol(listener, BufferedEcho),
-    "streams": lambda listener, namespace: serve_streams(listener, echo_streams, namespace),
-    "readline": lambda listener, namespace: serve_streams(listener, echo_lines, namespace),
-    "sock": lambda listener, _: serve_sock(listener),
+SERVE: dict[str, Callable[[socket.socket, ModuleType, ssl.SSLContext | None], Awaitable[None]]] = {
+    "protocol": lambda listener, _, tls: serve_protocol(listener, Echo, tls),
+    "buffered": lambda listener, _, tls: serve_protocol(listener, BufferedEcho, tls),
+    "streams": lambda listener, namespace, tls: serve_streams(listener, echo_streams, namespace, tls),
+    "readline": lambda listener, namespace, tls: serve_streams(listener, echo_lines, namespace, tls),
+    "sock": lambda listener, _namespace, _tls: serve_sock(listener),
 }
 
 
@@ -135,8 +141,8 @@ def listen(path: str | None) -> socket.socket:
     return listener
 
 
-async def serve(api: str, path: str | None, namespace: ModuleType) -> None:
-    await SERVE[api](listen(path), namespace)
+async def serve(api: str, path: str | None, namespace: ModuleType, tls: ssl.SSLContext | None) -> None:
+    await SERVE[api](listen(path), namespace, tls)
 
 
 def raise_descriptor_limit() -> None:
@@ -147,16 +153,18 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loop", required=True, choices=loops.NAMES)
+    parser.add_argument("--loop", required=True, choices=[*loops.NAMES, loops.AIOFASTNET])
     parser.add_argument("--api", required=True, choices=SERVE)
     parser.add_argument("--core", type=int, help="run on this CPU only")
     parser.add_argument("--unix", metavar="PATH", help="listen here instead of on a TCP port")
+    parser.add_argument("--tls", action="store_true", help="speak TLS, with a certificate made for the run")
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     raise_descriptor_limit()
+    tls = tls_contexts()[0] if options.tls else None
     with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
-        runner.run(serve(options.api, options.unix, loops.namespace(options.loop)))
+        runner.run(serve(options.api, options.unix, loops.namespace(options.loop), tls))
 
 
 if __name__ == "__main__":

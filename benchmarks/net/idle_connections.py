@@ -1,6 +1,6 @@
-"""What an idle TCP connection costs the server that holds it: memory, and CPU time while nothing happens.
+"""What an idle connection costs the server that holds it: memory, and CPU time while nothing happens.
 
-    python benchmarks/net/idle_connections.py --loop uvloop [--connections 10000] [--seconds 1] [--core 0]
+    python benchmarks/net/idle_connections.py --loop uvloop [--connections 10000] [--seconds 1] [--core 0] [--tls]
 
 Prints one line of JSON: ``rss_bytes`` (resident memory) and ``blocks`` (of Python's allocator) for each
 connection, and ``idle_cpu_us_per_s``, the CPU time of the whole process in one second with all of them open.
@@ -26,17 +26,27 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import loops
+from micro.echoes import tls_contexts
 
 LIMIT_S = 60.0
 
 #: Opens as many connections as the line it reads says, answers when all are there; an empty line closes them.
+#: Over TLS each connection has had an answer of the server's, so both sides have ended the handshake.
 CLIENT = """
-import socket, sys
+import socket, ssl, sys
 port = int(sys.argv[1])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if sys.argv[2] == "tls" else None
+if context is not None:
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 held = []
 for line in sys.stdin:
     for _ in range(int(line)):
-        held.append(socket.create_connection(("127.0.0.1", port)))
+        sock = socket.create_connection(("127.0.0.1", port))
+        if context is not None:
+            sock = context.wrap_socket(sock)
+            sock.send(b"x")
+            sock.recv(1)
+        held.append(sock)
     if not int(line):
         for sock in held:
             sock.close()
@@ -46,18 +56,22 @@ for line in sys.stdin:
 
 
 class Idle(asyncio.Protocol):
-    """Keeps its transport; nothing else."""
+    """Keeps its transport, and writes back what arrives."""
 
     __slots__ = ("transport",)
 
+    transport: asyncio.Transport
     open = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.BaseTransport | None = transport
+        self.transport = transport  # type: ignore[assignment] # a stream transport, as create_server promises
         Idle.open += 1
 
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
+        del self.transport
         Idle.open -= 1
 
 
@@ -77,8 +91,8 @@ def resident_bytes() -> int:
 class Clients:
     """The process at the other end."""
 
-    def __init__(self, port: int) -> None:
-        command = [sys.executable, "-c", CLIENT, str(port)]
+    def __init__(self, port: int, *, tls: bool) -> None:
+        command = [sys.executable, "-c", CLIENT, str(port), "tls" if tls else "plain"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     async def hold(self, more: int) -> None:
@@ -93,10 +107,11 @@ class Clients:
         self.process.communicate()
 
 
-async def measure(connections: int, seconds: float) -> dict[str, Any]:
+async def measure(connections: int, seconds: float, *, tls: bool) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Idle, "127.0.0.1", 0, family=socket.AF_INET, backlog=1024)
-    clients = Clients(server.sockets[0].getsockname()[1])
+    context = tls_contexts()[0] if tls else None
+    server = await loop.create_server(Idle, "127.0.0.1", 0, family=socket.AF_INET, backlog=1024, ssl=context)
+    clients = Clients(server.sockets[0].getsockname()[1], tls=tls)
     try:
         await clients.hold(min(200, connections))
         await clients.hold(0)
@@ -119,17 +134,18 @@ async def measure(connections: int, seconds: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loop", required=True, choices=loops.NAMES)
+    parser.add_argument("--loop", required=True, choices=[*loops.NAMES, loops.AIOFASTNET])
     parser.add_argument("--connections", type=int, default=10_000, help="a multiple of 500 (10,000)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the idle time (1)")
     parser.add_argument("--core", type=int, help="run on this CPU only")
+    parser.add_argument("--tls", action="store_true", help="the connections speak TLS")
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
-        figures = runner.run(measure(options.connections, options.seconds))
+        figures = runner.run(measure(options.connections, options.seconds, tls=options.tls))
     print(json.dumps({"loop": options.loop, "connections": options.connections, **figures}))
 
 

@@ -6,6 +6,7 @@ The state of a primitive is the dictionary that asyncio's would have. A function
 
 from __future__ import annotations
 
+import importlib
 import operator
 import sys
 from collections.abc import Callable
@@ -84,4 +85,7 @@ def reduced_function(function: Any, owner: type | None, name: str) -> str | tupl
 
 def native_function(name: str) -> Any:
     """Ferrio's function in place of asyncio's function *name*: what a pickle of one calls."""
+    if not native_functions:
+        # What fills it imports this module.
+        importlib.import_module("ferrio._namespace")
     return native_functions[name]

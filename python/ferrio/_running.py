@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from ._event_loop import Loop
+from ._nesting import let_nest, nests, run_within
 
 T = TypeVar("T")
 L = TypeVar("L", bound=asyncio.AbstractEventLoop)
@@ -20,15 +21,20 @@ class Clock(Protocol):
         """Become the clock of *loop*."""
 
 
-def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = None) -> Loop:
+def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = None, nested: bool = False) -> Loop:
     """Make a loop that is not yet running: the loop factory for servers and test runners.
 
     Args:
         native_tasks: Whether its tasks and futures are ``ferrio.Task`` and ``ferrio.Future``, or asyncio's own. None:
             the former, unless the environment variable ``FERRIO_NATIVE_TASKS`` is ``0``.
         clock: The loop's time, a ``ferrio.testing.VirtualClock``; real time when None.
+        nested: Whether ``run_until_complete`` and ``ferrio.run`` may be called while it runs, in its thread, for
+            notebooks and consoles. A ``RuntimeError`` otherwise, as with asyncio.
     """
-    return _attach(clock, Loop(native_tasks=native_tasks))
+    loop = Loop(native_tasks=native_tasks)
+    if nested:
+        let_nest(loop)
+    return _attach(clock, loop)
 
 
 class Runner(asyncio.Runner):  # type: ignore[misc]  # final in the type stubs only
@@ -79,18 +85,24 @@ def run(
 ) -> T:
     """Run *main* on a new loop, close the loop, and return the result.
 
+    Within a loop that nests (``new_event_loop(nested=True)``, or ``nest_asyncio``), *main* runs as a task of that loop,
+    unless a *loop_factory* or a *clock* is given.
+
     Args:
         debug: As for ``Runner``, like the next two.
         loop_factory: Makes the loop.
         clock: The loop's time.
 
     Raises:
-        RuntimeError: A loop is running in this thread.
+        RuntimeError: A loop is running in this thread that does not nest.
         TypeError, ValueError: *main* is no coroutine; which of them is asyncio's, by version.
 
     Follows ``asyncio.run``.
     """
-    if asyncio.events._get_running_loop() is not None:
+    running = asyncio.events._get_running_loop()
+    if running is not None and loop_factory is None and clock is None and nests(running):
+        return run_within(running, main, debug=debug)
+    if running is not None:
         error = RuntimeError("asyncio.run() cannot be called from a running event loop")
         error.add_note("ferrio.run() was called where a loop is running already: await the coroutine there")
         raise error

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from types import CodeType
+from ._callers import is_a_loops
 
-__all__ = ["Capture", "Place", "Stall", "beneath_the_loop", "runs_a_loop"]
-
-# Files and qualified names.
-_loops: set[tuple[str, str]] = set()
+__all__ = ["Capture", "Place", "Stall", "beneath_the_loop"]
 
 
 @dataclass(frozen=True)
@@ -83,13 +78,7 @@ class Stall:
         return "\n".join(lines) + "\n" + "".join(map(str, self.stack))
 
 
-def runs_a_loop(function: Callable[..., object]) -> None:
-    """Note that what is beneath *function* on a stack is a loop's callback."""
-    code: CodeType = function.__code__
-    _loops.add((code.co_filename, code.co_qualname))
-
-
 def beneath_the_loop(places: Iterable[tuple[str, str, int]]) -> tuple[Place, ...]:
     """What a stack, the innermost function first, has beneath its innermost loop, the outermost function first."""
-    inner = itertools.takewhile(lambda place: place[:2] not in _loops, places)
+    inner = itertools.takewhile(lambda place: not is_a_loops(*place[:2]), places)
     return tuple(Place(file, line, function) for file, function, line in inner)[::-1]

@@ -2,14 +2,19 @@
 
 A process answers after ``serve()``, or when it makes a loop while the environment variable ``FERRIO_INSPECT`` is
 ``1``. It answers the processes of its own user, through a Unix socket with the mode 0600 in a folder of that user's:
-``ferrio`` in ``/run/user/UID`` if that is there, otherwise ``/tmp/ferrio-UID``. The answer comes also while a loop is
+``ferrio`` in ``/run/user/UID`` if that can be used, otherwise ``/tmp/ferrio-UID``. The two processes may differ in that
+(a service that began before its user logged in), so whoever asks looks in both. The answer comes also while a loop is
 blocked, and shows what blocks it.
+
+A socket gets its name when it listens already. One that refuses a connection is therefore what is left of a process
+that was killed, and is removed by whoever comes upon it.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import select
@@ -54,15 +59,18 @@ def serve() -> str:
     global _serving
     with _lock:
         if _serving is None:
-            path = os.path.join(_folder(), str(os.getpid()))
+            folder = _folder()
+            _remove_stale(folder)
+            path, unfinished = (os.path.join(folder, f"{prefix}{os.getpid()}") for prefix in ("", "."))
             with contextlib.suppress(FileNotFoundError):
-                # Of a process that had the same number and has not ended by itself.
-                os.unlink(path)
+                # Of a process that had the same number and was killed at this point.
+                os.unlink(unfinished)
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
-                inspector = Inspector(path, os.geteuid())
+                inspector = Inspector(unfinished, os.geteuid())
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.rename(unfinished, path)
             thread = threading.Thread(target=_answer, args=(inspector,), name="ferrio-inspect", daemon=True)
             thread.start()
             _serving = inspector, path, thread
@@ -81,8 +89,7 @@ def close() -> None:
         inspector, path, thread = serving
         told_of_loops.remove(inspector.add)
         inspector.close()
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        _remove(path)
         if not sys.is_finalizing():
             thread.join(LAST_ANSWER_S)
 
@@ -116,9 +123,7 @@ def ask(pid: int) -> dict[str, Any]:
             user's.
         TimeoutError: No answer came.
     """
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(ANSWER_S)
-        sock.connect(os.path.join(_folder(), str(pid)))
+    with _connect(pid) as sock:
         sock.sendall(b"picture\n")
         answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
     if not answer:
@@ -127,17 +132,81 @@ def ask(pid: int) -> dict[str, Any]:
     return found
 
 
-def _folder() -> str:
-    """The folder of the sockets, made if need be."""
+def _connect(pid: int) -> socket.socket:
+    """A connection to the process *pid*, by the first folder in which it listens."""
+    failure: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(pid))
+    for folder in _folders():
+        if not _is_private(folder):
+            continue
+        path = os.path.join(folder, str(pid))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(ANSWER_S)
+        try:
+            sock.connect(path)
+        except OSError as error:
+            sock.close()
+            if isinstance(error, ConnectionRefusedError):
+                _remove(path)
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def _folders() -> tuple[str, ...]:
+    """The folders in which sockets of this user may be, the preferred one first."""
     user = os.geteuid()
-    run = f"/run/user/{user}"
-    folder = os.path.join(run, "ferrio") if os.path.isdir(run) and os.access(run, os.W_OK) else f"/tmp/ferrio-{user}"
+    return f"/run/user/{user}/ferrio", f"/tmp/ferrio-{user}"
+
+
+def _folder() -> str:
+    """The folder for a socket of this process, made if need be."""
+    *preferred, last = _folders()
+    for folder in preferred:
+        with contextlib.suppress(OSError):
+            _make(folder)
+            if _is_private(folder) and os.access(folder, os.W_OK, effective_ids=True):
+                return folder
+    _make(last)
+    if not _is_private(last):
+        raise PermissionError(f"{last} is not a folder that this user alone may use")
+    return last
+
+
+def _make(folder: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
-        raise PermissionError(f"{folder} is not a folder that this user alone may use")
-    return folder
+
+
+def _is_private(folder: str) -> bool:
+    """Whether it is there, and this user's alone."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _remove_stale(folder: str) -> None:
+    """Remove the sockets of processes that have ended without doing so."""
+    for name in os.listdir(folder):
+        if not name.isdecimal() or os.path.exists(f"/proc/{name}"):
+            continue
+        # It may be of another container that shares the folder.
+        path = os.path.join(folder, name)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.setblocking(False)
+            try:
+                sock.connect(path)
+            except ConnectionRefusedError:
+                _remove(path)
+            except OSError:
+                pass
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _answer(inspector: Inspector) -> None:

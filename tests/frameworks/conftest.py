@@ -21,6 +21,7 @@ PROGRAMS = {
     "curl": debian.Program("curl", "curl"),
     # Debian has several programs called nc.
     "nc": debian.Program("nc.openbsd", "netcat-openbsd"),
+    "openssl": debian.Program("openssl", "openssl"),
 }
 
 
@@ -79,3 +80,9 @@ def curl() -> Path:
 def nc() -> Path:
     """Where OpenBSD's netcat is."""
     return PROGRAMS["nc"].require()
+
+
+@pytest.fixture(scope="session")
+def openssl() -> str:
+    """Where OpenSSL's program is."""
+    return str(PROGRAMS["openssl"].require())

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,20 @@ def test_5000_connections_leave_nothing_behind() -> None:
     assert completed.returncode == 0, completed.stdout
     for phase in ("connecting", "writing", "reading", "closing"):
         assert f"cancelled while {phase}" in completed.stdout, completed.stdout
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_tls_connections_of_which_a_third_is_bad_leave_nothing_behind(engine: str) -> None:
+    completed = subprocess.run(
+        [sys.executable, SOAK.with_name("tls_soak.py"), "--seed", "1", "--connections", "900", "--warm-up", "300"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"FERRIO_TLS": engine},
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.mark.parametrize(

@@ -190,11 +190,85 @@ def test_a_folder_that_others_may_use_is_refused(tmp_path: Path, monkeypatch: py
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    monkeypatch.setattr(os.path, "isdir", lambda _path: True)
-    monkeypatch.setattr(os, "access", lambda _path, _mode: True)
-    monkeypatch.setattr(os.path, "join", lambda *_parts: str(shared))
+    monkeypatch.setattr(inspect, "_folders", lambda: (str(shared),))
     with pytest.raises(PermissionError):
-        inspect._folder()
+        inspect.serve()
+    with pytest.raises(FileNotFoundError):
+        inspect.ask(os.getpid())
+
+
+def test_who_asks_looks_in_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent, preferred, other = (str(tmp_path / name) for name in ("absent/folder", "preferred", "other"))
+    monkeypatch.setattr(inspect, "_folders", lambda: (absent, other))
+    path = inspect.serve()
+    try:
+        assert path == os.path.join(other, str(os.getpid()))
+        # The user has logged in since.
+        monkeypatch.setattr(inspect, "_folders", lambda: (preferred, other))
+        assert inspect.ask(os.getpid())["pid"] == os.getpid()
+    finally:
+        inspect.close()
+    assert os.listdir(other) == []
+
+
+def left_behind(folder: Path, name: str) -> Path:
+    """The socket of a process that was killed."""
+    path = folder / name
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+    return path
+
+
+def test_the_socket_of_a_killed_process_is_removed_by_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = tmp_path / "preferred", tmp_path / "other"
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+    monkeypatch.setattr(inspect, "_folders", lambda: tuple(map(str, folders)))
+    stale = left_behind(folders[0], str(os.getpid()))
+    with socket.socket(socket.AF_UNIX) as sock:
+        path = folders[1] / str(os.getpid())
+        sock.bind(str(path))
+        sock.listen()
+        inspect._connect(os.getpid()).close()
+        assert path.exists()
+    assert not stale.exists()
+    with pytest.raises(ConnectionRefusedError):
+        inspect.ask(os.getpid())
+    assert not path.exists()
+
+
+def test_the_sockets_of_killed_processes_are_removed_by_who_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "_folders", lambda: (str(tmp_path),))
+    # No process has these numbers.
+    stale, own = left_behind(tmp_path, "4194305"), left_behind(tmp_path, str(os.getpid()))
+    unfinished = left_behind(tmp_path, f".{os.getpid()}")
+    (tmp_path / "4194307").write_text("no socket")
+    with socket.socket(socket.AF_UNIX) as elsewhere:
+        elsewhere.bind(str(tmp_path / "4194306"))
+        elsewhere.listen()
+        assert inspect.serve() == str(own)
+        try:
+            assert not stale.exists()
+            assert not unfinished.exists()
+            assert (tmp_path / "4194306").exists()
+            assert inspect.ask(os.getpid())["pid"] == os.getpid()
+        finally:
+            inspect.close()
+
+
+def test_a_process_that_sigterm_ends_leaves_nothing_that_hinders(tmp_path: Path) -> None:
+    with Program(tmp_path, WITHOUT_THE_INTERPRETER, FERRIO_INSPECT="1") as program:
+        pid = program.process.pid
+        assert dump(pid).returncode == 0
+        program.process.terminate()
+        assert program.process.wait(LIMIT_S) == -signal.SIGTERM
+        gone = dump(pid)
+        assert gone.returncode == 1
+        assert "does not answer" in gone.stderr
+        assert not any(os.path.exists(os.path.join(folder, str(pid))) for folder in inspect._folders())
 
 
 def test_a_peer_that_leaves_or_says_nothing_does_no_harm(served: str) -> None:

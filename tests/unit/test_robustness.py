@@ -218,7 +218,7 @@ def test_a_core_alone_can_schedule_and_turn() -> None:
     core.call_soon_threadsafe(ran.append, 3)
     core._run_once()
     assert sorted(ran) == [1, 2, 3]
-    assert core._ready == []
+    assert not core._ready
     core._release()
     del core
     gc.collect()

@@ -1,6 +1,7 @@
 """One turn: what is ready when it begins runs, what is added waits; descriptors before timers; ``stop()``."""
 
 import asyncio
+import collections
 from typing import Any
 
 import pytest
@@ -224,6 +225,6 @@ def test_an_idle_loop_uses_no_processor_time(loop: Loop, stream: Pair) -> None:
 
 def test_the_ready_queue_is_shown_in_order_under_asyncios_name(loop: Any) -> None:
     handles = [loop.call_soon(print, "") for _ in range(3)]
-    assert list(loop._ready) == handles
+    assert loop._ready == collections.deque(handles)
     turn(loop)
     assert list(loop._ready) == []

@@ -29,6 +29,7 @@ const HOOKS: Hooks = Hooks {
     before_sleep: net::raw::confirm_waits,
     after_entry: net::stream::flush_corked,
     forget_number: net::forget_number,
+    run_detached: handle::run_detached,
 };
 
 /// What CPython calls when the module is imported.

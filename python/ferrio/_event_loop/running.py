@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
 from .._base_loop import BaseLoop
+from .._callers import runs_a_loop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
-from .._stalls import runs_a_loop
 from .._statistics import Statistics
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""hypercorn's and uvicorn's workers, and uvicorn's reloader, run on the loop of who started them."""
+"""granian's, hypercorn's and uvicorn's workers, and uvicorn's reloader, run on the loop of who started them."""
 
 import asyncio
 import os
@@ -51,6 +51,7 @@ def check(*arguments: str) -> None:
             process.wait()
 
 
+check("-m", "granian", "--interface", "asgi", "--loop", "asyncio", "--port", "{port}", "answering:app")
 check("-m", "hypercorn", "--workers", "1", "--bind", "127.0.0.1:{port}", "answering:app")
 check("-m", "uvicorn", "--loop", "asyncio", "--workers", "2", "--port", "{port}", "answering:app")
 check("-m", "uvicorn", "--loop", "asyncio", "--reload", "--port", "{port}", "answering:app")

@@ -12,6 +12,7 @@ use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
 use crate::ffi::fields::{Collector, Visited};
+use crate::ffi::handle::Detached;
 use crate::ffi::object::Object;
 
 /// How entries of one kind are run.
@@ -25,13 +26,16 @@ pub(crate) struct Operations {
     pub(crate) on_stop: Option<fn(&Object)>,
 }
 
-/// Runs an entry (the loop, the object, the argument, the context).
-pub(crate) type Run = fn(Python<'_>, &LoopCore, Object, Option<Object>, Option<Object>) -> Result<(), Exit>;
+/// Runs an entry (the loop, the object, the argument).
+pub(crate) type Run = fn(Python<'_>, &LoopCore, Object, Option<Object>) -> Result<(), Exit>;
+
+/// Runs a callback that waits without a handle.
+pub(crate) type RunDetached = fn(Python<'_>, &LoopCore, &Detached) -> Result<(), Exit>;
 
 /// Makes the handle that a program is shown for an entry.
 pub(crate) type ShownAs = fn(Python<'_>, &Object, &Object, Option<&Object>) -> PyResult<Object>;
 
-/// An entry that is more than an object, an argument and a context.
+/// An entry that is more than an object and an argument.
 pub(crate) trait Deferred: Send + Sync {
     fn run(self: Box<Self>, py: Python<'_>, core: &LoopCore) -> Result<(), Exit>;
 
@@ -46,9 +50,9 @@ pub(crate) enum Entry {
         operations: &'static Operations,
         object: Object,
         argument: Option<Object>,
-        /// Of a kind whose object does not have one: the context that it runs in.
-        context: Option<Object>,
     },
+    /// A callback without a handle, which holds its context itself. It is run by a hook: there is no room for operations.
+    Detached(Detached),
     Event(Event),
 }
 
@@ -77,7 +81,7 @@ impl Entry {
         object: Object,
         argument: Option<Object>,
     ) -> Self {
-        Self::Call { operations, object, argument, context: None }
+        Self::Call { operations, object, argument }
     }
 
     #[inline]
@@ -92,7 +96,7 @@ impl Entry {
     /// The entry is run soon.
     #[inline]
     pub(super) fn prefetch(&self) {
-        if let Self::Call { object, .. } = self {
+        if let Self::Call { object, .. } | Self::Detached(Detached { callback: object, .. }) = self {
             object.prefetch();
         }
     }
@@ -110,16 +114,20 @@ impl Entry {
             Self::Call { operations, object, argument, .. } => {
                 operations.handle.map(|shown_as| (shown_as, object.clone(), argument.clone()))
             }
-            Self::Event(_) => None,
+            Self::Detached(_) | Self::Event(_) => None,
         }
     }
 
     /// Shows what the entry holds to the collector.
     pub(super) fn visit(&self, collector: &Collector) -> Visited {
         match self {
-            Self::Call { object, argument, context, .. } => {
+            Self::Call { object, argument, .. } => {
                 object.visit(collector)?;
-                argument.iter().chain(context).try_for_each(|other| other.visit(collector))
+                argument.iter().try_for_each(|argument| argument.visit(collector))
+            }
+            Self::Detached(Detached { callback, argument, context }) => {
+                callback.visit(collector)?;
+                argument.iter().chain([context]).try_for_each(|other| other.visit(collector))
             }
             Self::Event(Event::Ready { .. }) => Ok(()),
             Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),

@@ -10,6 +10,7 @@
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
+use crate::ffi::call::call_named;
 use crate::ffi::errors::{made, while_handling};
 
 /// An exception that leaves the loop: a `SystemExit` or a `KeyboardInterrupt`.
@@ -73,7 +74,7 @@ fn settle_failure(
 fn log(py: Python<'_>, failure: &PyErr) -> Result<(), Exit> {
     let logged = py
         .import("ferrio._event_loop")
-        .and_then(|module| module.call_method1("log_failed_report", (failure.value(py),)));
+        .and_then(|module| call_named(&module, "log_failed_report", (failure.value(py),)));
     if let Err(failure) = logged {
         Exit::sort(py, failure)?.write_unraisable(py, None);
     }

@@ -12,7 +12,7 @@ use ferrio_engine::sys::wake::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::entry::{Entry, PythonWork};
+use super::entry::{Entry, PythonWork, RunDetached};
 use super::exit::Exit;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
@@ -47,6 +47,8 @@ pub(crate) struct LoopCore {
     pub(super) pace: Pace,
     /// Those of handles.
     pub(crate) contexts: SharedContexts,
+    /// The hook of that name, where a callback finds it by one load.
+    pub(super) run_detached: RunDetached,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,
     /// The buffer that small receives go through; taken out while in use.
@@ -286,10 +288,15 @@ impl LoopCore {
     #[inline]
     pub(crate) fn take_behind_poll(&self, py: Python<'_>) {
         if self.flags.has_behind_poll.get() {
-            self.flags.has_behind_poll.set(false);
-            let entries = self.behind_poll.with(py, core::mem::take);
-            self.reactor.with(py, |reactor| entries.into_iter().for_each(|entry| reactor.ready.push(entry)));
+            self.take_from_behind_poll(py);
         }
+    }
+
+    #[cold]
+    fn take_from_behind_poll(&self, py: Python<'_>) {
+        self.flags.has_behind_poll.set(false);
+        let entries = self.behind_poll.with(py, core::mem::take);
+        self.reactor.with(py, |reactor| entries.into_iter().for_each(|entry| reactor.ready.push(entry)));
     }
 
     /// What the room of `T` keeps for this loop.
@@ -434,6 +441,7 @@ impl LoopCore {
             inbox: Inbox::new(),
             pace: Pace::default(),
             contexts: SharedContexts::default(),
+            run_detached: parts::hooks().run_detached,
             wake: Guarded::new(Some(wake)),
             parts: Parts::new(),
             scratch: Guarded::default(),

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 
+use super::entry::RunDetached;
 use super::exit::Exit;
 use super::loop_core::LoopCore;
 use crate::ffi::fields::{Collector, Visited};
@@ -58,6 +59,8 @@ pub(crate) struct Hooks {
     pub(crate) after_entry: fn(Python<'_>, &LoopCore) -> Result<(), Exit>,
     /// A transport takes over a descriptor: what others have registered for its number ends.
     pub(crate) forget_number: fn(Python<'_>, &LoopCore, RawFd) -> PyResult<()>,
+    /// A callback that waits without a handle is to be run.
+    pub(crate) run_detached: RunDetached,
 }
 
 struct Rooms {

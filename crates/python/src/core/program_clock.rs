@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 
 use super::loop_core::LoopCore;
 use super::timer::Timer;
-use crate::ffi::call::call_method;
+use crate::ffi::call::{call_method, call_named};
 use crate::ffi::class::Instance;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -97,7 +97,7 @@ impl Instance<LoopCore> {
         }
         let selector = self.bind(py).getattr(&names(py)._selector)?;
         let _selecting = Selecting::begin(self);
-        selector.call_method1(&names(py).select, (timeout_s,))?;
+        call_named(&selector, &names(py).select, (timeout_s,))?;
         Ok(())
     }
 

@@ -267,9 +267,8 @@ impl LoopCore {
     #[expect(clippy::inline_always, reason = "it has one caller, for every entry")]
     fn run_entry(&self, py: Python<'_>, entry: Entry, in_entry: InEntry<'_>) -> Result<(), Exit> {
         let outcome = match entry {
-            Entry::Call { operations, object, argument, context } => {
-                (operations.run)(py, self, object, argument, context)
-            }
+            Entry::Call { operations, object, argument } => (operations.run)(py, self, object, argument),
+            Entry::Detached(detached) => (self.run_detached)(py, self, &detached),
             Entry::Event(Event::Ready { key, ready }) => self.run_ready(py, key, ready),
             Entry::Event(Event::Deferred(deferred)) => deferred.run(py, self),
         };

@@ -18,6 +18,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
 use crate::ffi::class::Instance;
 use crate::ffi::deferred::at_once;
+use crate::ffi::deque;
 use crate::ffi::method::{Attribute, Method};
 use crate::ffi::names::names;
 use crate::ffi::nesting;
@@ -85,11 +86,11 @@ fn ready(py: Python<'_>, core: &Loop) -> PyResult<Object> {
     core.take_inbox(py);
     handle::attach_all(py, core)?;
     let calls: Vec<_> = core.with_reactor(py, |reactor| reactor.ready.iter().filter_map(Entry::shown).collect());
-    let handles = PyList::empty(py);
+    let handles = deque::new(py)?;
     for (shown_as, object, argument) in calls {
-        handles.append(shown_as(py, core.object(), &object, argument.as_ref())?.bind(py))?;
+        deque::append(py, &handles, &shown_as(py, core.object(), &object, argument.as_ref())?)?;
     }
-    Ok(Object::new(handles))
+    Ok(handles)
 }
 
 /// `_scheduled`: a snapshot of handles.
@@ -319,6 +320,8 @@ fn add_attributes(builder: LoopBuilder) -> LoopBuilder {
 
 /// Makes the core's class, with the methods of all rooms, and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Looked up now: `close()` reads `_ready`, also while the interpreter ends, when nothing can be imported.
+    deque::new(module.py())?;
     let py = module.py();
     let mut builder = LoopBuilder::new().constructed_by(|arguments, _| LoopCore::new(arguments.py()));
     for add in [

@@ -11,6 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::bytes::Bytes;
+use super::c_api;
 use super::fields::{Collector, Field, Visited};
 use super::guarded;
 use super::object::Object;
@@ -52,7 +53,7 @@ impl View {
     fn exported(py: Python<'_>, object: &Object, flags: core::ffi::c_int) -> PyResult<Self> {
         let mut view = ffi::Py_buffer::new();
         // SAFETY: a live object; the view is filled or an exception set.
-        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, flags) } != 0 {
+        if unsafe { c_api::PyObject_GetBuffer(object.lend(py), &raw mut view, flags) } != 0 {
             return Err(fetched(py));
         }
         Ok(Self(view))
@@ -85,7 +86,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         // SAFETY: filled by `PyObject_GetBuffer`, or without an exporter, and released once.
-        unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
+        unsafe { c_api::PyBuffer_Release(&raw mut self.0) };
     }
 }
 
@@ -144,7 +145,7 @@ impl Exported {
         }
         let mut view = Box::new(View(ffi::Py_buffer::new()));
         // SAFETY: a live object; the view is filled or an exception set.
-        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view.0, ffi::PyBUF_SIMPLE) } != 0 {
+        if unsafe { c_api::PyObject_GetBuffer(object.lend(py), &raw mut view.0, ffi::PyBUF_SIMPLE) } != 0 {
             return Err(fetched(py));
         }
         Ok(Self::View(view))

@@ -7,7 +7,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
-use pyo3::{Borrowed, ffi};
+use pyo3::{Borrowed, BoundObject, ffi};
 
 use super::c_api::{self, Any};
 use super::names::names;
@@ -60,10 +60,7 @@ pub(crate) fn call<const N: usize>(py: Python<'_>, function: &Object, arguments:
 /// `function()`.
 #[inline]
 pub(crate) fn call_without_arguments(py: Python<'_>, function: &Object) -> PyResult<Object> {
-    // SAFETY: a live object.
-    let result = unsafe { ffi::PyObject_CallNoArgs(function.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    c_api::object(py, c_api::PyObject_CallNoArgs(function.lend(py)))
 }
 
 /// `function(*arguments)`, with room for the `self` of a bound method, which then needs no copy of them.
@@ -79,16 +76,14 @@ pub(crate) fn call_with_room<const N: usize>(
         *place = argument.as_ptr();
     }
     let (first, count) = (addresses[1..].as_mut_ptr(), N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET);
-    let keywords = core::ptr::null_mut();
     // SAFETY: live objects, which the references keep for the call; the place before the first is the function's to use.
-    let result = unsafe { ffi::PyObject_Vectorcall(function.as_ptr(), first.cast(), count, keywords) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, result) }
+    let result = unsafe { c_api::PyObject_Vectorcall(function.lend(py), first.cast(), count, None) };
+    c_api::object(py, result)
 }
 
 /// `function(*arguments)`, without another tuple.
 #[inline]
-pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>) -> PyResult<Object> {
+pub(crate) fn call_with_tuple(function: &Object, arguments: Borrowed<'_, '_, PyTuple>) -> PyResult<Object> {
     let (py, count) = (arguments.py(), arguments.len());
     if count == 0 {
         return c_api::object(py, c_api::PyObject_CallNoArgs(function.lend(py)));
@@ -99,6 +94,23 @@ pub(crate) fn call_with_tuple(function: &Object, arguments: &Bound<'_, PyTuple>)
     // SAFETY: the tuple's items lie behind one another, and the tuple outlives the call.
     let items = unsafe { core::slice::from_raw_parts(items, count) };
     vectorcall(function.lend(py), items, None)
+}
+
+/// `receiver.name(*arguments)` with arguments that are yet to become Python's. It is no level: the report of a
+/// `RecursionError` has room for it.
+///
+/// # Errors
+/// The receiver has no such attribute; what the call raises.
+#[cold]
+pub(crate) fn call_named<'py>(
+    receiver: &Bound<'py, PyAny>,
+    name: impl IntoPyObject<'py, Target = PyString>,
+    arguments: impl IntoPyObject<'py, Target = PyTuple>,
+) -> PyResult<Object> {
+    let py = receiver.py();
+    let name = name.into_pyobject(py).map_err(Into::into)?.into_any();
+    let method = c_api::object(py, c_api::PyObject_GetAttr(receiver.as_borrowed(), name.as_borrowed()))?;
+    call_with_tuple(&method, arguments.into_pyobject(py).map_err(Into::into)?.as_borrowed())
 }
 
 /// `receiver.name(*arguments)`, where `arguments` begins with the receiver, as a level of calls.

@@ -2,11 +2,10 @@
 //!
 //! They are never missing, and cannot be deleted: what is empty shows as `None`.
 
-use pyo3::prelude::*;
-
 use super::cell::{Plain, Slot};
 use super::class::{Class, Instance};
 use super::method::{Attribute, the};
+use super::operator;
 
 impl<T: Class> Attribute<Instance<T>> {
     /// An attribute that shows a slot. Nothing in it is shown as `None`; `None` that a program sets is kept as such.
@@ -42,7 +41,7 @@ impl<T: Class> Attribute<Instance<T>> {
     {
         Self::read_only(name, |_, this: &Instance<T>| Ok(the::<F>()(this).get())).assignable(
             |py, this: &Instance<T>, value| {
-                let value = value.bind(py).is_truthy()?;
+                let value = operator::is_true(py, value)?;
                 the::<F>()(this).set(value);
                 Ok(())
             },

@@ -58,6 +58,7 @@ pub(crate) mod stop_iteration;
 pub(crate) mod subclass;
 pub(crate) mod text;
 pub(crate) mod thread;
+pub(crate) mod thread_end;
 pub(crate) mod thread_state;
 pub(crate) mod trampoline;
 pub(crate) mod uncounted;

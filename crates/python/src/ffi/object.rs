@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use pyo3::{Borrowed, ffi};
 
-use super::c_api::Any;
+use super::c_api::{self, Any};
 use super::fields::{Collector, Visited};
 use super::guarded::assert_outside;
 use super::trampoline::fetched;
@@ -222,11 +222,27 @@ impl Clone for Object {
     }
 }
 
+/// Gives a reference back.
+///
+/// # Safety
+/// The reference is owned and not used again, and the thread is attached.
+#[inline]
+unsafe fn give_back(object: *mut ffi::PyObject) {
+    // What the end of an object runs may be where the interpreter ends the thread.
+    // SAFETY: a live object.
+    if cfg!(not(Py_3_14)) && unsafe { ffi::Py_REFCNT(object) } == 1 {
+        // SAFETY: passed on to the caller.
+        return unsafe { c_api::Py_DecRef(object) };
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { ffi::Py_DECREF(object) }
+}
+
 impl Drop for Object {
     fn drop(&mut self) {
         assert_outside("an object is dropped");
         // SAFETY: this reference is owned and given back once; the thread is attached (invariant 1).
-        unsafe { ffi::Py_DECREF(self.0.as_ptr()) }
+        unsafe { give_back(self.0.as_ptr()) }
     }
 }
 

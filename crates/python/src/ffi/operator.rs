@@ -5,9 +5,20 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
+use pyo3::{BoundObject, ffi};
 
+use super::c_api::{self, Any};
 use super::nesting;
 use super::object::Object;
+use super::trampoline::fetched;
+
+/// `bool(object)`, by what its class says.
+fn is_truthy(py: Python<'_>, object: Any<'_>) -> PyResult<bool> {
+    match c_api::PyObject_IsTrue(object) {
+        -1 => Err(fetched(py)),
+        answer => Ok(answer != 0),
+    }
+}
 
 /// `bool(object)`.
 ///
@@ -19,7 +30,7 @@ pub(crate) fn is_true(py: Python<'_>, object: &Object) -> PyResult<bool> {
         return Ok(object.is_true());
     }
     let _level = nesting::enter(py)?;
-    object.bind(py).is_truthy()
+    is_truthy(py, object.lend(py))
 }
 
 /// `left == right`.
@@ -28,7 +39,9 @@ pub(crate) fn is_true(py: Python<'_>, object: &Object) -> PyResult<bool> {
 /// `RecursionError`; those of the objects.
 pub(crate) fn equals<'py>(py: Python<'py>, left: &Object, right: impl IntoPyObject<'py>) -> PyResult<bool> {
     let _level = nesting::enter(py)?;
-    left.bind(py).eq(right)
+    let right = right.into_pyobject(py).map_err(Into::into)?.into_any();
+    let answer = c_api::PyObject_RichCompare(left.lend(py), right.as_borrowed(), ffi::Py_EQ);
+    is_truthy(py, c_api::object(py, answer)?.lend(py))
 }
 
 /// `len(object)`.
@@ -37,7 +50,7 @@ pub(crate) fn equals<'py>(py: Python<'py>, left: &Object, right: impl IntoPyObje
 /// `RecursionError`; those of the object.
 pub(crate) fn length(py: Python<'_>, object: &Object) -> PyResult<usize> {
     let _level = nesting::enter(py)?;
-    object.bind(py).len()
+    usize::try_from(c_api::PyObject_Size(object.lend(py))).map_err(|_| fetched(py))
 }
 
 /// `for item in object`.
@@ -46,7 +59,8 @@ pub(crate) fn length(py: Python<'_>, object: &Object) -> PyResult<usize> {
 /// `RecursionError`; those of the object.
 pub(crate) fn items<'py>(py: Python<'py>, object: &Object) -> PyResult<Items<'py>> {
     let _level = nesting::enter(py)?;
-    object.bind(py).try_iter().map(Items)
+    let iterator = c_api::object(py, c_api::PyObject_GetIter(object.lend(py)))?;
+    Ok(Items(iterator.into_bound(py).cast_into()?))
 }
 
 /// What is left of an iteration.
@@ -57,7 +71,10 @@ impl Iterator for Items<'_> {
 
     fn next(&mut self) -> Option<PyResult<Object>> {
         match nesting::enter(self.0.py()) {
-            Ok(_level) => self.0.next().map(|item| item.map(Object::new)),
+            Ok(_level) => match c_api::PyIter_Next(self.0.as_borrowed()) {
+                Some(item) => Some(Ok(item)),
+                None => PyErr::take(self.0.py()).map(Err),
+            },
             Err(error) => Some(Err(error)),
         }
     }

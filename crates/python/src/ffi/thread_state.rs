@@ -12,6 +12,8 @@
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -308,7 +310,7 @@ fn published(py: Python<'_>) -> PyResult<Option<Published>> {
         Some(file) => vec![file.extract::<std::path::PathBuf>()?],
         None => files_of_the_interpreter(py)?,
     };
-    Ok(files.iter().find_map(|file| section(&std::fs::read(file).ok()?)))
+    Ok(files.iter().find_map(|file| section(&File::open(file).ok()?)))
 }
 
 /// The executable, and the shared library that it may be a shell for.
@@ -323,32 +325,41 @@ fn files_of_the_interpreter(py: Python<'_>) -> PyResult<Vec<std::path::PathBuf>>
     Ok(files)
 }
 
-/// The numbers of the section `.AsyncioDebug` of a 64-bit, little-endian ELF file.
-fn section(file: &[u8]) -> Option<Published> {
+/// The numbers of the section `.AsyncioDebug` of a 64-bit, little-endian ELF file, of which only the tables are read: an
+/// interpreter that `_asyncio` is built into has tens of megabytes.
+fn section(file: &File) -> Option<Published> {
     const NAME: &[u8] = b".AsyncioDebug\0";
-    if file.get(..6)? != b"\x7fELF\x02\x01" {
+    let start = part(file, 0, 0x40)?;
+    if start.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
-    let headers = number(file, 0x28, 8)?;
-    let (size, count, names) = (number(file, 0x3a, 2)?, number(file, 0x3c, 2)?, number(file, 0x3e, 2)?);
-    let header = |index: usize| headers.checked_add(index.checked_mul(size)?);
-    let names = number(file, header(names)? + 0x18, 8)?;
-    for index in 0..count {
-        let header = header(index)?;
-        let name = names.checked_add(number(file, header, 4)?)?;
-        if file.get(name..)?.starts_with(NAME) {
-            let (begin, bytes) = (number(file, header + 0x18, 8)?, number(file, header + 0x20, 8)?);
+    let (size, count, names) = (number(&start, 0x3a, 2)?, number(&start, 0x3c, 2)?, number(&start, 0x3e, 2)?);
+    let headers = part(file, number(&start, 0x28, 8)?, size.checked_mul(count)?)?;
+    let place = |header: usize| Some((number(&headers, header + 0x18, 8)?, number(&headers, header + 0x20, 8)?));
+    let (begin, bytes) = place(names * size)?;
+    let names = part(file, begin, bytes)?;
+    for header in (0..count).map(|index| index * size) {
+        if names.get(number(&headers, header, 4)?..)?.starts_with(NAME) {
+            let (begin, bytes) = place(header)?;
             let mut numbers = [0; 13];
             if bytes != size_of_val(&numbers) {
                 return None;
             }
-            for (place, chunk) in numbers.iter_mut().zip(file.get(begin..begin.checked_add(bytes)?)?.chunks_exact(8)) {
+            for (place, chunk) in numbers.iter_mut().zip(part(file, begin, bytes)?.chunks_exact(8)) {
                 *place = u64::from_le_bytes(chunk.try_into().ok()?);
             }
             return Some(Published(numbers));
         }
     }
     None
+}
+
+/// `bytes` bytes of a file from `begin` on; `None` too for more than tables have.
+fn part(file: &File, begin: usize, bytes: usize) -> Option<Vec<u8>> {
+    const MOST: usize = 1 << 20;
+    let mut found = vec![0; (bytes <= MOST).then_some(bytes)?];
+    file.read_exact_at(&mut found, u64::try_from(begin).ok()?).ok()?;
+    Some(found)
 }
 
 /// The little-endian number of `bytes` bytes at `offset`.

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyMemoryError, PySystemError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ffi::c_api;
 use crate::ffi::deferred;
 use crate::ffi::guarded::assert_outside;
 use crate::ffi::object::Object;
@@ -100,7 +101,7 @@ pub(crate) fn report(py: Python<'_>, error: PyErr, object: Option<&Bound<'_, PyA
     restore(py, error);
     let object = object.map_or(core::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: an exception is set; a live object, or null.
-    unsafe { ffi::PyErr_WriteUnraisable(object) };
+    unsafe { c_api::PyErr_WriteUnraisable(object) };
 }
 
 /// The exception under way, set aside until this is dropped.

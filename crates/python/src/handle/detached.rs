@@ -17,30 +17,27 @@ use pyo3::prelude::*;
 
 use super::run::{self, HANDLE};
 use super::{Recipe, report};
-use crate::core::{Entry, Exit, LoopCore, Operations, settle};
+use crate::core::{Entry, Exit, LoopCore, settle};
 use crate::ffi::call::{call_with_room, call_without_arguments};
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
 use crate::ffi::handle::{Detached, HandleClass};
 use crate::ffi::object::Object;
 
-/// A callback, its argument, and a context that it shares with other callbacks. Who looks at the queue attaches it first.
-static DETACHED: Operations = Operations { run: run_detached, handle: None, on_stop: None };
-
 /// Detaches the callback that was made ready last, if nobody has its handle. The handle comes back, to be filled again.
 #[inline]
 pub(super) fn detach_last<T: HandleClass>(py: Python<'_>, core: &LoopCore, event_loop: &Object) -> Option<Instance<T>> {
     core.with_reactor(py, |reactor| {
         let entry = reactor.ready.last_mut()?;
-        let Entry::Call { operations, object, argument, context } = entry else { return None };
+        let Entry::Call { operations, object, .. } = entry else { return None };
         if !core::ptr::eq(*operations, &raw const HANDLE) || object.reference_count() != 1 {
             return None;
         }
         let detached = Instance::<T>::of(object)?.detach(event_loop)?;
-        *operations = &DETACHED;
-        *argument = detached.argument;
-        *context = Some(detached.context);
-        Instance::from_object(core::mem::replace(object, detached.callback)).ok()
+        match core::mem::replace(entry, Entry::Detached(detached)) {
+            Entry::Call { object, .. } => Instance::from_object(object).ok(),
+            Entry::Detached(_) | Entry::Event(_) => None,
+        }
     })
 }
 
@@ -88,41 +85,25 @@ fn attach(py: Python<'_>, event_loop: &Instance<LoopCore>, place: usize, detache
 
 /// The parts of a detached callback, with references of their own.
 fn detached_of(entry: &Entry) -> Option<Detached> {
-    match entry {
-        Entry::Call { operations, object, argument, context: Some(context) }
-            if core::ptr::eq(*operations, &raw const DETACHED) =>
-        {
-            Some(Detached { callback: object.clone(), argument: argument.clone(), context: context.clone() })
-        }
-        _ => None,
-    }
+    let Entry::Detached(Detached { callback, argument, context }) = entry else { return None };
+    Some(Detached { callback: callback.clone(), argument: argument.clone(), context: context.clone() })
 }
 
 fn is_entry_of(entry: &Entry, detached: &Detached) -> bool {
-    let Entry::Call { operations, object, argument, .. } = entry else { return false };
+    let Entry::Detached(found) = entry else { return false };
     let address = |argument: &Option<Object>| argument.as_ref().map(Object::address);
-    core::ptr::eq(*operations, &raw const DETACHED)
-        && object.is(&detached.callback)
-        && address(argument) == address(&detached.argument)
+    found.callback.is(&detached.callback) && address(&found.argument) == address(&detached.argument)
 }
 
 /// Runs a detached callback.
-fn run_detached(
-    py: Python<'_>,
-    core: &LoopCore,
-    callback: Object,
-    argument: Option<Object>,
-    context: Option<Object>,
-) -> Result<(), Exit> {
-    let Some(context) = context else { return Ok(()) };
-    let detached = Detached { callback, argument, context };
+pub(crate) fn run_detached(py: Python<'_>, core: &LoopCore, detached: &Detached) -> Result<(), Exit> {
     if core.is_debug() {
-        return run_in_debug(py, core, &detached);
+        return run_in_debug(py, core, detached);
     }
     let mut ran_in = None;
-    settle(py, call_back(py, core, &detached, &mut ran_in), |exception| {
+    settle(py, call_back(py, core, detached, &mut ran_in), |exception| {
         let context = ran_in.as_ref().map_or(&detached.context, Context::object);
-        report(py, &handle_of(py, &core.running(py)?, &detached, context)?, exception)
+        report(py, &handle_of(py, &core.running(py)?, detached, context)?, exception)
     })
 }
 

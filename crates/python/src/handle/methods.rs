@@ -10,6 +10,7 @@ use super::threadsafe::RunningGate;
 use super::{context, timer};
 use crate::core::LoopCore;
 use crate::ffi::arguments;
+use crate::ffi::call::call_named;
 use crate::ffi::cell::Slot;
 use crate::ffi::class::{Builder, Instance};
 use crate::ffi::context_fields;
@@ -122,7 +123,7 @@ fn run_behind_gate(py: Python<'_>, handle: &Instance<ThreadSafeHandle>) -> PyRes
         .map(|event_loop| event_loop.part::<RunningGate>().enter(py, handle.object()))
         .transpose()?;
     if !handle.any().is_cancelled() {
-        OBJECTS.asyncio_events.bind(py)?.getattr("Handle")?.getattr("_run")?.call1((handle.bind(py),))?;
+        call_named(&OBJECTS.asyncio_events.bind(py)?.getattr("Handle")?, "_run", (handle.bind(py),))?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ mod tracking;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-pub(crate) use detached::attach_all;
+pub(crate) use detached::{attach_all, run_detached};
 pub(crate) use methods::register;
 pub(crate) use recipe::Recipe;
 pub(crate) use run::{entry, report, run};

@@ -8,7 +8,7 @@ use pyo3::types::PyTuple;
 use super::threadsafe::RunningGate;
 use super::{context, tracking};
 use crate::core::{Entry, Exit, LoopCore, Operations, settle};
-use crate::ffi::call::{call_with_room, call_with_tuple, call_without_arguments};
+use crate::ffi::call::{call_named, call_with_room, call_with_tuple, call_without_arguments};
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
 use crate::ffi::handle::{AnyHandle, Call, InlineArguments, ThreadSafeHandle};
@@ -23,7 +23,7 @@ pub(crate) const fn entry(handle: Object) -> Entry {
 }
 
 pub(super) static HANDLE: Operations = Operations {
-    run: |py, core, handle, _, _| {
+    run: |py, core, handle, _| {
         let outcome = run(py, core, &handle);
         tracking::released(&handle);
         outcome
@@ -46,7 +46,7 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
         return Ok(());
     }
     if core.is_debug() {
-        let run = core.python(py).and_then(|module| module.call_method1("run_debug", (handle.bind(py),)));
+        let run = core.python(py).and_then(|module| call_named(module, "run_debug", (handle.bind(py),)));
         return settle(py, run.map(drop), |exception| report(py, handle.object(), exception));
     }
     let _running = if Instance::<ThreadSafeHandle>::of(handle.object()).is_some() {
@@ -165,7 +165,7 @@ fn call_back_with_tuple(
     let own = if handle.call().is_some_and(Call::shares_context) { context::own(py, handle)? } else { None };
     let context = own.as_ref().and_then(Context::of).unwrap_or(context);
     let entered = context.enter(py)?;
-    match call_with_tuple(callback, args) {
+    match call_with_tuple(callback, args.as_borrowed()) {
         Ok(result) => {
             entered.exit(py)?;
             drop(result);
@@ -177,7 +177,7 @@ fn call_back_with_tuple(
 
 #[cold]
 fn run_in_python(py: Python<'_>, handle: &Object) -> PyResult<()> {
-    handle.bind(py).call_method0(&names(py)._run).map(drop)
+    call_named(handle.bind(py), &names(py)._run, ()).map(drop)
 }
 
 /// Reports what the callback of `handle` has raised.
@@ -188,5 +188,5 @@ fn run_in_python(py: Python<'_>, handle: &Object) -> PyResult<()> {
 pub(crate) fn report(py: Python<'_>, handle: &Object, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     tracking::track(handle);
     let module = OBJECTS.ferrio_event_loop.bind(py)?;
-    module.call_method1("report_callback_error", (handle.bind(py), exception)).map(drop)
+    call_named(module, "report_callback_error", (handle.bind(py), exception)).map(drop)
 }

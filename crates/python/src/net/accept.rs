@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::core::{Deferred, Entry, Exit, LoopBuilder, LoopCore, settle};
 use crate::ffi::arguments::Arguments;
-use crate::ffi::call::{call, call_method};
+use crate::ffi::call::{call, call_method, call_named};
 use crate::ffi::class::Instance;
 use crate::ffi::descriptor::borrow;
 use crate::ffi::errors::os_error;
@@ -87,7 +87,7 @@ fn accept(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<
         all.map(|value| value.bind(py).clone())
     };
     if core.is_debug() || !event_loop.bind(py).getattr(&names(py)._task_factory)?.is_none() {
-        event_loop.bind(py).call_method1(&names(py)._accept_connection, PyTuple::new(py, accepting())?)?;
+        call_named(event_loop.bind(py), &names(py)._accept_connection, PyTuple::new(py, accepting())?)?;
         return Ok(());
     }
     let number: RawFd = call_method(py, &names(py).fileno, [sock])?.bind(py).extract()?;
@@ -114,7 +114,7 @@ fn accept(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments<
             Err(error) if is_out_of_resources(error) => {
                 let mut arguments = vec![os_error(py, error).into_value(py).into_bound(py).into_any()];
                 arguments.extend(accepting());
-                event_loop.bind(py).call_method1(&names(py)._accept_later, PyTuple::new(py, arguments)?)?;
+                call_named(event_loop.bind(py), &names(py)._accept_later, PyTuple::new(py, arguments)?)?;
                 break;
             }
             Err(error) => return Err(os_error(py, error)),
@@ -188,7 +188,7 @@ fn accept_connection(py: Python<'_>, core: &LoopCore, accepted: &Accepted) -> Re
     let error = Exit::sort(py, error)?;
     let report = |exception: &Bound<'_, PyAny>| {
         let arguments = (accepted.event_loop.bind(py), exception, protocol.as_ref().map(|made| made.bind(py)));
-        core.python(py)?.call_method1("report_failed_accept", arguments).map(drop)
+        call_named(core.python(py)?, "report_failed_accept", arguments).map(drop)
     };
     let abandoned = accepted.opened.with(py, Option::take).map_or(Ok(()), |opened| abandon(py, opened));
     settle(py, abandoned, report)?;

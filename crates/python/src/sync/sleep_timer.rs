@@ -32,7 +32,7 @@ static SLEEP: TimerOperations = TimerOperations {
 
 /// The time of a `sleep` is over: its future, and the handle that was shown for it.
 static SLEEP_OVER: Operations = Operations {
-    run: |py, core, future, handle, _| match handle {
+    run: |py, core, future, handle| match handle {
         Some(handle) => handle::run(py, core, &handle),
         None => end_sleep(py, &future),
     },

@@ -18,9 +18,9 @@ static STEP: Operations = Operations { run: run_step, handle: Some(shown_step), 
 
 /// The first one. The collector does not track the task before.
 static FIRST_STEP: Operations = Operations {
-    run: |py, core, task, error, context| {
+    run: |py, core, task, error| {
         tracking::track(&task);
-        run_step(py, core, task, error, context)
+        run_step(py, core, task, error)
     },
     handle: Some(shown_step),
     on_stop: Some(tracking::track),
@@ -30,13 +30,7 @@ static FIRST_STEP: Operations = Operations {
 static WAKE_UP: Operations = Operations { run: run_wakeup, handle: Some(shown_wakeup), on_stop: None };
 
 #[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
-fn run_step(
-    py: Python<'_>,
-    _core: &LoopCore,
-    task: Object,
-    error: Option<Object>,
-    _context: Option<Object>,
-) -> Result<(), Exit> {
+fn run_step(py: Python<'_>, _core: &LoopCore, task: Object, error: Option<Object>) -> Result<(), Exit> {
     match Task::of(&task) {
         Some(task) => step::run_step(py, task, error),
         None => Ok(()),
@@ -48,13 +42,7 @@ fn shown_step(py: Python<'_>, event_loop: &Object, task: &Object, error: Option<
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
-fn run_wakeup(
-    py: Python<'_>,
-    _core: &LoopCore,
-    task: Object,
-    future: Option<Object>,
-    _context: Option<Object>,
-) -> Result<(), Exit> {
+fn run_wakeup(py: Python<'_>, _core: &LoopCore, task: Object, future: Option<Object>) -> Result<(), Exit> {
     match (Task::of(&task), &future) {
         (Some(task), Some(future)) => step::run_wakeup(py, task, future),
         _ => Ok(()),

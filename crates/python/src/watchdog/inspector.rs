@@ -103,6 +103,10 @@ impl Shared {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut question = String::new();
         BufReader::new(stream).take(LONGEST_QUESTION).read_line(&mut question)?;
+        if question.is_empty() {
+            // It has looked whether anybody listens.
+            return Ok(());
+        }
         let answer = self.ask(question).unwrap_or_else(|| self.seen_from_outside());
         let mut stream = stream;
         stream.write_all(&answer)

@@ -24,6 +24,7 @@ use ferrio_engine::sys::clock;
 use pyo3::prelude::*;
 
 use crate::core::{Entry, Exit, LoopCore, settle};
+use crate::ffi::call::call_named;
 use crate::ffi::class::Instance;
 use crate::ffi::errors::while_handling;
 use crate::ffi::names::names;
@@ -104,6 +105,6 @@ fn error_received(py: Python<'_>, transport: &Endpoint, error: PyErr) -> PyResul
     let protocol = with_common(py, transport, |common| common.protocol.clone());
     let protocol = protocol.unwrap_or_else(|| Object::none(py));
     let exception = error.into_value(py).into_bound(py).into_any();
-    while_handling(py, &exception, || protocol.bind(py).call_method1(&names(py).error_received, (&exception,)))?;
+    while_handling(py, &exception, || call_named(protocol.bind(py), &names(py).error_received, (&exception,)))?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::{Transport, event_loop};
 use crate::core::leaves_loop;
-use crate::ffi::call::call_method;
+use crate::ffi::call::{call_method, call_named};
 use crate::ffi::class::Instance;
 use crate::ffi::errors::while_handling;
 use crate::ffi::names::names;
@@ -37,7 +37,7 @@ pub(crate) fn report_failed_callback(
     exception: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let arguments = (event_loop.bind(py), transport.bind(py), callback == Callback::Read, is_over, exception);
-    OBJECTS.ferrio_event_loop.bind(py)?.call_method1("report_failed_transport", arguments).map(drop)
+    call_named(OBJECTS.ferrio_event_loop.bind(py)?, "report_failed_transport", arguments).map(drop)
 }
 
 /// Ends the transport for an error; what must leave the loop leaves it.
@@ -51,7 +51,7 @@ pub(crate) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &
     }
     let exception = error.into_value(py).into_bound(py).into_any();
     while_handling(py, &exception, || {
-        transport.bind(py).call_method1(&names(py)._fatal_error, (&exception, message)).map(drop)
+        call_named(transport.bind(py), &names(py)._fatal_error, (&exception, message)).map(drop)
     })
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn fatal(py: Python<'_>, transport: &Object, error: PyErr, message: &
 /// Those of logging.
 pub(crate) fn log_in_debug<T: Transport>(py: Python<'_>, transport: &Instance<T>, message: &str) -> PyResult<()> {
     if event_loop(py, transport).is_some_and(|event_loop| event_loop.is_debug()) {
-        transport.bind(py).call_method1(&names(py)._log_debug, (message,))?;
+        call_named(transport.bind(py), &names(py)._log_debug, (message,))?;
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ pub(crate) fn log_in_debug<T: Transport>(py: Python<'_>, transport: &Instance<T>
 pub(crate) fn report_if_slow(py: Python<'_>, transport: &Object, started: Option<Nanos>) -> PyResult<()> {
     let Some(started) = started else { return Ok(()) };
     let took = clock::now().saturating_sub(started).as_secs_f64();
-    transport.bind(py).call_method1(&names(py)._report_if_slow, (took,)).map(drop)
+    call_named(transport.bind(py), &names(py)._report_if_slow, (took,)).map(drop)
 }
 
 /// asyncio's warning of writes to a lost connection.
@@ -84,7 +84,7 @@ pub(crate) fn report_if_slow(py: Python<'_>, transport: &Object, started: Option
 #[cold]
 pub(crate) fn warn_lost(py: Python<'_>) -> PyResult<()> {
     let logger = OBJECTS.asyncio_log.bind(py)?.getattr("logger")?;
-    logger.call_method1("warning", ("socket.send() raised exception.",)).map(drop)
+    call_named(&logger, "warning", ("socket.send() raised exception.",)).map(drop)
 }
 
 /// Calls a method of the Python half that takes nothing.

@@ -13,8 +13,9 @@ mod write;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::ffi::call::call_method;
+use crate::ffi::call::{call_method, call_named};
 use crate::ffi::class::Instance;
+use crate::ffi::dictionary::InstanceAttributes;
 use crate::ffi::errors::while_handling;
 use crate::ffi::names::names;
 use crate::ffi::number::exact_integer;
@@ -38,6 +39,7 @@ pub(super) fn is_tls_protocol(py: Python<'_>, protocol: &Object) -> PyResult<boo
 /// A TLS protocol whose connection is open, and its records.
 pub(super) struct Connection {
     protocol: Object,
+    attributes: InstanceAttributes,
     records: Instance<TlsRecords>,
 }
 
@@ -47,11 +49,12 @@ impl Connection {
     #[inline]
     pub(super) fn of(py: Python<'_>, protocol: &Object) -> Option<Self> {
         let names = names(py);
-        let records = attribute(py, protocol, &names._records).ok()?;
+        let attributes = InstanceAttributes::of(py, protocol)?;
+        let records = attributes.get(py, &names._records).ok()??;
         let records = Instance::<TlsRecords>::of(&records)?.clone();
-        let is_open = attribute(py, protocol, &names._state).ok()?.is(OBJECTS.tls_wrapped.get(py).ok()?);
-        let is_own = attribute(py, protocol, &names._sslobj).ok()?.is(records.session.ssl_object());
-        (is_open && is_own).then(|| Self { protocol: protocol.clone(), records })
+        let is_open = attributes.get(py, &names._state).ok()??.is(OBJECTS.tls_wrapped.get(py).ok()?);
+        let is_own = attributes.get(py, &names._sslobj).ok()??.is(records.session.ssl_object());
+        (is_open && is_own).then(|| Self { protocol: protocol.clone(), attributes, records })
     }
 
     /// Adds received bytes to the records; false if there was no memory for them.
@@ -59,8 +62,13 @@ impl Connection {
         self.records.session.put_incoming(py, data)
     }
 
+    /// An attribute of the protocol's, nearly always one that `__init__` has set.
+    #[inline]
     fn attribute(&self, py: Python<'_>, name: &Py<PyString>) -> PyResult<Object> {
-        attribute(py, &self.protocol, name)
+        match self.attributes.get(py, name)? {
+            Some(value) => Ok(value),
+            None => attribute(py, &self.protocol, name),
+        }
     }
 
     fn is_true(&self, py: Python<'_>, name: &Py<PyString>) -> PyResult<bool> {
@@ -132,7 +140,7 @@ impl Connection {
         }
         while_handling(py, &exception, || {
             let arguments = (&exception, "Fatal error on SSL protocol");
-            self.protocol.bind(py).call_method1(&names(py)._fatal_error, arguments).map(drop)
+            call_named(self.protocol.bind(py), &names(py)._fatal_error, arguments).map(drop)
         })
     }
 }
