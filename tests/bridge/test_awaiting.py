@@ -342,3 +342,24 @@ def test_an_interpreter_ends_quietly(library: Path, name: str, program: str) -> 
     command = [sys.executable, "-W", "ignore", "-c", END + program, str(library), name]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_panic_while_a_future_is_dropped_is_reported_and_the_thread_goes_on(
+    kv_client: ModuleType, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reported.append(str(report.exc_value)))
+
+    async def main() -> None:
+        task = asyncio.create_task(kv_client.fault_when_dropped())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert reported == ["a fault in a destructor"]
+        # Wakes on this thread still reach their tasks.
+        gate = kv_client.Gate()
+        asyncio.get_running_loop().call_soon(gate.open)
+        await asyncio.wait_for(gate.wait(), 30)
+
+    runner.run(main())

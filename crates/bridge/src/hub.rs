@@ -193,14 +193,19 @@ fn is_attached() -> bool {
 
 /// Runs `poll`; the futures that it wakes on this thread are scheduled after it.
 pub(crate) fn polling<R>(py: Python<'_>, poll: impl FnOnce() -> R) -> R {
-    POLLS.set(POLLS.get() + 1);
-    let result = poll();
-    POLLS.set(POLLS.get() - 1);
-    if POLLS.get() == 0 {
-        let list = WOKEN_IN_POLL.take();
-        for waking in list {
-            waking.resolve(py);
+    // Also when `poll` panics.
+    struct Polling<'py>(Python<'py>);
+    impl Drop for Polling<'_> {
+        fn drop(&mut self) {
+            POLLS.set(POLLS.get() - 1);
+            if POLLS.get() == 0 {
+                for waking in WOKEN_IN_POLL.take() {
+                    waking.resolve(self.0);
+                }
+            }
         }
     }
-    result
+    POLLS.set(POLLS.get() + 1);
+    let _polling = Polling(py);
+    poll()
 }

@@ -1,4 +1,4 @@
-//! A future in a Python object that any thread may hold, and only one may touch: the only unsafe code of this crate.
+//! A future in a Python object that any thread may hold, and only one may touch.
 //!
 //! # Invariants
 //! 1. The value is reached, and dropped, on the thread that made it and on no other.

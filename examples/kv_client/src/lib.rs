@@ -199,6 +199,22 @@ fn fault(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     })
 }
 
+/// Waits for ever; when it is dropped, it panics.
+#[pyfunction]
+fn fault_when_dropped(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    struct Fault;
+    impl Drop for Fault {
+        fn drop(&mut self) {
+            panic!("a fault in a destructor");
+        }
+    }
+    into_awaitable(py, async move {
+        let _fault = Fault;
+        std::future::pending::<()>().await;
+        Ok::<_, PyErr>(())
+    })
+}
+
 /// A gate: `wait` until `open`, which may be called on any thread.
 #[pyclass(frozen)]
 struct Gate {
@@ -239,6 +255,7 @@ fn kv_client(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(relay, module)?,
         wrap_pyfunction!(ready, module)?,
         wrap_pyfunction!(fault, module)?,
+        wrap_pyfunction!(fault_when_dropped, module)?,
     ] {
         module.add_function(function)?;
     }
