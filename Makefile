@@ -115,11 +115,15 @@ test: build $(STAMPS)/group-test  ## Run every test: the crates', the benchmarks
 	cargo test --quiet -p ferrio-engine --all-features
 	cargo test --quiet -p ferrio
 	$(BIN)/python -m pytest -q benchmarks/tests
-	$(MAKE) --no-print-directory test-package
+	$(MAKE) --no-print-directory test-bridge test-package
+
+.PHONY: test-bridge
+test-bridge: build $(STAMPS)/group-test  ## Run the tests of crates/bridge: they build an extension with it
+	$(BIN)/python -m pytest -q tests/bridge
 
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q --ignore tests/frameworks $(PARALLEL)
+	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge $(PARALLEL)
 	$(BIN)/python -m pytest -q tests/frameworks
 	$(BIN)/python tests/conformance $(CONFORMANCE)
 
