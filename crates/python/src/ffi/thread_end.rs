@@ -5,8 +5,8 @@
 //! would do it without the GIL, and one that must not unwind ends the process. [`call_of_c`] therefore does in the innermost
 //! Rust frame what 3.14 does: the thread hangs until the process has ended. No frame outside it is unwound.
 //!
-//! It makes the calls of the C API that `ffi/` declares. Those that PyO3 makes are out of its reach, but for the ones that
-//! take the GIL back, where PyO3 does the same.
+//! It makes the calls of the C API that `ffi/` declares. Those that PyO3 makes or declares are out of its reach, but for what
+//! takes the GIL back, where PyO3 does the same.
 
 /// Calls a function of C, given as it is declared in Rust: `name(argument: type, ...) -> result`.
 #[cfg(Py_3_14)]
