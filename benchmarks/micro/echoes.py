@@ -15,7 +15,9 @@ from itertools import repeat
 from pathlib import Path
 from time import perf_counter_ns
 
-MESSAGE = b"x" * 1024
+from . import waiting
+
+MESSAGE = b"x" * 1023 + b"\n"
 TURNS = 3
 
 Begin = Callable[[asyncio.AbstractEventLoop, socket.socket], Awaitable[object]]
@@ -62,11 +64,22 @@ async def by_buffer(loop: asyncio.AbstractEventLoop, ours: socket.socket) -> obj
 
 
 async def by_streams(loop: asyncio.AbstractEventLoop, ours: socket.socket) -> object:
-    reader, writer = await asyncio.open_connection(sock=ours)
+    reader, writer = await waiting.namespace.open_connection(sock=ours)
 
     async def answer() -> None:
         while data := await reader.read(4096):
             writer.write(data)
+            await writer.drain()
+
+    return loop.create_task(answer()), writer
+
+
+async def by_lines(loop: asyncio.AbstractEventLoop, ours: socket.socket) -> object:
+    reader, writer = await waiting.namespace.open_connection(sock=ours)
+
+    async def answer() -> None:
+        while line := await reader.readline():
+            writer.write(line)
             await writer.drain()
 
     return loop.create_task(answer()), writer
@@ -105,6 +118,7 @@ ECHOES: dict[str, tuple[Callable[[], tuple[socket.socket, socket.socket]], Begin
     "echo_protocol": (tcp, by_protocol),
     "echo_buffered_protocol": (tcp, by_buffer),
     "echo_streams": (tcp, by_streams),
+    "echo_readline": (tcp, by_lines),
     "echo_sock": (tcp, by_sock_methods),
     "echo_datagrams": (udp, by_datagrams),
 }
