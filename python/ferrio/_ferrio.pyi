@@ -31,6 +31,7 @@ __all__ = [
     "EventCore",
     "Function",
     "Future",
+    "FutureIter",
     "GatherCallback",
     "Handle",
     "InnerCallback",
@@ -72,6 +73,16 @@ STREAM_READER_METHODS: Final[tuple[str, ...]]
 class Future(asyncio.Future[_T]):
     def set_result(self, result: _T, /) -> None: ...
     def cancel(self, msg: Any | None = None) -> bool: ...
+
+@final
+class FutureIter:
+    """What ``await future`` asks: as ``_asyncio.FutureIter``."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: object, /) -> Any: ...
+    def throw(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self, /) -> None: ...
 
 class Task(asyncio.Task[_T]):
     def __init__(

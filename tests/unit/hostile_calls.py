@@ -78,7 +78,7 @@ def receivers(loop: Any) -> list[Any]:
     future, task = loop.create_future(), loop.create_task(coroutine())
     ours, _theirs = socket.socketpair()
     aio: Any = ferrio.asyncio
-    made += [future, task, loop.sock_recv(ours, 1), aio.sleep(0), aio.sleep, aio.gather]
+    made += [future, task, future.__await__(), loop.sock_recv(ours, 1), aio.sleep(0), aio.sleep, aio.gather]
     made += [aio.Lock(), aio.Event(), aio.Condition(), aio.Semaphore(), aio.Barrier(2)]
     made += [aio.Queue(), aio.TaskGroup(), aio.Timeout(None)]
 

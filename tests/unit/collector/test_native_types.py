@@ -194,7 +194,7 @@ def test_no_instance_that_waits_for_its_next_use_is_shown(world: World) -> None:
 
     world.loop.run_until_complete(use_many())
     gc.collect()
-    kept = (_ferrio.Coroutine, _ferrio.SocketOperation, _ferrio.TimerHandle, _ferrio.Task)
+    kept = (_ferrio.Coroutine, _ferrio.FutureIter, _ferrio.SocketOperation, _ferrio.TimerHandle, _ferrio.Task)
     assert not [each for each in gc.get_objects() if type(each) in kept]
 
 

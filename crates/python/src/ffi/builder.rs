@@ -73,8 +73,12 @@ impl<R: Receiver> Builder<R> {
 
     /// `__iter__` and `__await__` that return the object itself.
     pub(crate) fn iterates_itself(self) -> Self {
+        self.iterator_is_itself().slot(ffi::Py_am_await, ffi::PyObject_SelfIter as *mut c_void)
+    }
+
+    /// `__iter__` that returns the object itself.
+    pub(crate) fn iterator_is_itself(self) -> Self {
         self.slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *mut c_void)
-            .slot(ffi::Py_am_await, ffi::PyObject_SelfIter as *mut c_void)
     }
 
     /// A slot of CPython's with the function that its documentation asks for.

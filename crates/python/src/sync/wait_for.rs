@@ -17,6 +17,7 @@ use crate::ffi::call::call;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
+use crate::task::future;
 
 static WAIT_FOR: Plan = Plan { qualified_name: "wait_for", start, resume };
 
@@ -29,10 +30,10 @@ pub(super) fn wait_for(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Opt
     coroutine::make(py, &WAIT_FOR, awaitable.clone(), Some(limit.clone())).map(Some)
 }
 
-/// Whether this file knows how to await the object: a coroutine, or a future with asyncio's own `__await__`.
+/// Whether this file knows how to await the object: a coroutine, or a future with our own or asyncio's `__await__`.
 #[inline]
 fn is_known(py: Python<'_>, awaitable: &Object) -> PyResult<bool> {
-    if coroutine::is_coroutine(awaitable) {
+    if coroutine::is_coroutine(awaitable) || future::is_awaited_as_future(awaitable) {
         return Ok(true);
     }
     Ok(awaitable::is_awaited_as(awaitable, OBJECTS.asyncio_c_future.bind(py)?.cast::<PyType>()?))

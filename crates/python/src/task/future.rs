@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::asyncio::uninitialized;
-use super::{asyncio, callback, native_callback, scheduling};
+use super::{asyncio, callback, future_iterator, native_callback, scheduling};
 use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::call::{call_method, call_method_with_context};
 use crate::ffi::class::Builder;
@@ -21,7 +21,7 @@ use crate::ffi::object::Object;
 use crate::ffi::objects::OBJECTS;
 use crate::ffi::source_traceback;
 
-pub(crate) use crate::ffi::future::class::makes_futures as is_class_of_natives;
+pub(crate) use crate::ffi::future::class::{is_awaited_as_future, makes_futures as is_class_of_natives};
 
 /// Whether `object` is a `ferrio.Future` and nothing derived.
 #[inline]
@@ -86,6 +86,24 @@ pub(crate) fn result(py: Python<'_>, future: &Object) -> PyResult<Object> {
         Some(value) => Ok(value),
         None => call_method(py, &names(py).result, [future]),
     }
+}
+
+/// What the future or task has come to; of a derived class as well as asyncio's, whatever `result` that has.
+///
+/// # Errors
+/// What it has come to instead of a result.
+#[inline]
+pub(super) fn result_of(py: Python<'_>, future: &Future) -> PyResult<Object> {
+    match value_of(future) {
+        Some(value) => Ok(value),
+        None => no_result_of(py, future),
+    }
+}
+
+#[cold]
+fn no_result_of(py: Python<'_>, future: &Future) -> PyResult<Object> {
+    let base = OBJECTS.asyncio_c_future.bind(py)?;
+    base.call_method1(&names(py).result, (future.bind(py),)).map(Object::new)
 }
 
 /// The loop of a future or task.
@@ -341,5 +359,6 @@ pub(super) fn make_type<'py>(py: Python<'py>, approved: &Approved<'py>) -> PyRes
               callbacks and\nreturn True.",
         ))
         .attribute(Attribute::read_only(c"_callbacks", callbacks))
+        .awaits(future_iterator::of)
         .build_over_asyncio(py, approved, &[])
 }

@@ -21,7 +21,7 @@
 //! A native awaitable that wants a task to wait for it:
 //! - [`future::create`]: a pending `ferrio.Future` of a loop (no Python is run unless in debug mode);
 //! - give it to the task: return it from `am_send`/`tp_iternext` as `PYGEN_NEXT` after [`future::set_blocking`], or
-//!   return its own iterator (`tp_as_async.am_await`, inherited);
+//!   return its own iterator (`tp_as_async.am_await`);
 //! - [`future::set_result`], [`future::cancel`]: complete it; the waiting task becomes one ready entry, without a handle,
 //!   in the context of the task. Both may run Python (other callbacks are scheduled): never inside a `Guarded` section;
 //! - [`future::is_pending`]: whether it can still be completed. A task that was cancelled has cancelled it.
@@ -32,6 +32,7 @@
 mod asyncio;
 mod callback;
 pub(crate) mod future;
+mod future_iterator;
 mod group;
 pub(crate) mod making;
 pub(crate) mod native_callback;
@@ -56,6 +57,7 @@ pub(crate) use task_type::{create_task, current_task, is_exact, is_of_loop, is_t
 /// Makes the types and adds them to the module: asyncio's own where the interpreter's layout is unknown.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    future_iterator::register(module)?;
     let approved = check(py);
     module.add("HAS_NATIVE_TASKS", approved.is_ok())?;
     let Ok(approved) = approved else {

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::{asyncio, future, scheduling, step};
+use super::{asyncio, future, future_iterator, scheduling, step};
 use crate::core::LoopCore;
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::{Builder, Instance};
@@ -270,6 +270,7 @@ pub(super) fn make_type<'py>(
           A coroutine that a Ferrio loop runs; see asyncio.Task.",
     )
     .attribute(Attribute::read_only(c"_callbacks", |py, task: &Task| future::callbacks(py, task)))
+    .awaits(|py, task: &Task| future_iterator::of(py, task))
     .init(initialize)
     .build_over_asyncio(py, approved, &[future])
 }

@@ -45,6 +45,18 @@ KINDS["Future"] = Kind(
 )
 
 
+def future_iterator(world: World, token: Any = None) -> Any:
+    """What awaits a future, which it has handed out."""
+    awaited: Any = future(world)
+    awaited.token = token
+    iterator = awaited.__await__()
+    assert next(iterator) is awaited
+    return iterator
+
+
+KINDS["FutureIter"] = Kind(make=future_iterator, ways={"future": future_iterator})
+
+
 def task(world: World, coroutine: Coroutine[Any, Any, Any] | None = None, **options: Any) -> Any:
     """A started task whose completion is reported to nobody."""
     made = world.loop.create_task(wait(world.loop.create_future()) if coroutine is None else coroutine, **options)

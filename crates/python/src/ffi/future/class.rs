@@ -20,7 +20,7 @@ use crate::ffi::known_class::KnownClass;
 use crate::ffi::method::Receiver;
 use crate::ffi::object::Object;
 use crate::ffi::passed::This;
-use crate::ffi::{c_api, thread_state, trampoline};
+use crate::ffi::{awaitable, c_api, thread_state, trampoline};
 
 /// Freed instances of a class that keep their memory: 1.6 MB of tasks at the most.
 const KEPT: usize = 8192;
@@ -73,6 +73,14 @@ impl Known {
 pub(crate) fn makes_futures(class: &Bound<'_, PyType>) -> bool {
     let base = FUTURE.base.get(class.py());
     base.is_some_and(|base| c_api::PyType_IsSubtype(class.as_borrowed(), base) != 0)
+}
+
+/// Whether `await` does with `object` what it does with futures and tasks of ours, or of asyncio's.
+pub(crate) fn is_awaited_as_future(object: &Object) -> bool {
+    [&FUTURE.class, &TASK.class, &FUTURE.base].into_iter().any(|class| {
+        let class = class.get(object.py());
+        class.is_some_and(|class| awaitable::is_awaited_as(object, &class))
+    })
 }
 
 impl Future {
