@@ -17,7 +17,7 @@ from unittest import mock
 
 import pytest
 
-from .loops import ferrio_only, new_loop, run, turn
+from .loops import ferrio_only, new_loop, run, run_until, turn
 from .memory import grown
 from .socket_pairs import tcp_pair
 
@@ -269,6 +269,37 @@ def test_a_message_leaves_nothing_behind(streams: Streams) -> None:
         assert await reading == b"x" * 100
 
     # Some blocks belong to caches of the interpreter; what a message left would be thousands.
+    assert grown(lambda: run(streams.loop, exchange())) < 1000
+
+
+def test_a_large_message_meets_a_view_of_the_buffer_as_on_asyncio(loop: Loop) -> None:
+    """The buffer cannot grow while somebody has a view of it: that ends the connection, and the buffer is as it was."""
+    streams = Streams(loop, limit_bytes=MIB)
+    reported: list[Any] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    for size in (64 * KIB, 100 * KIB):
+        assert streams.read(streams.reader.readexactly(size), b"x" * size)[0] == b"x" * size
+    streams.peer.send(b"unread" * 5 * KIB)
+    buffer: bytearray = streams.reader._buffer  # type: ignore[attr-defined]
+    run_until(loop, lambda: len(buffer) == 30 * KIB)
+    with memoryview(buffer):
+        streams.peer.send(b"y" * 64 * KIB)
+        run_until(loop, lambda: reported)
+    assert [type(context["exception"]) for context in reported] == [BufferError]
+    assert reported[0]["message"] == "Fatal error: protocol.data_received() call failed."
+    assert bytes(buffer) == b"unread" * 5 * KIB
+    streams.peer.close()
+    with pytest.raises(BufferError):
+        run(loop, streams.writer.wait_closed())
+
+
+def test_large_messages_leave_nothing_behind(streams: Streams) -> None:
+    async def exchange() -> None:
+        message = b"x" * 100 * KIB
+        streams.peer.send(message)
+        assert await streams.reader.readexactly(100 * KIB) == message
+        assert not streams.reader._buffer  # type: ignore[attr-defined]
+
     assert grown(lambda: run(streams.loop, exchange())) < 1000
 
 

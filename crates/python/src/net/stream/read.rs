@@ -2,8 +2,8 @@
 //!
 //! One receive for each report, in the connection's context. Small receives go through the loop's buffer and are copied into
 //! a `bytes` of the exact size; after a large one, the kernel is asked how much is there, and the next goes straight into a
-//! `bytes` of that size. A `BufferedProtocol` is received into directly, and asyncio's stream reader is filled from the loop's
-//! buffer.
+//! `bytes` of that size. A `BufferedProtocol` is received into directly. asyncio's stream reader is filled from the loop's
+//! buffer, and directly where much is there.
 
 #![forbid(unsafe_code)]
 
@@ -134,6 +134,7 @@ impl Receiver {
             Delivery::Bytes => None,
         };
         let received = match reader {
+            Some(reader) if self.receives_large => receive_large_into_reader(py, core, key, reader),
             Some(reader) => receive_into_reader(py, core, key, reader),
             None if self.receives_large => receive_large(py, core, key),
             None => receive_small(py, core, key),
@@ -144,21 +145,28 @@ impl Receiver {
             Ok(Incoming::End) => self.end_of_stream(py, core, transport),
             Ok(Incoming::Bytes(data, count)) => {
                 core.counters.received.add(count);
-                let is_large = count >= LARGE_RECEIVE_BYTES;
-                if is_large != self.receives_large {
-                    with(py, transport, |inner| inner.receives_large = is_large);
-                }
+                self.learn_size(py, transport, count);
                 let call = [&self.protocol, &data];
                 call_protocol(py, transport, &names(py).data_received, call, "data_received").map(drop)
             }
             Ok(Incoming::InReader(reader, count)) => {
                 core.counters.received.add(count);
+                self.learn_size(py, transport, count);
                 reader.deliver(py).or_else(|error| data_received_failed(py, transport, error))
             }
             Ok(Incoming::Lost(error, count)) => {
                 core.counters.received.add(count);
                 data_received_failed(py, transport, error)
             }
+        }
+    }
+
+    /// Notes for the next receive whether this one was large.
+    #[inline]
+    fn learn_size(&self, py: Python<'_>, transport: &Stream, count: usize) {
+        let is_large = count >= LARGE_RECEIVE_BYTES;
+        if is_large != self.receives_large {
+            with(py, transport, |inner| inner.receives_large = is_large);
         }
     }
 
@@ -259,6 +267,33 @@ fn receive_small(py: Python<'_>, core: &LoopCore, key: Key) -> PyResult<Incoming
     };
     core.return_scratch(py, scratch);
     incoming
+}
+
+/// Receives what the kernel has, straight into the reader's buffer if that is much and nobody has a view of it.
+///
+/// # Errors
+/// The connection's.
+fn receive_large_into_reader(py: Python<'_>, core: &LoopCore, key: Key, reader: StockReader) -> PyResult<Incoming> {
+    let waiting = core.with_reactor(py, |reactor| reactor.backend.waiting_bytes(key));
+    if waiting < LARGE_RECEIVE_BYTES {
+        return receive_into_reader(py, core, key, reader);
+    }
+    // One byte more than is there, as for a `bytes`.
+    let room = waiting.saturating_add(1).min(READER_RECEIVE_BYTES);
+    let mut received = Ok(Received::Nothing);
+    let extended = reader.extend_with(py, room, |room| {
+        received = core.with_reactor(py, |reactor| reactor.backend.receive(key, room));
+        if let Ok(Received::Bytes(count)) = received { count } else { 0 }
+    });
+    if extended.is_err() {
+        return receive_into_reader(py, core, key, reader);
+    }
+    match received {
+        Err(error) => Err(os_error(py, error)),
+        Ok(Received::Nothing) => Ok(Incoming::Nothing),
+        Ok(Received::End) => Ok(Incoming::End),
+        Ok(Received::Bytes(count)) => Ok(Incoming::InReader(reader, count)),
+    }
 }
 
 /// Receives through the loop's buffer into the reader's.

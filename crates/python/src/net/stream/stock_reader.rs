@@ -16,6 +16,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::mem::MaybeUninit;
+
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -282,6 +284,19 @@ impl StockReader {
     #[inline]
     pub(super) fn extend(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         ByteArray::of(&self.buffer).map_or(Ok(()), |buffer| buffer.extend(py, data))
+    }
+
+    /// Appends what `receive` puts into `room` bytes of the buffer: it returns how many.
+    ///
+    /// # Errors
+    /// `BufferError`, `MemoryError`: the buffer is unchanged, and nothing was received.
+    pub(super) fn extend_with(
+        &self,
+        py: Python<'_>,
+        room: usize,
+        receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> usize,
+    ) -> PyResult<()> {
+        ByteArray::of(&self.buffer).map_or(Ok(()), |buffer| buffer.extend_with(py, room, receive))
     }
 
     /// Wakes who waits for what was received, and pauses the reader's transport if the buffer holds more than twice its limit.
