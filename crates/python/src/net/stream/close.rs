@@ -36,7 +36,11 @@ pub(super) fn write_eof(py: Python<'_>, transport: &Stream) -> PyResult<()> {
 
 /// Ends the sending direction.
 pub(super) fn shut_down(py: Python<'_>, transport: &Stream) -> PyResult<()> {
-    let number = with(py, transport, |inner| inner.common.key.is_some().then_some(inner.common.number));
+    let number = with(py, transport, |inner| {
+        inner.ensure_number("shutdown")?;
+        Ok(inner.common.key.is_some().then_some(inner.common.number))
+    });
+    let number = number.map_err(|error| os_error(py, error))?;
     // An attached descriptor; the state holds its owner.
     let Some(descriptor) = number.and_then(borrow) else { return Ok(()) };
     socket::shut_down_sending(descriptor).map_err(|error| os_error(py, error))
