@@ -60,8 +60,10 @@ pub(super) fn close(py: Python<'_>, transport: &Stream) -> PyResult<()> {
     follow(py, transport, step, &Object::none(py))
 }
 
-/// `_force_close(exception)`: ends at once; what is waiting is lost.
+/// `_force_close(exception)`: ends at once; what the kernel has no room for is lost. What the callback under way has written
+/// leaves before, as an answer does after which a protocol raises.
 pub(super) fn force_close(py: Python<'_>, transport: &Stream, exception: &Object) -> PyResult<()> {
+    flush_now(py, transport)?;
     let step = opened(py, transport, |inner| {
         let _ = inner.common.reading.close();
         inner.common.life.force_close()
