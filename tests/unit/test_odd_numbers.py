@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +24,7 @@ def outcome(call: Callable[[], object]) -> tuple[Any, ...]:
         return type(error), error.args
 
 
-@pytest.mark.parametrize("delay", ["1", b"", [], Decimal("0.01"), 10**400, None, object, Fraction(1, 100), True])
+@pytest.mark.parametrize("delay", ["1", b"", [], 10**400, None, object, Fraction(1, 100), True])
 def test_a_delay_is_added_as_in_asyncio(loop: Loop, delay: Any) -> None:
     def schedule(on: Loop) -> None:
         on.call_later(delay, int).cancel()

@@ -81,11 +81,14 @@ pub(crate) fn seconds(py: Python<'_>, value: Option<&Object>, none: &'static str
 
 const NO_DELAY: &str = "delay must not be None";
 
-/// `loop.time() + delay` of a number that is no plain one, with the errors of the addition.
+/// `loop.time() + delay` of a number that is no plain one, with the errors of the addition. What cannot be added but converts
+/// to a float, as a `Decimal`, is taken as that.
 #[cold]
 fn add_to_now(py: Python<'_>, delay: &Object) -> PyResult<(f64, Option<Object>)> {
-    let when = PyFloat::new(py, now_s()).add(delay.bind(py))?;
-    Ok((when.extract()?, Some(Object::new(when))))
+    match PyFloat::new(py, now_s()).add(delay.bind(py)) {
+        Ok(when) => Ok((when.extract()?, Some(Object::new(when)))),
+        Err(error) => Ok((now_s() + delay.bind(py).extract::<f64>().map_err(|_| error)?, None)),
+    }
 }
 
 /// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
