@@ -29,7 +29,7 @@ class EchoCase:
     @property
     def also(self) -> tuple[str, ...]:
         """Contestants besides the loops."""
-        return (loops.AIOFASTNET,) if self.tls else (loops.LIMIT,)
+        return (loops.LIMIT, loops.AIOFASTNET) if self.tls else (loops.LIMIT,)
 
     @property
     def lines(self) -> bool:

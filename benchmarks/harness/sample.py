@@ -83,7 +83,7 @@ def echo(case: EchoCase, loop: str, settings: Settings, programs: Programs) -> M
     with tempfile.TemporaryDirectory(prefix="echo-") as folder:
         place = ["--unix", str(Path(folder) / "echo")] if case.unix else ["--tls"] if case.tls else []
         if loop == loops.LIMIT:
-            command = [str(programs.c_echo)]
+            command = [str(programs.c_tls_echo if case.tls else programs.c_echo)]
         else:
             command = [
                 sys.executable,
