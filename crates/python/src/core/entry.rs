@@ -6,13 +6,16 @@
 use ferrio_engine::backend::{Interest, Key};
 use ferrio_engine::reactor::Work;
 use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
 
 use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
 use crate::ffi::fields::{Collector, Visited};
+use crate::ffi::future::Task;
 use crate::ffi::handle::Detached;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 
 /// How entries of one kind are run.
@@ -24,6 +27,8 @@ pub(crate) struct Operations {
     pub(crate) handle: Option<ShownAs>,
     /// The loop stops turning, and may become garbage with the entry.
     pub(crate) on_stop: Option<fn(&Object)>,
+    /// The coroutine that is run. `None`: it is none.
+    pub(crate) coroutine: Option<fn(Python<'_>, &Object) -> Option<Object>>,
 }
 
 /// Runs an entry (the loop, the object, the argument).
@@ -101,6 +106,17 @@ impl Entry {
         }
     }
 
+    /// The coroutine that is run, if it is one.
+    pub(super) fn coroutine(&self, py: Python<'_>) -> Option<Object> {
+        match self {
+            Self::Call { operations: Operations { coroutine: Some(coroutine), .. }, object, .. } => {
+                coroutine(py, object)
+            }
+            Self::Detached(Detached { callback, .. }) => coroutine_behind(py, callback),
+            _ => None,
+        }
+    }
+
     /// The loop stops turning.
     pub(super) fn on_stop(&self) {
         if let Self::Call { operations: Operations { on_stop: Some(on_stop), .. }, object, .. } = self {
@@ -133,6 +149,13 @@ impl Entry {
             Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),
         }
     }
+}
+
+/// The coroutine of the task whose step or wake-up `callback` is: a bound built-in method of the task.
+pub(crate) fn coroutine_behind(py: Python<'_>, callback: &Object) -> Option<Object> {
+    let method = callback.bind(py).cast_exact::<PyCFunction>().ok()?;
+    let receiver = Object::new(method.getattr(&names(py).__self__).ok()?);
+    Task::of(&receiver)?.coroutine().get()
 }
 
 /// The entries of a Python loop.

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use super::entry::{Entry, PythonWork, RunDetached};
 use super::exit::Exit;
+use super::measures::Measures;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
 use super::pulse::Pulse;
@@ -65,6 +66,7 @@ pub(crate) struct LoopCore {
     /// Shared with whoever watches the loop.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) counters: Counters,
+    pub(super) measures: Measures,
 }
 
 class_over_object! {
@@ -128,7 +130,11 @@ pub(crate) struct Flags {
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
     pub(crate) has_other_waits: Flag,
     /// A program has replaced `time` or the selector's `select`: turns and new timers ask them.
-    pub(crate) follows_program: Flag,
+    pub(super) follows_program: Flag,
+    /// Turns are measured.
+    pub(super) is_measured: Flag,
+    /// One of these two: turns are not the ordinary ones.
+    pub(super) turns_specially: Flag,
     /// Identity of the thread that is in the `select` of a turn, 0 for none.
     pub(super) selecting_thread: AtomicU64,
     /// The wait of that `select` has made entries ready.
@@ -451,6 +457,7 @@ impl LoopCore {
             flags: Flags::default(),
             pulse: Arc::default(),
             counters: Counters::default(),
+            measures: Measures::default(),
         })
     }
 }
