@@ -254,6 +254,16 @@ fn add_private_methods(builder: LoopBuilder) -> LoopBuilder {
             |py, core| core.next_when(py),
             c"The time at which the next timer is due.",
         ))
+        .method(LoopMethod::one_argument(
+            c"_be_chaotic",
+            |py, core, seed| {
+                let seed = seed.bind(py).extract()?;
+                core.with_reactor(py, |reactor| reactor.backend.be_chaotic(seed));
+                Ok(())
+            },
+            c"Have a number of 64 bits choose what the kernel leaves open: the order of what it reports at once, how much a \
+              receive and a send of a transport move.",
+        ))
         .method(LoopMethod::no_arguments(
             c"_counters",
             |py, core| PyList::new(py, core.figures(py)).map(Object::new),
