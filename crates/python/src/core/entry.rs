@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
+use crate::ffi::context::Context;
 use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::future::Task;
 use crate::ffi::handle::Detached;
@@ -27,6 +28,8 @@ pub(crate) struct Operations {
     pub(crate) handle: Option<ShownAs>,
     /// The loop stops turning, and may become garbage with the entry.
     pub(crate) on_stop: Option<fn(&Object)>,
+    /// The context that running it enters. `None`: none that others could have entered.
+    pub(crate) context: Option<fn(&Object) -> Option<Object>>,
     /// The coroutine that is run. `None`: it is none.
     pub(crate) coroutine: Option<fn(Python<'_>, &Object) -> Option<Object>>,
 }
@@ -104,6 +107,15 @@ impl Entry {
         if let Self::Call { object, .. } | Self::Detached(Detached { callback: object, .. }) = self {
             object.prefetch();
         }
+    }
+
+    /// Whether it would enter a context that is entered already.
+    pub(super) fn is_kept_out(&self, py: Python<'_>) -> bool {
+        let Self::Call { operations: Operations { context: Some(context), .. }, object, .. } = self else {
+            return false;
+        };
+        let context = context(object);
+        context.as_ref().and_then(Context::of).is_some_and(|context| context.is_entered(py))
     }
 
     /// The coroutine that is run, if it is one.

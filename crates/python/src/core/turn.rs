@@ -184,10 +184,23 @@ impl LoopCore {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every turn")]
     pub(super) fn run_entries(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
+        if self.pulse.entry() == 0 { self.run_each::<false>(py, probe) } else { self.run_within(py, probe) }
+    }
+
+    /// [`Self::run_entries`] in a turn within an entry.
+    #[cold]
+    fn run_within(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
+        self.run_each::<true>(py, probe)
+    }
+
+    /// `WITHIN`: entries whose context is entered by an entry around this turn are put off.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every turn")]
+    fn run_each<const WITHIN: bool>(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);
         let pulse = &*self.pulse;
-        let around = pulse.entry();
+        let around = if WITHIN { pulse.entry() } else { 0 };
         let turn = probe.begin_entries();
         let mut since = turn;
         for number in (1..=entries).rev() {
@@ -199,6 +212,10 @@ impl LoopCore {
                 reactor.ready.pop()
             });
             let Some(entry) = entry else { break };
+            if WITHIN && entry.is_kept_out(py) {
+                self.put_off(py, entry);
+                continue;
+            }
             let name = probe.begin_entry(py, &entry);
             let outcome = self.run_entry(py, entry, InEntry::begin(pulse, number, around));
             since = probe.end_entry(py, name, since);

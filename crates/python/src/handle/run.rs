@@ -30,6 +30,7 @@ pub(super) static HANDLE: Operations = Operations {
     },
     handle: Some(|_, _, handle, _| Ok(handle.clone())),
     on_stop: Some(tracking::track),
+    context: Some(|handle| Instance::<AnyHandle>::of(handle)?.context.get()),
     coroutine: Some(|py, handle| coroutine_behind(py, &Instance::<AnyHandle>::of(handle)?.callback.get()?)),
 };
 
