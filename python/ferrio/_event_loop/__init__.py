@@ -29,7 +29,7 @@ from .. import _ferrio
 from .._asyncio_internals import base_events
 from .._fork import follow_forks
 from .._selector import ReactorSelector
-from .._statistics import Statistics  # noqa: F401
+from .._statistics import CoroutineCost, Histograms, Statistics  # noqa: F401
 from .._subprocess import Children
 from .connecting import ConnectingMethods
 from .raw_sockets import RawSocketMethods

@@ -2,6 +2,7 @@
 
 use core::mem::ManuallyDrop;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -71,6 +72,13 @@ impl Context {
     #[expect(clippy::inline_always, reason = "around every step; the outcome would travel through memory")]
     pub(crate) fn run<R>(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
         run_in(py, &self.0, body)
+    }
+
+    /// Whether it is entered, by whatever thread.
+    pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
+        self.enter(py)
+            .and_then(|entered| entered.exit(py))
+            .is_err_and(|error| error.is_instance_of::<PyRuntimeError>(py))
     }
 
     /// Enters the context, for a body that is not to become a function of its own.
