@@ -6,7 +6,6 @@ import asyncio.events
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
 
 from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
@@ -14,12 +13,14 @@ from .._base_loop import BaseLoop
 from .._callers import runs_a_loop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
-from .._statistics import Statistics
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import weakref
+    from typing import Any
 
     from .._base_loop import LoopWatch
+    from .._statistics import Statistics
     from .._subprocess import Children
 
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
@@ -121,6 +122,8 @@ class RunningMethods(BaseLoop):
 
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
+        from .._statistics import Statistics
+
         *counters, lag, max_lag = self._counters()
         return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
 
