@@ -128,8 +128,11 @@ test-examples: build $(STAMPS)/group-test  ## Run the tests of examples/: each p
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
 	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge --ignore tests/examples $(PARALLEL)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-frameworks conformance
+
+.PHONY: test-frameworks
+test-frameworks: build $(STAMPS)/group-test  ## Run real servers, clients and libraries on Ferrio
 	$(BIN)/python -m pytest -q tests/frameworks
-	$(BIN)/python tests/conformance $(CONFORMANCE)
 
 .PHONY: lint
 lint: build $(STAMPS)/group-lint  ## Check format, lints, layers, types and that the stubs match the built module

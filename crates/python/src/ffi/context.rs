@@ -34,10 +34,7 @@ impl Context {
     /// A copy of this context, O(1).
     #[inline]
     pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Self> {
-        // SAFETY: a live context.
-        let copy = unsafe { ffi::PyContext_Copy(self.0.as_ptr()) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, copy) }.map(Self)
+        c_api::object(py, c_api::PyContext_Copy(self.0.lend(py))).map(Self)
     }
 
     /// Whether it holds what a copy of the current context would hold. `false`: perhaps not.
