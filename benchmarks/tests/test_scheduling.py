@@ -1,4 +1,4 @@
-"""Every in-process benchmark does what its name says, so often as it claims."""
+"""Every in-process benchmark does what its name says, as often as it claims."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ class Calls:
 
 
 async def counted(name: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run some rounds of a benchmark; how often has its callback run when it says that it is done?"""
+    """Run some rounds of a benchmark; return how often its callback has run when it says that it is done."""
     calls = Calls()
     monkeypatch.setattr(scheduling, "noop", calls)
     elapsed = await scheduling.BENCHMARKS[name].run(asyncio.get_running_loop(), ROUNDS)

@@ -18,12 +18,13 @@ usage: python -m ferrio [--version | --help]
        python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
        python -m ferrio doctor [--json] [--no-trials] [--no-comparison]
        python -m ferrio dump [--json] PID
+       python -m ferrio top [--once] [--interval SECONDS] PID
 
 Runs a Python program with Ferrio's event loop in place of asyncio's.
 
 --watch reports callbacks that block the loop for about so long, while they do. `doctor` says whether Ferrio works here,
 what would hurt, and how fast it is (a program of that name is ./doctor). `dump` shows what the loops of a process of
-yours are at that runs with FERRIO_INSPECT=1."""
+yours are at that runs with FERRIO_INSPECT=1, `top` shows it again and again, with rates and times."""
 
 
 def main() -> None:
@@ -53,6 +54,14 @@ def run(command_line: list[str]) -> None:
             dump(int(pid), as_json=bool(options))
         case ["dump", *_]:
             misuse("dump needs the number of a process: dump [--json] PID")
+        case ["top", *arguments]:
+            from . import _top
+
+            try:
+                process, interval_s, once = _top.options(arguments)
+            except ValueError as error:
+                misuse(f"top: {error}")
+            sys.exit(_top.main(process, interval_s, once=once))
         case ["-m"]:
             misuse("-m needs a module")
         case ["-m", module, *arguments]:

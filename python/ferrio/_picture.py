@@ -1,8 +1,10 @@
-"""A picture of the process's loops: what each is at, its counters, its tasks and what they wait for.
+"""Pictures of the process's loops: what each is at, its counters, its tasks and what they wait for.
 
 The picture is plain data, fit for JSON. A place is ``[file, function, line]``; stacks have the outermost function
 first. A loop is asked in its own thread, between two callbacks. One that does not answer in time is blocked: it is
 looked at from the outside, and what blocks it is part of the picture.
+
+A summary has numbers in place of the single tasks, so that it can be asked for every second.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _ferrio
@@ -21,10 +25,17 @@ from ._stalls import Place, beneath_the_loop
 if TYPE_CHECKING:
     from ._base_loop import BaseLoop
 
-__all__ = ["as_text", "picture"]
+__all__ = ["as_text", "picture", "summary"]
 
 #: Coroutines that await one another in one task, as far as they are shown.
 LONGEST_CHAIN = 100
+
+#: Tasks that a summary looks at; of others, it has the number.
+MOST_TASKS = 2_000
+
+#: Groups of equal tasks in a summary, and stalls.
+MOST_GROUPS = 50
+MOST_STALLS = 5
 
 
 def picture(patience_s: float) -> dict[str, Any]:
@@ -34,22 +45,31 @@ def picture(patience_s: float) -> dict[str, Any]:
         patience_s: Seconds for which a running loop may take to answer; 0: it is not asked. The loop of the calling
             thread never is.
     """
+    return _process() | {"loops": [_loop(cast("BaseLoop", loop), patience_s, _tasks) for loop in open_loops()]}
+
+
+def summary(patience_s: float) -> dict[str, Any]:
+    """The process and its loops, with numbers in place of the single tasks. *patience_s*: as for ``picture()``."""
+    loops = [cast("BaseLoop", loop) for loop in open_loops()]
+    return _process() | {"loops": [_loop(loop, patience_s, _groups) | _measured(loop) for loop in loops]}
+
+
+def _process() -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "program": sys.argv,
         "python": sys.version.partition(" ")[0],
         "ferrio": _ferrio.__version__,
-        "loops": [_loop(cast("BaseLoop", loop), patience_s) for loop in open_loops()],
     }
 
 
-def _loop(loop: BaseLoop, patience_s: float) -> dict[str, Any]:
+def _loop(loop: BaseLoop, patience_s: float, look: Callable[[BaseLoop], dict[str, Any]]) -> dict[str, Any]:
     if patience_s and loop.is_running() and loop._thread_id != threading.get_ident():
         found: list[dict[str, Any]] = []
         has_answered = threading.Event()
 
         def answer() -> None:
-            found.append(_tasks(loop))
+            found.append(look(loop))
             has_answered.set()
 
         try:
@@ -64,7 +84,7 @@ def _loop(loop: BaseLoop, patience_s: float) -> dict[str, Any]:
     stack = None
     if places is not None:
         stack = [[place.file, place.function, place.line] for place in beneath_the_loop(_without_own(places))]
-    return _about(loop) | {"stack": stack} | _tasks(loop)
+    return _about(loop) | {"stack": stack} | look(loop)
 
 
 def _without_own(places: Iterable[tuple[str, str, int]]) -> Iterator[tuple[str, str, int]]:
@@ -108,6 +128,51 @@ def _tasks(loop: BaseLoop) -> dict[str, Any]:
             }
             for task in tasks
         ]
+    }
+
+
+def _groups(loop: BaseLoop) -> dict[str, Any]:
+    """How many tasks there are, and how many of them are alike: have the same coroutine and wait at the same place."""
+    tasks = asyncio.all_tasks(loop)
+    groups: Counter[tuple[str, str | None, tuple[Any, ...] | None]] = Counter()
+    for task in islice(tasks, MOST_TASKS):
+        waits_for: Any = getattr(task, "_fut_waiter", None)
+        if isinstance(waits_for, asyncio.Task):
+            kind: str | None = f"a task, {_name(waits_for.get_coro())}"
+        else:
+            kind = None if waits_for is None else type(waits_for).__qualname__
+        chain = _chain(task.get_coro())
+        groups[_name(task.get_coro()), kind, tuple(chain[-1]) if chain else None] += 1
+    return {
+        "task_count": len(tasks),
+        "tasks_looked_at": min(len(tasks), MOST_TASKS),
+        "groups": [
+            {"count": count, "coroutine": coroutine, "waits_for": kind, "place": place and list(place)}
+            for (coroutine, kind, place), count in groups.most_common(MOST_GROUPS)
+        ],
+    }
+
+
+def _measured(loop: BaseLoop) -> dict[str, Any]:
+    """What the loop has counted and measured, and the stalls that somebody who watches it has seen."""
+    own: Any = loop
+    stalls = () if own._watch is None else own._watch.stalls[-MOST_STALLS:]
+    return {
+        "connections": len(loop._stream_numbers()),
+        "histograms": {name: [*times.counts, times.sum_s] for name, times in own.histograms()._asdict().items()},
+        "coroutines": {name: list(cost) for name, cost in own.coroutine_costs().items()},
+        "stalls": [
+            {
+                "lasted_s": stall.lasted_s,
+                "times": stall.times,
+                "is_over": stall.is_over,
+                "coroutine": stall.coroutine,
+                "place": [stall.stack[-1].file, stall.stack[-1].function, stall.stack[-1].line]
+                if stall.stack
+                else None,
+            }
+            for stall in stalls
+        ],
     }
 
 

@@ -1,10 +1,15 @@
-"""``Statistics``: a loop's counters."""
+"""``Statistics``, ``Histograms``, ``CoroutineCost``: what a loop has counted and measured."""
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
-__all__ = ["Statistics"]
+__all__ = ["BOUNDS_S", "CoroutineCost", "Histogram", "Histograms", "Statistics"]
+
+#: The upper bounds of a histogram's buckets in seconds, from a microsecond on, each twice the one before. A last bucket
+#: has what is longer.
+BOUNDS_S: tuple[float, ...] = tuple((1 << index) / 1e6 for index in range(25))
 
 
 class Statistics(NamedTuple):
@@ -40,3 +45,77 @@ class Statistics(NamedTuple):
     found due together, that of the earliest."""
     max_timer_lag: float
     """The largest such lag so far, in seconds: the longest time for which callbacks delayed a timer."""
+
+
+class Histogram(NamedTuple):
+    """How many times of which length there were, in buckets that double. Counts only grow.
+
+    The difference of two (``later - earlier``) is what there was between them.
+    """
+
+    counts: tuple[int, ...]
+    """How many there were in each bucket: as many as ``ferrio.metrics.BOUNDS_S``, and one for what is longer."""
+    sum_s: float
+    """The sum of all times in seconds."""
+
+    @property
+    def total(self) -> int:
+        """How many there were in all."""
+        return sum(self.counts)
+
+    def quantile(self, part: float) -> float:
+        """Seconds that the given part of all times (0.99, say) does not exceed; 0 if there were none.
+
+        It is interpolated within a bucket, so it is exact to a factor of two at worst. Of what is longer than the last
+        bound, the bound is all that is known.
+        """
+        wanted = part * self.total
+        if wanted <= 0:
+            return 0.0
+        for index, below in enumerate(accumulate(self.counts)):
+            if below >= wanted and index < len(BOUNDS_S):
+                lower = 0.0 if index == 0 else BOUNDS_S[index - 1]
+                share = 1 - (below - wanted) / self.counts[index]
+                return lower + (BOUNDS_S[index] - lower) * share
+        return BOUNDS_S[-1]
+
+    def longest(self) -> float:
+        """The upper bound in seconds of the last bucket that has something; inf if it has none, 0 without any."""
+        last = max((index for index, count in enumerate(self.counts) if count), default=None)
+        if last is None:
+            return 0.0
+        return BOUNDS_S[last] if last < len(BOUNDS_S) else float("inf")
+
+    def __sub__(self, earlier: Histogram) -> Histogram:
+        counts = tuple(now - before for now, before in zip(self.counts, earlier.counts, strict=True))
+        return Histogram(counts, self.sum_s - earlier.sum_s)
+
+    @classmethod
+    def of(cls, figures: list[int]) -> Histogram:
+        """Made of the counts and the sum in nanoseconds."""
+        *counts, sum_ns = figures
+        return cls(tuple(counts), sum_ns / 1e9)
+
+
+class Histograms(NamedTuple):
+    """What ``Loop.histograms()`` returns: a histogram each."""
+
+    timer_lag: Histogram
+    """By how much timers were late, always counted; of those found due together, the earliest."""
+    turns: Histogram
+    """From the beginning of the first callback of a turn to the end of the last one, while measured."""
+    callbacks: Histogram
+    """Callbacks, steps of tasks and transports that made progress, while measured."""
+    waits: Histogram
+    """Questions to the kernel, until it answered: sleeps and those that do not wait, while measured."""
+
+
+class CoroutineCost(NamedTuple):
+    """What the steps of the coroutines of one name have taken."""
+
+    steps: int
+    """How many there were."""
+    cpu_s: float
+    """The processor's time of the loop's thread in seconds."""
+    longest_s: float
+    """Seconds from the beginning to the end of the longest step."""

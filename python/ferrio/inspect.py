@@ -1,4 +1,4 @@
-"""Seeing from outside what a process's loops are at: ``python -m ferrio dump PID``.
+"""Seeing from outside what a process's loops are at: ``python -m ferrio dump PID`` and ``top PID``.
 
 A process answers after ``serve()``, or when it makes a loop while the environment variable ``FERRIO_INSPECT`` is
 ``1``. It answers the processes of its own user, through a Unix socket with the mode 0600 in a folder of that user's:
@@ -23,12 +23,13 @@ import socket
 import stat
 import sys
 import threading
+import time
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from ._ferrio import Inspector
 from ._fork import open_loops, told_of_loops
-from ._picture import as_text, picture
+from ._picture import as_text, picture, summary
 
 __all__ = ["as_text", "ask", "close", "dump_on_signal", "serve"]
 
@@ -37,6 +38,9 @@ PATIENCE_S = 0.25
 
 #: Seconds for which whoever asks waits for an answer.
 ANSWER_S = 10.0
+
+#: Seconds for which loops are measured after somebody has asked for a summary.
+VISIT_S = 10.0
 
 #: Seconds for which the end of the answers waits for one that is under way.
 LAST_ANSWER_S = 2.0
@@ -89,6 +93,7 @@ def close() -> None:
         inspector, path, thread = serving
         told_of_loops.remove(inspector.add)
         inspector.close()
+        _measure(0)
         _remove(path)
         if not sys.is_finalizing():
             thread.join(LAST_ANSWER_S)
@@ -115,8 +120,13 @@ def dump_on_signal(signum: int = signal.SIGUSR2, *, file: TextIO | None = None) 
     signal.signal(signum, handler)
 
 
-def ask(pid: int) -> dict[str, Any]:
+def ask(pid: int, question: Literal["picture", "summary"] = "picture") -> dict[str, Any]:
     """What the loops of the process *pid* are at.
+
+    Args:
+        pid: The number of the process.
+        question: A ``picture`` has every task. A ``summary`` has their number by coroutine and by what they wait for,
+            and what has been measured; the loops of the process are measured for ten seconds from then on.
 
     Raises:
         ConnectionError, FileNotFoundError: The process does not answer: it does not run, does not serve, or is another
@@ -124,7 +134,7 @@ def ask(pid: int) -> dict[str, Any]:
         TimeoutError: No answer came.
     """
     with _connect(pid) as sock:
-        sock.sendall(b"picture\n")
+        sock.sendall(f"{question}\n".encode())
         answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
     if not answer:
         raise ConnectionRefusedError(f"process {pid} does not answer this user")
@@ -213,19 +223,34 @@ def _answer(inspector: Inspector) -> None:
     """What the thread does that has the answers."""
     bell = select.poll()
     bell.register(inspector.fileno(), select.POLLIN)
+    visit_ends: float | None = None
     while True:
-        bell.poll()
+        bell.poll(None if visit_ends is None else max(0.0, visit_ends - time.monotonic()) * 1000)
         if inspector.has_ended:
             return
+        if visit_ends is not None and time.monotonic() >= visit_ends:
+            visit_ends = None
+            _measure(0)
         asked = inspector.take()
         if asked is None:
             continue
-        number, _question = asked
+        number, question = asked
         try:
-            answer: dict[str, Any] = picture(PATIENCE_S)
+            if question.strip() == "summary":
+                visit_ends = time.monotonic() + VISIT_S
+                _measure(2)
+                answer: dict[str, Any] = summary(PATIENCE_S)
+            else:
+                answer = picture(PATIENCE_S)
         except Exception as error:
             answer = {"pid": os.getpid(), "error": repr(error), "loops": []}
         inspector.answer(number, json.dumps(answer).encode())
+
+
+def _measure(level: int) -> None:
+    """Have every loop measure as much for whoever looks."""
+    for loop in open_loops():
+        loop._measure_for("inspect", level)  # type: ignore[attr-defined]
 
 
 def _after_in_child() -> None:
@@ -235,6 +260,7 @@ def _after_in_child() -> None:
     serving, _serving = _serving, None
     if serving is not None:
         told_of_loops.remove(serving[0].add)
+        _measure(0)
         for number in serving[0].descriptors():
             with contextlib.suppress(OSError):
                 os.close(number)

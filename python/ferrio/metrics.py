@@ -1,7 +1,8 @@
 """``ferrio.metrics``: a loop's counters in Prometheus' client library or through the OpenTelemetry metrics API.
 
-Both libraries are optional, and only the one that is used is imported. What is shown is ``Loop.statistics()``, read
-when somebody collects, in whichever thread: the loop does no work for it. A loop that is closed or gone is shown no
+Both libraries are optional, and only the one that is used is imported. What is shown is ``Loop.statistics()``,
+``Loop.histograms()`` and ``Loop.coroutine_costs()``, read when somebody collects, in whichever thread: the loop does no
+work for it. A loop that is closed or gone is shown no
 more.
 """
 
@@ -11,11 +12,20 @@ import asyncio
 import importlib
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ._event_loop import Loop
+from ._statistics import BOUNDS_S, CoroutineCost, Histogram, Histograms
 
-__all__ = ["register_with_opentelemetry", "register_with_prometheus"]
+__all__ = [
+    "BOUNDS_S",
+    "CoroutineCost",
+    "Histogram",
+    "Histograms",
+    "register_with_opentelemetry",
+    "register_with_prometheus",
+]
 
 
 class _Metric(NamedTuple):
@@ -41,6 +51,16 @@ _METRICS = (
 )
 
 
+#: Names of ``Histograms``, as they are shown and described.
+_HISTOGRAMS = (
+    ("timer_lag", "timer_lag_times", "By how much timers were late"),
+    ("turns", "turn_times", "From the beginning of a turn's first callback to the end of its last one"),
+    ("callbacks", "callback_times", "Callbacks, steps of tasks and transports that made progress"),
+    ("waits", "wait_times", "Questions to the kernel, until it answered"),
+)
+_COROUTINES = ("coroutine_cpu", "Processor's time of the steps of coroutines")
+
+
 class _Loops:
     """The loops that are shown at one place, by the value of their label. They are not kept alive."""
 
@@ -57,10 +77,19 @@ class _Loops:
         loop = None if reference is None else reference()
         return None if loop is None or loop.is_closed() else loop
 
+    def live(self) -> list[tuple[str, Loop]]:
+        """Name and loop of each that is open."""
+        live = {name: self._live(name) for name in list(self._loops)}
+        return [(name, loop) for name, loop in live.items() if loop is not None]
+
     def read(self) -> list[tuple[str, Any]]:
         """Name and statistics of each loop that is open."""
-        live = {name: self._live(name) for name in list(self._loops)}
-        return [(name, loop.statistics()) for name, loop in live.items() if loop is not None]
+        return [(name, loop.statistics()) for name, loop in self.live()]
+
+    def histograms(self, field: str) -> list[tuple[str, Histogram]]:
+        """Name and histogram of each that has something in it."""
+        found = [(name, getattr(loop.histograms(), field)) for name, loop in self.live()]
+        return [(name, histogram) for name, histogram in found if histogram.total]
 
 
 # By registry or meter provider.
@@ -108,12 +137,34 @@ class _Collector:
             for name, statistics in read:
                 family.add_metric([name], getattr(statistics, metric.field))
             yield family
+        for field, shown, description in _HISTOGRAMS:
+            times = self._core.HistogramMetricFamily(f"ferrio_loop_{shown}_seconds", description, labels=["loop"])
+            for name, histogram in self._loops.histograms(field):
+                times.add_metric([name], _buckets(histogram), histogram.sum_s)
+            yield times
+        shown, description = _COROUTINES
+        costs = self._core.CounterMetricFamily(
+            f"ferrio_loop_{shown}_seconds", description, labels=["loop", "coroutine"]
+        )
+        for name, loop in self._loops.live():
+            for coroutine, cost in loop.coroutine_costs().items():
+                costs.add_metric([name, coroutine], cost.cpu_s)
+        yield costs
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
+    """The upper bounds, as texts, and how many times do not exceed each."""
+    bounds = [*map(repr, BOUNDS_S), "+Inf"]
+    return list(zip(bounds, accumulate(histogram.counts), strict=True))
 
 
 def register_with_opentelemetry(
     loop: asyncio.AbstractEventLoop | None = None, *, name: str = "main", meter_provider: Any = None
 ) -> None:
     """Show the counters of *loop* through the OpenTelemetry metrics API, as observable ``ferrio.loop.<counter>``.
+
+    That API has no observable histogram: a histogram is an observable counter ``...bucket`` with the upper bound in
+    seconds as the attribute ``le``, one ``...sum`` and one ``...count``, as Prometheus has them.
 
     Args:
         loop: A loop of Ferrio's; the running one when None.
@@ -137,11 +188,41 @@ def register_with_opentelemetry(
         unit = {"bytes": "By", "seconds": "s"}.get(metric.unit, "1")
         callback = _observer(loops, metric.field, api.Observation)
         create(f"ferrio.loop.{metric.field}", callbacks=[callback], unit=unit, description=metric.description)
+    for field, shown, description in _HISTOGRAMS:
+        for part, unit in (("bucket", "1"), ("sum", "s"), ("count", "1")):
+            observe = _histogram_observer(loops, field, part, api.Observation)
+            name_of_part = f"ferrio.loop.{shown}.{part}"
+            meter.create_observable_counter(name_of_part, callbacks=[observe], unit=unit, description=description)
+    shown, description = _COROUTINES
+
+    def observe_coroutines(_options: Any) -> list[Any]:
+        return [
+            api.Observation(cost.cpu_s, {"loop": name, "coroutine": coroutine})
+            for name, loop in loops.live()
+            for coroutine, cost in loop.coroutine_costs().items()
+        ]
+
+    meter.create_observable_counter(
+        f"ferrio.loop.{shown}", callbacks=[observe_coroutines], unit="s", description=description
+    )
     _opentelemetry[provider] = loops
 
 
 def _observer(loops: _Loops, field: str, observation: Any) -> Callable[[Any], list[Any]]:
     return lambda _options: [observation(getattr(read, field), {"loop": name}) for name, read in loops.read()]
+
+
+def _histogram_observer(loops: _Loops, field: str, part: str, observation: Any) -> Callable[[Any], list[Any]]:
+    def observe(_options: Any) -> list[Any]:
+        found = []
+        for name, histogram in loops.histograms(field):
+            if part == "bucket":
+                found += [observation(below, {"loop": name, "le": bound}) for bound, below in _buckets(histogram)]
+            else:
+                found.append(observation(histogram.sum_s if part == "sum" else histogram.total, {"loop": name}))
+        return found
+
+    return observe
 
 
 def _own(loop: asyncio.AbstractEventLoop | None) -> Loop:

@@ -45,6 +45,7 @@ assert_type(loop.is_closed(), bool)
 assert_type(loop.get_debug(), bool)
 assert_type(loop.statistics(), ferrio.Statistics)
 assert_type(loop.statistics().max_timer_lag, float)
+assert_type(loop.histograms().turns.quantile(0.5), float)
 assert_type(loop.run_until_complete(number()), int)
 loop.call_soon(add, 1)  # type: ignore[arg-type]
 loop.call_later("1", add, 1, "two")  # type: ignore[arg-type]

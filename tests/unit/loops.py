@@ -2,7 +2,7 @@
 
 Each test makes its own loop, so that no plugin and no policy decides which one runs.
 ``FERRIO_TEST_LOOP=asyncio`` puts the standard library's selector loop in Ferrio's place: the control that shows a
-test to be right.
+test to be right. ``FERRIO_TEST_LOOP=chaos`` puts ``ferrio.testing.chaos()`` there, by the seed ``FERRIO_CHAOS``.
 """
 
 import asyncio
@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import pytest
 
 import ferrio
+from ferrio.testing import chaos
 
 T = TypeVar("T")
 
 NAME = os.environ.get("FERRIO_TEST_LOOP") or "ferrio"
+assert NAME in ("ferrio", "asyncio", "chaos")
 #: No wait of a test is longer, in seconds.
 LIMIT_S = 5.0
 
@@ -26,9 +28,9 @@ ferrio_only = pytest.mark.skipif(NAME != "ferrio", reason="the control run: this
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """A new loop of the kind under test."""
-    loop = ferrio.new_event_loop() if NAME == "ferrio" else asyncio.SelectorEventLoop()
-    assert isinstance(loop, ferrio.Loop) == (NAME == "ferrio")
-    return loop
+    if NAME == "asyncio":
+        return asyncio.SelectorEventLoop()
+    return chaos() if NAME == "chaos" else ferrio.new_event_loop()
 
 
 def turn(loop: asyncio.AbstractEventLoop, times: int = 1) -> None:

@@ -141,3 +141,67 @@ def test_only_ferrios_loops_have_metrics() -> None:
     assert list(registry.collect()) == []
     with pytest.raises(RuntimeError, match="no running event loop"):
         metrics.register_with_prometheus(registry=registry)
+
+
+def work(loop: ferrio.Loop) -> None:
+    """Have the loop measure a sleep and a task."""
+
+    async def main() -> None:
+        await asyncio.sleep(0.001)
+
+    loop.start_measuring(coroutines=True)
+    loop.run_until_complete(main())
+    loop.stop_measuring()
+
+
+def test_prometheus_scrapes_histograms_and_the_time_of_coroutines(loop: ferrio.Loop) -> None:
+    client = prometheus()
+    registry = client.CollectorRegistry()
+    metrics.register_with_prometheus(loop, registry=registry)
+    assert registry.get_sample_value("ferrio_loop_turn_times_seconds_count", {"loop": "main"}) is None
+    work(loop)
+    found = loop.histograms()
+    for field, shown in (("timer_lag", "timer_lag"), ("turns", "turn"), ("callbacks", "callback"), ("waits", "wait")):
+        histogram = getattr(found, field)
+        assert histogram.total > 0
+
+        def value(part: str, shown: str = shown, **labels: str) -> float | None:
+            sample: float | None = registry.get_sample_value(
+                f"ferrio_loop_{shown}_times_seconds_{part}", {"loop": "main", **labels}
+            )
+            return sample
+
+        assert value("count") == value("bucket", le="+Inf") == histogram.total
+        assert value("sum") == pytest.approx(histogram.sum_s)
+        assert value("bucket", le="1.048576") == sum(histogram.counts[:21])
+    [(name, cost)] = loop.coroutine_costs().items()
+    labels = {"loop": "main", "coroutine": name}
+    assert registry.get_sample_value("ferrio_loop_coroutine_cpu_seconds_total", labels) == cost.cpu_s > 0
+    assert b'ferrio_loop_turn_times_seconds_bucket{le="1e-06",loop="main"}' in client.generate_latest(registry)
+
+
+def test_opentelemetry_reads_histograms_and_the_time_of_coroutines(loop: ferrio.Loop) -> None:
+    if opentelemetry is None:
+        pytest.skip("opentelemetry-sdk is not installed")
+    reader = opentelemetry.export.InMemoryMetricReader()
+    provider = opentelemetry.MeterProvider([reader])
+    metrics.register_with_opentelemetry(loop, meter_provider=provider)
+    work(loop)
+    data = reader.get_metrics_data()
+    assert data is not None
+    points = {
+        metric.name: list(metric.data.data_points)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    turns = loop.histograms().turns
+    assert [point.value for point in points["ferrio.loop.turn_times.count"]] == [turns.total]
+    assert [point.value for point in points["ferrio.loop.turn_times.sum"]] == [turns.sum_s]
+    below = {point.attributes["le"]: point.value for point in points["ferrio.loop.turn_times.bucket"]}
+    assert len(below) == len(metrics.BOUNDS_S) + 1
+    assert below["+Inf"] == turns.total
+    [(name, cost)] = loop.coroutine_costs().items()
+    [point] = points["ferrio.loop.coroutine_cpu"]
+    assert (point.attributes["coroutine"], point.value) == (name, cost.cpu_s)
+    provider.shutdown()

@@ -189,3 +189,73 @@ def test_a_factory_asks_for_a_loop_of_its_own(loop: ferrio.Loop) -> None:
             coroutine.close()
 
     assert "running event loop" in loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("kind", ["task", "callback", "waiting task"])
+def test_what_shares_the_context_of_the_caller_is_put_off_until_that_has_ended(loop: ferrio.Loop, kind: str) -> None:
+    context = contextvars.copy_context()
+    seen: list[str] = []
+    failures: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _loop, failure: failures.append(failure))
+
+    async def other() -> None:
+        if kind == "waiting task":
+            await asyncio.sleep(0)
+        seen.append("the other")
+
+    async def outer() -> "asyncio.Task[None] | None":
+        task = None
+        if kind == "callback":
+            loop.call_soon(seen.append, "the other", context=context)
+        else:
+            task = loop.create_task(other(), context=context)
+        # It is not lost, and does not keep the loop from sleeping.
+        polls = loop.statistics().polls
+        assert loop.run_until_complete(double(3)) == 6
+        assert loop.statistics().polls - polls < 100
+        seen.append("the caller")
+        return task
+
+    task = loop.run_until_complete(loop.create_task(outer(), context=context))
+    loop.run_until_complete(double(1))
+    assert seen == ["the caller", "the other"]
+    assert task is None or task.done()
+    assert failures == []
+
+
+def test_what_was_put_off_two_levels_deep_runs_when_its_context_is_free(loop: ferrio.Loop) -> None:
+    contexts = [contextvars.copy_context(), contextvars.copy_context()]
+    seen: list[str] = []
+
+    async def level(depth: int) -> None:
+        if depth == 2:
+            for number, context in enumerate(contexts):
+                loop.call_soon(seen.append, f"in context {number}", context=context)
+            await double(1)
+            return
+        next_context = contexts[depth + 1] if depth == 0 else contextvars.copy_context()
+        loop.run_until_complete(loop.create_task(level(depth + 1), context=next_context))
+        seen.append(f"level {depth}")
+
+    async def main() -> None:
+        await loop.create_task(level(0), context=contexts[0])
+        await double(1)
+
+    loop.run_until_complete(main())
+    assert sorted(seen) == ["in context 0", "in context 1", "level 0", "level 1"]
+    assert seen.index("level 0") < seen.index("in context 0")
+    assert seen.index("level 1") < seen.index("in context 1")
+
+
+def test_what_is_put_off_is_collected_with_its_loop(loop: ferrio.Loop) -> None:
+    context = contextvars.copy_context()
+
+    async def outer() -> None:
+        loop.call_soon(print, context=context)
+        loop.run_until_complete(double(1))
+        loop.stop()
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        loop.run_until_complete(loop.create_task(outer(), context=context))
+    loop.close()

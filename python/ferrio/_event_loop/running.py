@@ -6,7 +6,7 @@ import asyncio.events
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
 
 from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
@@ -14,12 +14,15 @@ from .._base_loop import BaseLoop
 from .._callers import runs_a_loop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
-from .._statistics import Statistics
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import weakref
+    from collections.abc import Mapping
+    from typing import Any
 
     from .._base_loop import LoopWatch
+    from .._statistics import CoroutineCost, Histograms, Statistics
     from .._subprocess import Children
 
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
@@ -38,6 +41,8 @@ class RunningMethods(BaseLoop):
     _children: Children
     # Who watches the loop, from the next run on or since.
     _watch: LoopWatch | None = None
+    # How much is to be measured, by who wants it.
+    _wanted_measures: Mapping[str, int] = MappingProxyType({})
 
     def run_forever(self) -> None:
         """Run until ``stop()`` is called.
@@ -121,8 +126,49 @@ class RunningMethods(BaseLoop):
 
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
+        from .._statistics import Statistics
+
         *counters, lag, max_lag = self._counters()
         return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
+
+    def start_measuring(self, *, coroutines: bool = False) -> None:
+        """Measure turns, callbacks and waits for ``histograms()``, from the next turn on. From any thread.
+
+        Args:
+            coroutines: Measure the processor's time by the name of the coroutine as well, for ``coroutine_costs()``.
+        """
+        self._measure_for("program", 2 if coroutines else 1)
+
+    def stop_measuring(self) -> None:
+        """Measure no more. What has been measured stays. From any thread."""
+        self._measure_for("program", 0)
+
+    def _measure_for(self, whom: str, level: int) -> None:
+        """Measure as much as somebody wants; the one who wants most gets it."""
+        self._wanted_measures = {**self._wanted_measures, whom: level}
+        self._measure(max(self._wanted_measures.values()))
+
+    def histograms(self) -> Histograms:
+        """How long what the loop does has taken so far. From any thread.
+
+        The lag of timers is always counted, the rest after ``start_measuring()``.
+        """
+        from .._statistics import Histogram, Histograms
+
+        return Histograms._make(map(Histogram.of, self._histograms()))
+
+    def coroutine_costs(self) -> dict[str, CoroutineCost]:
+        """What the steps of Ferrio's tasks have taken so far, by the names of their coroutines. From any thread.
+
+        Counted after ``start_measuring(coroutines=True)``. From the 1,000th name on, further ones are counted under
+        ``(others)``.
+        """
+        from .._statistics import CoroutineCost
+
+        return {
+            name: CoroutineCost(steps, cpu_ns / 1e9, longest_ns / 1e9)
+            for name, steps, cpu_ns, longest_ns in self._coroutines()
+        }
 
     def _after_fork(self) -> None:
         super()._after_fork()

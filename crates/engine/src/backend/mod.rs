@@ -38,6 +38,7 @@
 //! `tests/backend_contract` holds every backend to these rules.
 
 mod by_number;
+mod chaos;
 pub mod epoll;
 mod interest;
 mod key;

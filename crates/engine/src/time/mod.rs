@@ -3,6 +3,7 @@
 //! Nothing here reads a clock; the caller passes `now`.
 
 pub mod budget;
+pub mod histogram;
 pub mod lookout;
 pub mod nanos;
 pub mod timers;

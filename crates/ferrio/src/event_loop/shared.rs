@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. A task's step is dropped by the loop's thread only: its future belongs to that thread. While any future of the
 //!    loop's lives, nobody else takes anything out of the inbox.
-//! 2. Once the loop has closed, what is pushed is dropped by whoever pushed it, or by the loop: one of the two sees it,
-//!    because each writes first and looks then, with a fence in between.
+//! 2. What is pushed after the loop has closed is dropped, by the loop or by whoever pushed it. One of the two sees it:
+//!    each writes before it looks, with a fence in between.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -46,7 +46,7 @@ impl Shared {
 
     /// Ends the announcements of the descriptor.
     pub(super) fn clear(&self) {
-        // An eventfd that is open answers nothing else than that it was not written to.
+        // An open eventfd gives no error here.
         let _ = self.wake.clear();
     }
 
@@ -68,18 +68,19 @@ impl Shared {
 
     fn send(&self, remote: Remote) {
         if self.inbox.push(remote) == Bell::Needed {
-            // An open eventfd takes it, if its counter is full as well.
+            // An open eventfd gives no error here.
             let _ = self.wake.signal();
         }
     }
 
-    /// No future of the loop's lives any more, and none will.
+    /// Called once none of the loop's futures lives any more, and none will be made.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.drop_what_came_late();
     }
 
-    /// Drops what has been pushed since the loop has closed; to be called behind a push of what needs no loop to be dropped.
+    /// Drops what was pushed after the loop had closed. Whoever pushes something that any thread may drop calls this
+    /// afterwards.
     pub(crate) fn drop_what_came_late(&self) {
         fence(Ordering::SeqCst);
         if self.is_closed.load(Ordering::SeqCst) {

@@ -6,13 +6,17 @@
 use ferrio_engine::backend::{Interest, Key};
 use ferrio_engine::reactor::Work;
 use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
 
 use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
+use crate::ffi::context::Context;
 use crate::ffi::fields::{Collector, Visited};
+use crate::ffi::future::Task;
 use crate::ffi::handle::Detached;
+use crate::ffi::names::names;
 use crate::ffi::object::Object;
 
 /// How entries of one kind are run.
@@ -24,6 +28,10 @@ pub(crate) struct Operations {
     pub(crate) handle: Option<ShownAs>,
     /// The loop stops turning, and may become garbage with the entry.
     pub(crate) on_stop: Option<fn(&Object)>,
+    /// The context that running it enters. `None`: none that others could have entered.
+    pub(crate) context: Option<fn(&Object) -> Option<Object>>,
+    /// The coroutine that is run. `None`: it is none.
+    pub(crate) coroutine: Option<fn(Python<'_>, &Object) -> Option<Object>>,
 }
 
 /// Runs an entry (the loop, the object, the argument).
@@ -101,6 +109,26 @@ impl Entry {
         }
     }
 
+    /// Whether it would enter a context that is entered already.
+    pub(super) fn is_kept_out(&self, py: Python<'_>) -> bool {
+        let Self::Call { operations: Operations { context: Some(context), .. }, object, .. } = self else {
+            return false;
+        };
+        let context = context(object);
+        context.as_ref().and_then(Context::of).is_some_and(|context| context.is_entered(py))
+    }
+
+    /// The coroutine that is run, if it is one.
+    pub(super) fn coroutine(&self, py: Python<'_>) -> Option<Object> {
+        match self {
+            Self::Call { operations: Operations { coroutine: Some(coroutine), .. }, object, .. } => {
+                coroutine(py, object)
+            }
+            Self::Detached(Detached { callback, .. }) => coroutine_behind(py, callback),
+            _ => None,
+        }
+    }
+
     /// The loop stops turning.
     pub(super) fn on_stop(&self) {
         if let Self::Call { operations: Operations { on_stop: Some(on_stop), .. }, object, .. } = self {
@@ -133,6 +161,13 @@ impl Entry {
             Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),
         }
     }
+}
+
+/// The coroutine of the task whose step or wake-up `callback` is: a bound built-in method of the task.
+pub(crate) fn coroutine_behind(py: Python<'_>, callback: &Object) -> Option<Object> {
+    let method = callback.bind(py).cast_exact::<PyCFunction>().ok()?;
+    let receiver = Object::new(method.getattr(&names(py).__self__).ok()?);
+    Task::of(&receiver)?.coroutine().get()
 }
 
 /// The entries of a Python loop.

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use super::entry::{Entry, PythonWork, RunDetached};
 use super::exit::Exit;
+use super::measures::Measures;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
 use super::pulse::Pulse;
@@ -43,6 +44,8 @@ pub(crate) struct LoopCore {
     pub(crate) reactor: Guarded<PythonReactor>,
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
+    /// Entries that a turn within an entry could not run, since their context is entered: they are ready when one has ended.
+    put_off: Guarded<Vec<Entry>>,
     pub(crate) inbox: Inbox<Entry>,
     pub(super) pace: Pace,
     /// Those of handles.
@@ -65,6 +68,7 @@ pub(crate) struct LoopCore {
     /// Shared with whoever watches the loop.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) counters: Counters,
+    pub(super) measures: Measures,
 }
 
 class_over_object! {
@@ -115,6 +119,8 @@ pub(crate) struct Flags {
     pub(crate) asked_after_entry: Flag,
     /// `behind_poll` is not empty.
     pub(crate) has_behind_poll: Flag,
+    /// `put_off` is not empty.
+    has_put_off: Flag,
     /// There is a task factory.
     pub(crate) has_task_factory: Flag,
     /// `create_task` and `create_future` make Ferrio's own tasks and futures.
@@ -128,7 +134,11 @@ pub(crate) struct Flags {
     /// A program has replaced `create_future`, `call_later` or `call_at`: native code is to call them.
     pub(crate) has_other_waits: Flag,
     /// A program has replaced `time` or the selector's `select`: turns and new timers ask them.
-    pub(crate) follows_program: Flag,
+    pub(super) follows_program: Flag,
+    /// Turns are measured.
+    pub(super) is_measured: Flag,
+    /// One of these two: turns are not the ordinary ones.
+    pub(super) turns_specially: Flag,
     /// Identity of the thread that is in the `select` of a turn, 0 for none.
     pub(super) selecting_thread: AtomicU64,
     /// The wait of that `select` has made entries ready.
@@ -299,6 +309,13 @@ impl LoopCore {
         self.reactor.with(py, |reactor| entries.into_iter().for_each(|entry| reactor.ready.push(entry)));
     }
 
+    /// Keeps an entry until one that is being run has ended.
+    pub(super) fn put_off(&self, py: Python<'_>, entry: Entry) {
+        self.put_off.with(py, |entries| entries.push(entry));
+        self.flags.has_put_off.set(true);
+        self.ask_after_entry();
+    }
+
     /// What the room of `T` keeps for this loop.
     #[inline]
     pub(crate) fn part<T: Placed>(&self) -> &T {
@@ -330,6 +347,10 @@ impl LoopCore {
     pub(crate) fn run_after_entry(&self, py: Python<'_>) -> Result<(), Exit> {
         if !self.flags.asked_after_entry.replace(false) {
             return Ok(());
+        }
+        if self.flags.has_put_off.replace(false) {
+            let put_off = self.put_off.with(py, core::mem::take);
+            self.reactor.with(py, |reactor| put_off.into_iter().for_each(|entry| reactor.ready.push(entry)));
         }
         (parts::hooks().after_entry)(py, self)
     }
@@ -438,6 +459,7 @@ impl LoopCore {
         Ok(Self {
             reactor: Guarded::new(reactor),
             behind_poll: Guarded::default(),
+            put_off: Guarded::default(),
             inbox: Inbox::new(),
             pace: Pace::default(),
             contexts: SharedContexts::default(),
@@ -451,6 +473,7 @@ impl LoopCore {
             flags: Flags::default(),
             pulse: Arc::default(),
             counters: Counters::default(),
+            measures: Measures::default(),
         })
     }
 }
@@ -463,7 +486,9 @@ impl Fields for LoopCore {
         #[expect(unsafe_code, reason = "the engine knows nothing of attached threads")]
         // SAFETY: entries are taken by attached threads alone, and this one is at it.
         unsafe { self.inbox.look(|entry| entry.visit(collector)) }?;
-        self.behind_poll.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(collector)))?;
+        for apart in [&self.behind_poll, &self.put_off] {
+            apart.with(py, |entries| entries.iter().try_for_each(|entry| entry.visit(collector)))?;
+        }
         self.reactor.with(py, |reactor| {
             for entry in reactor.ready.iter() {
                 entry.visit(collector)?;
@@ -498,10 +523,11 @@ impl LoopCore {
         let wake = self.wake.with(py, Option::take);
         self.contexts.give_up(py);
         self.flags.has_behind_poll.set(false);
-        let behind_poll = self.behind_poll.with(py, core::mem::take);
+        self.flags.has_put_off.set(false);
+        let apart = [&self.behind_poll, &self.put_off].map(|entries| entries.with(py, core::mem::take));
         let factory = self.task_factory.with(py, Option::take);
         drop(self.recycled.with(py, Option::take));
         self.parts.iter().for_each(|part| part.clear(py));
-        drop((released, behind_poll, wake, factory));
+        drop((released, apart, wake, factory));
     }
 }

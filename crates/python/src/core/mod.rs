@@ -9,7 +9,9 @@
 mod direction;
 mod entry;
 mod exit;
+mod histogram;
 mod loop_core;
+mod measures;
 mod pace;
 pub(crate) mod parts;
 mod program_clock;
@@ -21,9 +23,10 @@ mod timer;
 mod turn;
 
 pub(crate) use direction::Direction;
-pub(crate) use entry::{Deferred, Entry, Operations};
+pub(crate) use entry::{Deferred, Entry, Operations, coroutine_behind};
 pub(crate) use exit::{Exit, leaves_loop, settle};
 pub(crate) use loop_core::{LoopBuilder, LoopCore, PythonReactor, RECEIVE_BYTES};
+pub(crate) use measures::Measuring;
 pub(crate) use pulse::{Moment, Pulse};
 pub(crate) use source::{RunReady, Source, SourceState};
 pub(crate) use timer::{Timer, TimerOperations};

@@ -14,6 +14,7 @@ use ferrio_engine::time::{Nanos, SleepBudget};
 use pyo3::prelude::*;
 
 use super::loop_core::LoopCore;
+use super::measures::{Measured, Unmeasured};
 use super::timer::Timer;
 use crate::ffi::call::{call_method, call_named};
 use crate::ffi::class::Instance;
@@ -55,7 +56,12 @@ impl Instance<LoopCore> {
         let resolution = self.bind(py).getattr(&names(py)._clock_resolution)?;
         let end: f64 = self.program_time(py)?.bind(py).add(resolution)?.extract()?;
         self.make_due_ready(py, Nanos::from_secs_f64_ceil(end), &mut Vec::new());
-        Ok(self.run_entries(py)?)
+        let outcome = if self.is_measured() {
+            self.run_entries(py, &Measured::of(self))
+        } else {
+            self.run_entries(py, &Unmeasured)
+        };
+        Ok(outcome?)
     }
 
     /// Seconds for which the turn may wait; `None`: for ever.
@@ -90,7 +96,8 @@ impl Instance<LoopCore> {
         if timeout_s != Some(0.0) {
             // A signal's handler may have something for this turn.
             py.check_signals()?;
-            let finds_work = self.flags.asked_before_sleep.get() && self.look_before_sleep(py, SleepBudget::Forever)?;
+            let finds_work =
+                self.flags.asked_before_sleep.get() && self.look_before_sleep(py, SleepBudget::Forever, &Unmeasured)?;
             if finds_work || self.is_busy(py) {
                 timeout_s = Some(0.0);
             }
@@ -122,9 +129,9 @@ impl Instance<LoopCore> {
         }
         let limit = timeout_s.map(Nanos::from_secs_f64_ceil);
         if limit == Some(Nanos::ZERO) || self.is_busy(py) {
-            self.poll(py)?;
+            self.poll(py, &Unmeasured)?;
         } else {
-            self.sleep(py, limit)?;
+            self.sleep(py, limit, &Unmeasured)?;
         }
         self.take_inbox(py);
         let found = ready().saturating_sub(before);
@@ -138,6 +145,11 @@ impl LoopCore {
     #[inline]
     pub(crate) fn follows_program(&self) -> bool {
         self.flags.follows_program.get()
+    }
+
+    pub(crate) fn set_follows_program(&self, follows: bool) {
+        self.flags.follows_program.set(follows);
+        self.choose_turns();
     }
 
     /// Whether there is something to do without a wait.

@@ -9,6 +9,7 @@ use ferrio_engine::backend::Backend;
 use ferrio_engine::time::Nanos;
 use pyo3::prelude::*;
 
+use super::histogram::Histogram;
 use super::loop_core::LoopCore;
 
 /// A number that grows. Only attached threads touch it, so reading and writing need not be one step.
@@ -19,6 +20,11 @@ impl Counter {
     #[inline]
     pub(crate) fn add(&self, amount: usize) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount as u64), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn add_u64(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
     #[inline]
@@ -49,12 +55,15 @@ pub(crate) struct Counters {
     /// How late the last timer was found to be due, and the latest one, in nanoseconds.
     lag: Counter,
     largest_lag: Counter,
+    /// Each `lag` so far.
+    pub(super) lags: Histogram,
 }
 
 impl Counters {
     /// Timers became due, the first of them `lag` ago.
     pub(crate) fn note_due(&self, count: usize, lag: Nanos) {
         self.timers.add(count);
+        self.lags.note(lag);
         self.lag.set(lag.as_nanos());
         if lag.as_nanos() > self.largest_lag.get() {
             self.largest_lag.set(lag.as_nanos());

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::entry::{Entry, Event};
 use super::exit::Exit;
 use super::loop_core::LoopCore;
+use super::measures::{Measured, Probe, Unmeasured};
 use super::parts;
 use super::pulse::Pulse;
 use super::source::Source;
@@ -106,9 +107,29 @@ impl LoopCore {
 
     /// One turn.
     pub(crate) fn run_once(&self, py: Python<'_>, event_loop: &Instance<Self>) -> PyResult<()> {
-        if self.follows_program() {
-            return event_loop.run_once_by_program(py);
+        if self.flags.turns_specially.get() {
+            return self.run_once_specially(py, event_loop);
         }
+        self.turn_once(py, &Unmeasured)
+    }
+
+    #[cold]
+    fn run_once_specially(&self, py: Python<'_>, event_loop: &Instance<Self>) -> PyResult<()> {
+        if self.follows_program() {
+            event_loop.run_once_by_program(py)
+        } else {
+            self.turn_once(py, &Measured::of(self))
+        }
+    }
+
+    /// One of the two special turns, or the ordinary one, from now on.
+    pub(super) fn choose_turns(&self) {
+        self.flags.turns_specially.set(self.flags.follows_program.get() || self.flags.is_measured.get());
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every turn")]
+    fn turn_once(&self, py: Python<'_>, probe: &impl Probe) -> PyResult<()> {
         self.pulse.turns.add(1);
         self.take_inbox(py);
         let mut discarded: Vec<Timer> = Vec::new();
@@ -126,11 +147,11 @@ impl LoopCore {
                 budget = SleepBudget::None;
             }
         }
-        if !(self.flags.asked_before_sleep.get() && self.look_before_sleep(py, budget)?) {
+        if !(self.flags.asked_before_sleep.get() && self.look_before_sleep(py, budget, probe)?) {
             match budget {
-                SleepBudget::None => self.poll(py)?,
-                SleepBudget::For(limit) => self.sleep(py, Some(limit))?,
-                SleepBudget::Forever => self.sleep(py, None)?,
+                SleepBudget::None => self.poll(py, probe)?,
+                SleepBudget::For(limit) => self.sleep(py, Some(limit), probe)?,
+                SleepBudget::Forever => self.sleep(py, None, probe)?,
             }
         }
         self.take_behind_poll(py);
@@ -139,7 +160,7 @@ impl LoopCore {
         if has_timers {
             self.make_due_ready(py, clock::now(), &mut discarded);
         }
-        Ok(self.run_entries(py)?)
+        Ok(self.run_entries(py, probe)?)
     }
 
     /// Makes the timers that are due at `now` ready. `discarded` is empty, before and after.
@@ -162,11 +183,26 @@ impl LoopCore {
     /// What leaves the loop. The entries behind the one that it came from wait for the next run.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every turn")]
-    pub(super) fn run_entries(&self, py: Python<'_>) -> Result<(), Exit> {
+    pub(super) fn run_entries(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
+        if self.pulse.entry() == 0 { self.run_each::<false>(py, probe) } else { self.run_within(py, probe) }
+    }
+
+    /// [`Self::run_entries`] in a turn within an entry.
+    #[cold]
+    fn run_within(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
+        self.run_each::<true>(py, probe)
+    }
+
+    /// `WITHIN`: entries whose context is entered by an entry around this turn are put off.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "every turn")]
+    fn run_each<const WITHIN: bool>(&self, py: Python<'_>, probe: &impl Probe) -> Result<(), Exit> {
         let entries = self.with_reactor(py, |reactor| reactor.ready.turn());
         self.counters.callbacks.add(entries);
         let pulse = &*self.pulse;
-        let around = pulse.entry();
+        let around = if WITHIN { pulse.entry() } else { 0 };
+        let turn = probe.begin_entries();
+        let mut since = turn;
         for number in (1..=entries).rev() {
             // An entry may have emptied the queue: `close()` within a callback of a stopped loop.
             let entry = self.with_reactor(py, |reactor| {
@@ -176,8 +212,16 @@ impl LoopCore {
                 reactor.ready.pop()
             });
             let Some(entry) = entry else { break };
-            self.run_entry(py, entry, InEntry::begin(pulse, number, around))?;
+            if WITHIN && entry.is_kept_out(py) {
+                self.put_off(py, entry);
+                continue;
+            }
+            let name = probe.begin_entry(py, &entry);
+            let outcome = self.run_entry(py, entry, InEntry::begin(pulse, number, around));
+            since = probe.end_entry(py, name, since);
+            outcome?;
         }
+        probe.end_entries(turn, since);
         self.contexts.give_up(py);
         Ok(())
     }
@@ -185,14 +229,14 @@ impl LoopCore {
     /// Asks the kernel without waiting before a sleep, and runs the hook if there is no news; after many turns without such a
     /// moment it runs in any case. Whether there is something to run now, and the kernel has been asked.
     #[inline(never)]
-    pub(super) fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget) -> PyResult<bool> {
+    pub(super) fn look_before_sleep(&self, py: Python<'_>, budget: SleepBudget, probe: &impl Probe) -> PyResult<bool> {
         let may_sleep = budget != SleepBudget::None;
         let is_idle = || {
             let is_empty = self.with_reactor(py, |reactor| reactor.ready.is_empty()) && self.inbox.is_empty();
             is_empty && !self.flags.has_behind_poll.get() && !self.flags.stopping.get()
         };
         if may_sleep {
-            self.poll(py)?;
+            self.poll(py, probe)?;
         }
         if (may_sleep && is_idle()) || self.turn().is_multiple_of(TURNS_WITHOUT_HOOK) {
             self.flags.asked_before_sleep.set(false);
@@ -203,7 +247,7 @@ impl LoopCore {
 
     /// Asks the kernel without waiting; skipped while only the wake-up descriptor is registered, whose news is in the
     /// inbox already, and the signals' pair, as long as it is there to end waits only.
-    pub(super) fn poll(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn poll(&self, py: Python<'_>, probe: &impl Probe) -> PyResult<()> {
         let own = OWN_REGISTRATIONS + usize::from(self.flags.is_signal_pair_idle.get());
         let Some(mut poller) =
             self.with_reactor(py, |reactor| (reactor.backend.registrations() > own).then(|| reactor.start_wait()))
@@ -211,20 +255,20 @@ impl LoopCore {
             return py.check_signals();
         };
         self.counters.polls.add(1);
-        let outcome = poller.wait(Some(Nanos::ZERO));
+        let outcome = probe.wait(|| poller.wait(Some(Nanos::ZERO)));
         self.finish_wait(py, poller, outcome)
     }
 
     /// Waits for at most `limit`, detached from the interpreter.
-    pub(super) fn sleep(&self, py: Python<'_>, limit: Option<Nanos>) -> PyResult<()> {
+    pub(super) fn sleep(&self, py: Python<'_>, limit: Option<Nanos>, probe: &impl Probe) -> PyResult<()> {
         if !self.inbox.prepare_sleep() {
-            return self.poll(py);
+            return self.poll(py, probe);
         }
         let asleep = Asleep(self);
         let mut poller = self.with_reactor(py, Reactor::start_wait);
         self.counters.polls.add(1);
         self.counters.sleeps.add(1);
-        let outcome = py.detach(|| poller.wait(limit));
+        let outcome = py.detach(|| probe.wait(|| poller.wait(limit)));
         drop(asleep);
         self.finish_wait(py, poller, outcome)
     }

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use super::{fork, scheduling, wakeup_descriptor, watch};
+use super::{fork, measuring, scheduling, wakeup_descriptor, watch};
 use crate::core::{Entry, LoopBuilder, LoopCore, Timer};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::attributes;
@@ -254,6 +254,16 @@ fn add_private_methods(builder: LoopBuilder) -> LoopBuilder {
             |py, core| core.next_when(py),
             c"The time at which the next timer is due.",
         ))
+        .method(LoopMethod::one_argument(
+            c"_be_chaotic",
+            |py, core, seed| {
+                let seed = seed.bind(py).extract()?;
+                core.with_reactor(py, |reactor| reactor.backend.be_chaotic(seed));
+                Ok(())
+            },
+            c"Have a number of 64 bits choose what the kernel leaves open: the order of what it reports at once, how much a \
+              receive and a send of a transport move.",
+        ))
         .method(LoopMethod::no_arguments(
             c"_counters",
             |py, core| PyList::new(py, core.figures(py)).map(Object::new),
@@ -286,7 +296,13 @@ fn add_attributes(builder: LoopBuilder) -> LoopBuilder {
         // Whether a program has replaced `call_soon`, which tasks then go through.
         .attribute(flag!(c"_has_other_call_soon", has_other_call_soon))
         // Whether timers and the wait follow a clock of the program's.
-        .attribute(flag!(c"_follows_program", follows_program))
+        .attribute(Attribute::read_only(c"_follows_program", |_, core: &Loop| Ok(core.follows_program())).assignable(
+            |py, core: &Loop, value| {
+                let value = value.bind(py).is_truthy()?;
+                core.set_follows_program(value);
+                Ok(())
+            },
+        ))
         // Whether a program has replaced one of the methods with which waiting begins.
         .attribute(flag!(c"_has_other_waits", has_other_waits))
         .attribute(
@@ -328,6 +344,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         scheduling::add_methods,
         watch::add_methods,
         fork::add_methods,
+        measuring::add_methods,
         wakeup_descriptor::add_methods,
         task::making::add_methods,
         net::accept::add_methods,

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod fork;
+mod measuring;
 mod methods;
 mod scheduling;
 mod wakeup_descriptor;

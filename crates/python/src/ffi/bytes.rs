@@ -22,6 +22,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::buffer::Readable;
+use super::c_api;
 use super::guarded::Guarded;
 use super::object::Object;
 use super::trampoline::fetched;
@@ -42,10 +43,9 @@ impl Blank {
     /// `MemoryError`.
     pub(crate) fn new(py: Python<'_>, capacity: usize) -> PyResult<Self> {
         let size = ffi::Py_ssize_t::try_from(capacity)?;
-        // SAFETY: a size that is not negative.
-        let object = unsafe { ffi::PyBytes_FromStringAndSize(core::ptr::null(), size) };
-        // SAFETY: a new reference, or null with an exception.
-        Ok(Self { object: unsafe { Object::from_result(py, object) }?, capacity })
+        // SAFETY: a size that is not negative; nobody but `fill` reads what is not filled.
+        let object = unsafe { c_api::PyBytes_FromStringAndSize(core::ptr::null(), size) };
+        Ok(Self { object: c_api::object(py, object)?, capacity })
     }
 
     /// The object with what `fill` puts into it: it returns how many bytes it has initialised. `None` for none.
@@ -160,10 +160,7 @@ pub(crate) fn chunk_of(py: Python<'_>, data: &Object) -> PyResult<Chunk> {
     if let Some(buffer) = Readable::of(data.bind(py)) {
         return buffer.copy();
     }
-    // SAFETY: a live object.
-    let copy = unsafe { ffi::PyBytes_FromObject(data.as_ptr()) };
-    // SAFETY: a new reference, or null with an exception.
-    let copy = unsafe { Object::from_result(py, copy) }?;
+    let copy = c_api::object(py, c_api::PyBytes_FromObject(data.lend(py)))?;
     Bytes::of(&copy).map(Bytes::chunk).ok_or_else(|| fetched(py))
 }
 
@@ -183,9 +180,7 @@ pub(crate) struct Recycled {
 fn copied(py: Python<'_>, data: &[u8]) -> PyResult<Object> {
     let size = ffi::Py_ssize_t::try_from(data.len())?;
     // SAFETY: so many readable bytes, which are copied.
-    let object = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), size) };
-    // SAFETY: a new reference, or null with an exception.
-    unsafe { Object::from_result(py, object) }
+    c_api::object(py, unsafe { c_api::PyBytes_FromStringAndSize(data.as_ptr().cast(), size) })
 }
 
 /// A `bytes` with a copy of `data`: the object at `place` if nobody else refers to it, or a new one.
@@ -239,9 +234,7 @@ impl Recycled {
         // SAFETY: the memory holds `capacity` bytes, `data` is no longer, and it is not part of this object.
         unsafe { first.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
         // SAFETY: the memory holds one byte more for the final zero.
-        let end = unsafe { first.add(data.len()) };
-        // SAFETY: as above.
-        unsafe { end.write(0) };
+        unsafe { first.wrapping_add(data.len()).write(0) };
     }
 }
 

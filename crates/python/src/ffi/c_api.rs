@@ -65,7 +65,9 @@ macro_rules! functions {
 functions! {
     // Contexts; the functions check that the object is one, and that it is entered and left in order.
     unsafe fn PyContextVar_New(name: *const c_char, default: Option<Any<'_>>) -> Option<Object>;
+    safe fn PyContextVar_Set(variable: Any<'_>, value: Any<'_>) -> Option<Object>;
     unsafe fn PyContext_New() -> Option<Object>;
+    safe fn PyContext_Copy(context: Any<'_>) -> Option<Object>;
     unsafe fn PyContext_CopyCurrent() -> Option<Object>;
     safe fn PyContext_Enter(context: Any<'_>) -> c_int;
     safe fn PyContext_Exit(context: Any<'_>) -> c_int;
@@ -84,6 +86,10 @@ functions! {
 
     // The end of objects: it gives a reference back, which is not used again.
     unsafe fn Py_DecRef(object: *mut ffi::PyObject);
+
+    // Bytes: of so many bytes that are copied, or left for the caller to fill where there is no address.
+    unsafe fn PyBytes_FromStringAndSize(data: *const c_char, size: ffi::Py_ssize_t) -> Option<Object>;
+    safe fn PyBytes_FromObject(object: Any<'_>) -> Option<Object>;
 
     // Numbers and containers; -1 may stand for an exception.
     safe fn PyLong_AsDouble(integer: Any<'_>) -> f64;

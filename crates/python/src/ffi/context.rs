@@ -2,6 +2,7 @@
 
 use core::mem::ManuallyDrop;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -34,10 +35,7 @@ impl Context {
     /// A copy of this context, O(1).
     #[inline]
     pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<Self> {
-        // SAFETY: a live context.
-        let copy = unsafe { ffi::PyContext_Copy(self.0.as_ptr()) };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, copy) }.map(Self)
+        c_api::object(py, c_api::PyContext_Copy(self.0.lend(py))).map(Self)
     }
 
     /// Whether it holds what a copy of the current context would hold. `false`: perhaps not.
@@ -74,6 +72,13 @@ impl Context {
     #[expect(clippy::inline_always, reason = "around every step; the outcome would travel through memory")]
     pub(crate) fn run<R>(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
         run_in(py, &self.0, body)
+    }
+
+    /// Whether it is entered, by whatever thread.
+    pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
+        self.enter(py)
+            .and_then(|entered| entered.exit(py))
+            .is_err_and(|error| error.is_instance_of::<PyRuntimeError>(py))
     }
 
     /// Enters the context, for a body that is not to become a function of its own.

@@ -15,7 +15,6 @@ use pyo3::prelude::*;
 
 use super::c_api;
 use super::object::Object;
-use super::trampoline::fetched;
 
 /// Words that the state of a thread has in every supported version: 288 bytes.
 const WORDS_OF_THREAD: usize = 36;
@@ -106,22 +105,19 @@ fn only(indices: core::ops::Range<usize>, fits: impl Fn(usize) -> bool) -> Optio
 }
 
 /// A context that is entered, until this is dropped.
-struct Entered<'a>(&'a Object);
+struct Entered<'a>(Python<'a>, &'a Object);
 
 impl<'a> Entered<'a> {
-    fn enter(py: Python<'_>, context: &'a Object) -> PyResult<Self> {
-        // SAFETY: a live context.
-        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 { Ok(Self(context)) } else { Err(fetched(py)) }
+    fn enter(py: Python<'a>, context: &'a Object) -> PyResult<Self> {
+        c_api::status(py, c_api::PyContext_Enter(context.lend(py)))?;
+        Ok(Self(py, context))
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // SAFETY: it was entered, and nothing since.
-        if unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0 {
-            // SAFETY: the thread is attached.
-            unsafe { ffi::PyErr_Clear() };
-        }
+        // It was entered, and nothing since; an error, fetched, is cleared.
+        let _ = c_api::status(self.0, c_api::PyContext_Exit(self.1.lend(self.0)));
     }
 }
 
@@ -154,14 +150,9 @@ pub(crate) fn find(py: Python<'_>) -> PyResult<()> {
     let before = words_of(&changed);
     let copy = {
         let _entered = Entered::enter(py, &changed)?;
-        // SAFETY: a variable and a value.
-        let token = unsafe { ffi::PyContextVar_Set(variable.as_ptr(), variable.as_ptr()) };
-        // SAFETY: a new reference, or null with an exception.
-        drop(unsafe { Object::from_result(py, token) }?);
+        let _token = c_api::object(py, c_api::PyContextVar_Set(variable.lend(py), variable.lend(py)))?;
         // SAFETY: the thread is attached.
-        let copy = unsafe { ffi::PyContext_CopyCurrent() };
-        // SAFETY: a new reference, or null with an exception.
-        unsafe { Object::from_result(py, copy) }?
+        c_api::object(py, unsafe { c_api::PyContext_CopyCurrent() })?
     };
     let (empty, changed, copy) = (words_of(&empty), words_of(&changed), words_of(&copy));
     // What lies between fields may be anything, but setting a variable does not change it.

@@ -35,6 +35,7 @@ names! {
     __await__
     __func__
     __new__
+    __qualname__
     __self__
     __traceback__
     _accept_connection

@@ -7,7 +7,7 @@ use pyo3::types::PyTuple;
 
 use super::threadsafe::RunningGate;
 use super::{context, tracking};
-use crate::core::{Entry, Exit, LoopCore, Operations, settle};
+use crate::core::{Entry, Exit, LoopCore, Operations, coroutine_behind, settle};
 use crate::ffi::call::{call_named, call_with_room, call_with_tuple, call_without_arguments};
 use crate::ffi::class::Instance;
 use crate::ffi::context::Context;
@@ -30,6 +30,8 @@ pub(super) static HANDLE: Operations = Operations {
     },
     handle: Some(|_, _, handle, _| Ok(handle.clone())),
     on_stop: Some(tracking::track),
+    context: Some(|handle| Instance::<AnyHandle>::of(handle)?.context.get()),
+    coroutine: Some(|py, handle| coroutine_behind(py, &Instance::<AnyHandle>::of(handle)?.callback.get()?)),
 };
 
 /// Runs `handle` unless it was cancelled.

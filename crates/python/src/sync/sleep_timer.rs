@@ -41,6 +41,8 @@ static SLEEP_OVER: Operations = Operations {
         None => handle_of_sleep(py, event_loop, future),
     }),
     on_stop: None,
+    context: None,
+    coroutine: None,
 };
 
 /// The timer of a `sleep`.

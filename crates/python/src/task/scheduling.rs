@@ -14,7 +14,13 @@ use crate::ffi::names::names;
 use crate::ffi::object::Object;
 
 /// A task's step; the argument is an error to throw into its coroutine.
-static STEP: Operations = Operations { run: run_step, handle: Some(shown_step), on_stop: None };
+static STEP: Operations = Operations {
+    run: run_step,
+    handle: Some(shown_step),
+    on_stop: None,
+    context: Some(context_of),
+    coroutine: Some(coroutine_of),
+};
 
 /// The first one. The collector does not track the task before.
 static FIRST_STEP: Operations = Operations {
@@ -24,10 +30,26 @@ static FIRST_STEP: Operations = Operations {
     },
     handle: Some(shown_step),
     on_stop: Some(tracking::track),
+    context: Some(context_of),
+    coroutine: Some(coroutine_of),
 };
 
 /// A task's wake-up; the argument is the future that it waits for, which is done.
-static WAKE_UP: Operations = Operations { run: run_wakeup, handle: Some(shown_wakeup), on_stop: None };
+static WAKE_UP: Operations = Operations {
+    run: run_wakeup,
+    handle: Some(shown_wakeup),
+    on_stop: None,
+    context: Some(context_of),
+    coroutine: Some(coroutine_of),
+};
+
+fn context_of(task: &Object) -> Option<Object> {
+    Task::of(task)?.context().get()
+}
+
+fn coroutine_of(_py: Python<'_>, task: &Object) -> Option<Object> {
+    Task::of(task)?.coroutine().get()
+}
 
 #[expect(clippy::needless_pass_by_value, reason = "the references of the entry end here")]
 fn run_step(py: Python<'_>, _core: &LoopCore, task: Object, error: Option<Object>) -> Result<(), Exit> {

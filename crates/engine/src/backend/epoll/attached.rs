@@ -1,4 +1,4 @@
-//! One attached descriptor, and what is known of its arrivals.
+//! One attached descriptor: what the caller wants of it, what epoll was asked for, and whether input may be waiting.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -20,7 +20,7 @@ pub(super) enum Registration {
 }
 
 impl Registration {
-    /// As epoll is told.
+    /// The events that epoll is asked for.
     pub(super) fn flags(self) -> EventFlags {
         match self {
             Self::None => EventFlags::empty(),
@@ -35,10 +35,10 @@ impl Registration {
     }
 }
 
-/// What shows that nothing is left to read.
+/// Which result of a read shows that nothing is left to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spent {
-    /// Nothing that the backend is told.
+    /// None that the caller reports to the backend.
     Unknown,
     /// A read that finds nothing.
     ByRefusal,
@@ -95,20 +95,20 @@ impl Attached {
         self.registered != Registration::None
     }
 
-    /// The kernel has been asked for this, and will report anew what is there.
+    /// Records a new registration. The kernel will report again whatever input is waiting.
     pub(super) fn set_registered(&mut self, registration: Registration) {
         self.registered = registration;
         self.has_arrival = false;
     }
 
-    /// What the caller wants, and room while a send is under way.
+    /// What the caller wants, and room to write while a send is under way.
     pub(super) fn called_for(&self) -> Interest {
         let sending = if self.outgoing.is_empty() { Interest::NONE } else { Interest::WRITE };
         self.wanted | sending
     }
 
-    /// What is to be registered for that. A registration for arrivals stays when nothing is called for: it will be wanted
-    /// again, and costs nothing until then.
+    /// The registration that this needs. One for arrivals is kept while nothing is called for: it costs nothing, and will
+    /// be wanted again.
     pub(super) fn to_register(&self) -> Registration {
         let is_told = self.spent != Spent::Unknown;
         match self.called_for() {
@@ -119,23 +119,23 @@ impl Attached {
         }
     }
 
-    /// Whether something that arrived is still to be announced, though the kernel will not report it again.
+    /// Whether input that the kernel will not report again has still to be announced.
     pub(super) fn is_due(&self) -> bool {
         self.has_arrival && self.wanted.reads()
     }
 
-    /// The kernel reports an arrival; whether an earlier one had not been taken.
+    /// Records an arrival that the kernel reports. True if an earlier one has not been taken yet.
     pub(super) fn arrived(&mut self, flags: EventFlags) -> bool {
         self.is_uncertain |= flags.intersects(!(EventFlags::IN | EventFlags::OUT));
         core::mem::replace(&mut self.has_arrival, true)
     }
 
-    /// The caller has read until there was nothing.
+    /// Records that the caller has read until nothing was left.
     pub(super) fn refused(&mut self) {
         self.has_arrival = false;
     }
 
-    /// A receive has brought less than there was room for; whether that shows that nothing is left.
+    /// Records a receive that brought less than it had room for. True if that shows that nothing is left.
     pub(super) fn received_short(&mut self) -> bool {
         let is_shown = self.spent == Spent::ByShortReceive && !self.is_uncertain;
         if is_shown {

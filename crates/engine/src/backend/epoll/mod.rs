@@ -45,11 +45,13 @@ mod fork;
 mod poller;
 
 use core::mem::{self, MaybeUninit};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::chaos::Chaos;
 use super::numbers::Numbers;
 use super::outgoing::write_chain;
 use super::{Announcement, Backend, Interest, Key, Received, Sent, Usage};
@@ -85,6 +87,8 @@ pub struct EpollBackend {
     /// After a fork: the instance is new, and the registrations are made when it is used (see `fork`).
     is_inherited: bool,
     released: Vec<Chunk>,
+    /// Makes choices in the kernel's place; only tests of programs have that.
+    chaos: Option<Box<Chaos>>,
 }
 
 impl EpollBackend {
@@ -104,7 +108,13 @@ impl EpollBackend {
             had_stray: false,
             is_inherited: false,
             released: Vec::new(),
+            chaos: None,
         })
+    }
+
+    /// From now on `seed` chooses how much a receive and a send move, and in which order what is found at once is announced.
+    pub fn be_chaotic(&mut self, seed: u64) {
+        self.chaos = Some(Box::new(Chaos::new(seed)));
     }
 
     /// Closes the epoll instance: nothing is announced any more, and watching is answered with `EBADF`. For the end of a
@@ -178,10 +188,10 @@ impl EpollBackend {
     /// Writes as much of the send under way as the socket takes.
     fn write_outgoing(&mut self, key: Key) -> Result<Sent> {
         let Some(attached) = find(&mut self.places, key) else { return Ok(Sent::All { bytes: 0 }) };
-        let (number, numbers) = (attached.fd, &self.numbers);
+        let (number, numbers, chaos) = (attached.fd, &self.numbers, &mut self.chaos);
         write_chain(&mut attached.outgoing, &mut self.released, |slices| {
             numbers.check(number, key, "sendmsg")?;
-            socket::send_slices(borrow(number), slices)
+            send_slices(chaos, borrow(number), slices)
         })
     }
 
@@ -207,6 +217,19 @@ impl EpollBackend {
 
 fn find(places: &mut [Place], key: Key) -> Option<&mut Attached> {
     places.get_mut(key.slot())?.attached.as_mut().filter(|attached| attached.key == key)
+}
+
+/// Sends what `chaos` chooses, else all.
+fn send_slices(chaos: &mut Option<Box<Chaos>>, fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    let Some(chaos) = chaos else { return socket::send_slices(fd, slices) };
+    let mut left = chaos.part(slices.iter().map(|slice| slice.len()).sum());
+    let mut some = Vec::new();
+    for slice in slices {
+        let length = slice.len().min(left);
+        some.extend((length != 0).then(|| IoSlice::new(&slice[..length])));
+        left -= length;
+    }
+    socket::send_slices(fd, &some)
 }
 
 /// What travels through the kernel with a registration; invariant 3.
@@ -320,6 +343,8 @@ impl Backend for EpollBackend {
         debug_assert!(!buffer.is_empty(), "no bytes would look like the end of the stream");
         let Some(attached) = find(&mut self.places, key) else { return Ok(Received::Nothing) };
         self.numbers.check(attached.fd, key, "recv")?;
+        let length = buffer.len();
+        let buffer = &mut buffer[..self.chaos.as_mut().map_or(length, |chaos| chaos.part(length))];
         Ok(match socket::receive(borrow(attached.fd), buffer)? {
             None => {
                 attached.refused();
@@ -338,10 +363,10 @@ impl Backend for EpollBackend {
     fn send(&mut self, key: Key, mut chain: Chain) -> Result<Sent> {
         let Some(attached) = self.get(key) else { return Err(Error::new("sendmsg", Errno::BADF)) };
         debug_assert!(attached.outgoing.is_empty(), "one send at a time");
-        let (number, numbers) = (attached.fd, &self.numbers);
+        let (number, numbers, chaos) = (attached.fd, &self.numbers, &mut self.chaos);
         let sent = write_chain(&mut chain, &mut self.released, |slices| {
             numbers.check(number, key, "sendmsg")?;
-            socket::send_slices(borrow(number), slices)
+            send_slices(chaos, borrow(number), slices)
         })?;
         if let Sent::Some { .. } = sent {
             if let Some(attached) = find(&mut self.places, key) {
@@ -361,7 +386,9 @@ impl Backend for EpollBackend {
         let Some(attached) = self.get(key) else { return Err(Error::new("send", Errno::BADF)) };
         debug_assert!(attached.outgoing.is_empty(), "one send at a time");
         self.numbers.check(attached.fd, key, "send")?;
-        socket::send(borrow(attached.fd), bytes)
+        let fd = borrow(attached.fd);
+        let length = self.chaos.as_mut().map_or(bytes.len(), |chaos| chaos.part(bytes.len()));
+        socket::send(fd, &bytes[..length])
     }
 
     fn sent(&mut self, key: Key) -> Result<Sent> {
@@ -437,6 +464,9 @@ impl Backend for EpollBackend {
                     }
                 }
             }
+        }
+        if let Some(chaos) = &mut self.chaos {
+            chaos.shuffle(found);
         }
         // The instance may have been closed during the wait.
         self.poller = Some(poller).filter(|poller| poller.waits_on(&self.epoll));

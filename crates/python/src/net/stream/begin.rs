@@ -136,12 +136,22 @@ pub(super) fn take(
 }
 
 /// A transport that is to begin to read.
-static START_READING: Operations =
-    Operations { run: |py, core, transport, _| start_reading(py, core, &transport), handle: None, on_stop: None };
+static START_READING: Operations = Operations {
+    run: |py, core, transport, _| start_reading(py, core, &transport),
+    handle: None,
+    on_stop: None,
+    context: None,
+    coroutine: None,
+};
 
 /// The future that waits for a connection, which is made.
-static CONNECTED: Operations =
-    Operations { run: |py, _, waiter, _| tell_connected(py, &waiter), handle: None, on_stop: None };
+static CONNECTED: Operations = Operations {
+    run: |py, _, waiter, _| tell_connected(py, &waiter),
+    handle: None,
+    on_stop: None,
+    context: None,
+    coroutine: None,
+};
 
 /// Schedules `connection_made`, the start of reading, and the waking of the waiter, each after the one before.
 pub(super) fn schedule_beginning(
