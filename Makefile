@@ -115,15 +115,19 @@ test: build $(STAMPS)/group-test  ## Run every test: the crates', the benchmarks
 	cargo test --quiet -p ferrio-engine --all-features
 	cargo test --quiet -p ferrio
 	$(BIN)/python -m pytest -q benchmarks/tests
-	$(MAKE) --no-print-directory test-bridge test-package
+	$(MAKE) --no-print-directory test-bridge test-examples test-package
 
 .PHONY: test-bridge
 test-bridge: build $(STAMPS)/group-test  ## Run the tests of crates/bridge: they build an extension with it
 	$(BIN)/python -m pytest -q tests/bridge
 
+.PHONY: test-examples
+test-examples: build $(STAMPS)/group-test  ## Run the tests of examples/: each program serves or works, and ends
+	$(BIN)/python -m pytest -q tests/examples $(PARALLEL)
+
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge $(PARALLEL)
+	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge --ignore tests/examples $(PARALLEL)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-frameworks conformance
 
 .PHONY: test-frameworks

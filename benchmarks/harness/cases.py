@@ -29,7 +29,7 @@ class EchoCase:
     @property
     def also(self) -> tuple[str, ...]:
         """Contestants besides the loops."""
-        return (loops.AIOFASTNET,) if self.tls else (loops.LIMIT,)
+        return (loops.LIMIT, loops.AIOFASTNET) if self.tls else (loops.LIMIT,)
 
     @property
     def lines(self) -> bool:
@@ -137,15 +137,19 @@ class IdleCase:
     connections: int = 10_000
 
     tls: bool = False
+    #: The clients begin a handshake of TLS and never go on.
+    half_open: bool = False
 
     group = "memory"
 
     @property
     def also(self) -> tuple[str, ...]:
-        return (loops.AIOFASTNET,) if self.tls else ()
+        return (loops.AIOFASTNET,) if self.tls or self.half_open else ()
 
     @property
     def title(self) -> str:
+        if self.half_open:
+            return f"{self.connections:,} handshakes of TLS that do not go on, protocol"
         return f"{self.connections:,} idle {'TLS' if self.tls else 'TCP'} connections, protocol"
 
 
@@ -198,6 +202,7 @@ CASES: tuple[Case, ...] = (
     *(MicroCase(name) for name in BENCHMARKS),
     IdleCase("idle-connections"),
     IdleCase("idle-connections-tls", 2_000, tls=True),
+    IdleCase("half-open-tls", 1_000, half_open=True),
 )
 
 

@@ -1,4 +1,4 @@
-"""Builds the programs that are not Python: the load generator (cargo), the C echo server and the TLS client (cc).
+"""Builds the programs that are not Python: the load generator (cargo), the C echo servers and the TLS client (cc).
 
 Cargo's folder is ``CARGO_TARGET_DIR`` when that is set, so that a build in a container with another C library
 does not meet the host's.
@@ -19,6 +19,7 @@ OUTPUT = ROOT / "build" / "bench"
 LOADGEN_MANIFEST = BENCHMARKS / "loadgen" / "Cargo.toml"
 C_SOURCE = BENCHMARKS / "net" / "c_epoll_echo.c"
 TLS_SOURCE = BENCHMARKS / "net" / "c_tls_client.c"
+TLS_ECHO_SOURCE = BENCHMARKS / "net" / "c_tls_echo.c"
 
 
 class BuildFailed(Exception):
@@ -40,6 +41,15 @@ class Programs:
             BuildFailed: OpenSSL's headers are missing (``libssl-dev``), or the compiler.
         """
         return build_c(TLS_SOURCE, self.output / "c_tls_client", "-lssl", "-lcrypto")
+
+    @cached_property
+    def c_tls_echo(self) -> Path:
+        """The C echo server over TLS, built when a case asks for it.
+
+        Raises:
+            BuildFailed: As for `tls_client`.
+        """
+        return build_c(TLS_ECHO_SOURCE, self.output / "c_tls_echo", "-lssl", "-lcrypto")
 
 
 def cargo_target() -> Path:

@@ -83,7 +83,7 @@ def echo(case: EchoCase, loop: str, settings: Settings, programs: Programs) -> M
     with tempfile.TemporaryDirectory(prefix="echo-") as folder:
         place = ["--unix", str(Path(folder) / "echo")] if case.unix else ["--tls"] if case.tls else []
         if loop == loops.LIMIT:
-            command = [str(programs.c_echo)]
+            command = [str(programs.c_tls_echo if case.tls else programs.c_echo)]
         else:
             command = [
                 sys.executable,
@@ -202,7 +202,7 @@ def micro(case: MicroCase, loop: str, settings: Settings) -> Metrics:
 def idle(case: IdleCase, loop: str, settings: Settings) -> Metrics:
     command = [sys.executable, str(BENCHMARKS / "net" / "idle_connections.py"), "--loop", loop]
     command += ["--connections", str(case.connections), "--core", str(settings.server_core)]
-    command += ["--tls"] if case.tls else []
+    command += ["--half-open"] if case.half_open else ["--tls"] if case.tls else []
     figures = run_for_json(command, limit_s=120)
     return {name: figures[name] for name in ("rss_bytes", "blocks", "idle_cpu_us_per_s")}
 

@@ -14,7 +14,7 @@ from .programs import BENCHMARKS
 
 CANDIDATE = "ferrio"
 #: The loops that are not Ferrio's.
-PEERS = tuple(name for name in loops.NAMES if name not in (CANDIDATE, loops.NAMESPACE))
+PEERS = (*(name for name in loops.NAMES if name not in (CANDIDATE, loops.NAMESPACE)), loops.AIOFASTNET)
 #: As a target's peer: whichever of the other loops has the best median.
 BEST = "best"
 

@@ -1,9 +1,12 @@
 """What an idle connection costs the server that holds it: memory, and CPU time while nothing happens.
 
-    python benchmarks/net/idle_connections.py --loop uvloop [--connections 10000] [--seconds 1] [--core 0] [--tls]
+    python benchmarks/net/idle_connections.py --loop uvloop [--connections 10000] [--seconds 1] [--core 0]
+                                              [--tls | --half-open]
 
 Prints one line of JSON: ``rss_bytes`` (resident memory) and ``blocks`` (of Python's allocator) for each
-connection, and ``idle_cpu_us_per_s``, the CPU time of the whole process in one second with all of them open.
+connection, ``threads`` that the process has more than before the first of them, and ``idle_cpu_us_per_s``, the CPU time
+of the whole process in one second with all of them open. With ``--half-open`` the clients begin a handshake of TLS and
+never go on.
 
 The server is a plain ``asyncio.Protocol`` that keeps its transport. The clients are sockets of a process of
 their own. A first set of connections is opened and closed before anything is measured, so that what a loop
@@ -31,10 +34,16 @@ from micro.echoes import tls_contexts
 LIMIT_S = 60.0
 
 #: Opens as many connections as the line it reads says, answers when all are there; an empty line closes them.
-#: Over TLS each connection has had an answer of the server's, so both sides have ended the handshake.
+#: Over TLS each connection has had an answer of the server's, so both sides have ended the handshake. One that is half
+#: open has sent its first message but for the last byte.
 CLIENT = """
 import socket, ssl, sys
 port = int(sys.argv[1])
+beginning = ssl.MemoryBIO()
+try:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), beginning, server_hostname="a").do_handshake()
+except ssl.SSLWantReadError:
+    beginning = beginning.read()[:-1]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if sys.argv[2] == "tls" else None
 if context is not None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -46,6 +55,8 @@ for line in sys.stdin:
             sock = context.wrap_socket(sock)
             sock.send(b"x")
             sock.recv(1)
+        if sys.argv[2] == "half-open":
+            sock.sendall(beginning)
         held.append(sock)
     if not int(line):
         for sock in held:
@@ -75,12 +86,12 @@ class Idle(asyncio.Protocol):
         Idle.open -= 1
 
 
-async def until_open(count: int) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while Idle.open != count:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{Idle.open} connections are open, not {count}")
-        await asyncio.sleep(0.02)
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def resident_bytes() -> int:
@@ -91,27 +102,41 @@ def resident_bytes() -> int:
 class Clients:
     """The process at the other end."""
 
-    def __init__(self, port: int, *, tls: bool) -> None:
-        command = [sys.executable, "-c", CLIENT, str(port), "tls" if tls else "plain"]
+    def __init__(self, port: int, kind: str) -> None:
+        command = [sys.executable, "-c", CLIENT, str(port), kind]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.are_half_open = kind == "half-open"
+        self.descriptors = descriptors()
+
+    def open(self) -> int:
+        """Connections that the server holds. A protocol is not told of one that is half open."""
+        return descriptors() - self.descriptors if self.are_half_open else Idle.open
 
     async def hold(self, more: int) -> None:
         """Open *more* connections, or with 0 close all; the server has seen them when this returns."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        wanted = self.open() + more if more else 0
         self.process.stdin.write(f"{more}\n")
         self.process.stdin.flush()
-        await until_open(Idle.open + more if more else 0)
+        deadline = time.monotonic() + LIMIT_S
+        while self.open() != wanted:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.open()} connections are open, not {wanted}")
+            await asyncio.sleep(0.02)
+        # What the last of them has sent.
+        await asyncio.sleep(0.1)
 
     def end(self) -> None:
         self.process.communicate()
 
 
-async def measure(connections: int, seconds: float, *, tls: bool) -> dict[str, Any]:
+async def measure(connections: int, seconds: float, kind: str) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
-    context = tls_contexts()[0] if tls else None
+    context = None if kind == "plain" else tls_contexts()[0]
     server = await loop.create_server(Idle, "127.0.0.1", 0, family=socket.AF_INET, backlog=1024, ssl=context)
-    clients = Clients(server.sockets[0].getsockname()[1], tls=tls)
+    running = threads()
+    clients = Clients(server.sockets[0].getsockname()[1], kind)
     try:
         await clients.hold(min(200, connections))
         await clients.hold(0)
@@ -120,7 +145,7 @@ async def measure(connections: int, seconds: float, *, tls: bool) -> dict[str, A
         for _ in range(0, connections, 500):
             await clients.hold(500)
         gc.collect()
-        held = Idle.open
+        held, more_threads = clients.open(), threads() - running
         grown_rss, grown_blocks = resident_bytes() - rss, sys.getallocatedblocks() - blocks
         cpu = time.process_time()
         await asyncio.sleep(seconds)
@@ -129,7 +154,8 @@ async def measure(connections: int, seconds: float, *, tls: bool) -> dict[str, A
     finally:
         clients.end()
         server.close()
-    return {"rss_bytes": grown_rss / held, "blocks": grown_blocks / held, "idle_cpu_us_per_s": idle * 1e6}
+    figures = {"rss_bytes": grown_rss / held, "blocks": grown_blocks / held, "idle_cpu_us_per_s": idle * 1e6}
+    return {**figures, "threads": more_threads}
 
 
 def main() -> None:
@@ -138,14 +164,19 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="a multiple of 500 (10,000)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the idle time (1)")
     parser.add_argument("--core", type=int, help="run on this CPU only")
-    parser.add_argument("--tls", action="store_true", help="the connections speak TLS")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--tls", dest="kind", action="store_const", const="tls", help="the connections speak TLS")
+    kinds.add_argument(
+        "--half-open", dest="kind", action="store_const", const="half-open", help="handshakes that never go on"
+    )
+    parser.set_defaults(kind="plain")
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=lambda: loops.new_loop(options.loop)) as runner:
-        figures = runner.run(measure(options.connections, options.seconds, tls=options.tls))
+        figures = runner.run(measure(options.connections, options.seconds, options.kind))
     print(json.dumps({"loop": options.loop, "connections": options.connections, **figures}))
 
 

@@ -3,8 +3,9 @@
     python benchmarks/net/tls_floor.py [--connections 1000] [--core 0]
 
 Prints one line of JSON: ``rss_bytes`` for each connection (the server's TLS object with its two ``MemoryBIO``s, after a
-handshake and an echo of one byte), ``handshake_cpu_us`` for the server's half of a full handshake, and ``echo_cpu_us``
-for reading and writing 1 KiB. There is no socket and no loop in it; a client's half in the same process is not counted.
+handshake and an echo of one byte), ``half_open_rss_bytes`` for one that has all but the last byte of a client's first
+message, ``handshake_cpu_us`` for the server's half of a full handshake, and ``echo_cpu_us`` for reading and writing
+1 KiB. There is no socket and no loop in it; a client's half in the same process is not counted.
 """
 
 import argparse
@@ -64,6 +65,23 @@ class Pair:
         return elapsed
 
 
+def half_open(beginning: bytes) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A server's TLS object that has read *beginning*."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = tls_contexts()[0].wrap_bio(incoming, outgoing, server_side=True)
+    incoming.write(beginning)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        server.do_handshake()
+    return server, incoming, outgoing
+
+
+def client_hello() -> bytes:
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls_contexts()[1].wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    return outgoing.read()
+
+
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
@@ -85,11 +103,17 @@ def measure(connections: int) -> dict[str, float]:
     before = resident_bytes()
     held, spent_ns = made(connections)
     grown = resident_bytes() - before
-    del first
+    beginning = client_hello()[:-1]
+    few = [half_open(beginning) for _ in range(FIRST)]
+    before = resident_bytes()
+    many = [half_open(beginning) for _ in range(connections)]
+    half_open_grown = resident_bytes() - before
+    del first, few
     pair = Pair()
     echoes_ns = sum(pair.echo(MESSAGE) for _ in range(ECHOES))
     return {
         "rss_bytes": grown / len(held),
+        "half_open_rss_bytes": half_open_grown / len(many),
         "handshake_cpu_us": spent_ns / connections / 1e3,
         "echo_cpu_us": echoes_ns / ECHOES / 1e3,
     }

@@ -1,4 +1,4 @@
-"""Bar charts: one picture for a metric, one panel for a case, one bar for a loop.
+"""Bar charts: one picture for a metric, one panel for a case, one bar for a loop. `rows.py` has all cases in one chart.
 
 A whisker spans the rounds' smallest and largest value, the label is the median.
 """
@@ -9,9 +9,10 @@ from types import UnionType
 from typing import Any, NamedTuple
 
 import loops
-from harness.cases import AppCase, Case, EchoCase, MicroCase
+from harness.cases import AppCase, Case, EchoCase
 from harness.targets import CANDIDATE
 
+from . import rows
 from .tables import in_order, measured_cases, name_of, number
 
 HIGHLIGHT = "#d9480f"
@@ -22,7 +23,7 @@ LIMIT = "#5c6470"
 class Picture(NamedTuple):
     file: str
     title: str
-    kind: type[EchoCase] | type[MicroCase] | UnionType
+    kind: type[EchoCase] | UnionType
     metric: str
     unit: str
     better: str
@@ -34,7 +35,6 @@ PICTURES = (
     Picture("latency_p50.png", "Median latency", EchoCase, "p50_us", "us", "less is better"),
     Picture("latency_p99.png", "Latency, 99th percentile", EchoCase, "p99_us", "us", "less is better"),
     Picture("applications.png", "CPU time per request", AppCase, "cpu_us", "us", "less is better"),
-    Picture("operations.png", "Time per operation in one process", MicroCase, "ns", "ns", "less is better"),
 )
 
 
@@ -54,6 +54,10 @@ def draw_all(results: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
         if cases:
             draw(picture, cases, results, folder / picture.file)
             drawn.append((picture.file, picture.title))
+    found = rows.lines(results["summary"])
+    if found:
+        rows.draw(found, results, folder / rows.FILE)
+        drawn.append((rows.FILE, rows.TITLE))
     return drawn
 
 
@@ -114,7 +118,7 @@ def draw_panel(panel: Any, case: Case, by_loop: Mapping[str, Any], picture: Pict
         panel.text(figure["max"] + 0.015 * farthest, position, number(figure["median"]), va="center", fontsize=9)
     panel.set_xlim(0, farthest * 1.16)
     panel.set_xlabel(picture.unit, fontsize=9)
-    panel.set_title(case.name if isinstance(case, MicroCase) else case.title, fontsize=10, loc="left")
+    panel.set_title(case.title, fontsize=10, loc="left")
     panel.spines[["top", "right"]].set_visible(False)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     panel.tick_params(labelsize=9)

@@ -50,7 +50,8 @@ def standings(samples: Iterable[Mapping[str, Any]]) -> list[Standing]:
 
 def standing(case: Case, by_loop: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Standing | None:
     metric = metric_of(case)
-    rounds = {loop: by_loop[loop][metric] for loop in loops.NAMES if by_loop.get(loop, {}).get(metric)}
+    contestants = (*loops.NAMES, loops.AIOFASTNET)
+    rounds = {loop: by_loop[loop][metric] for loop in contestants if by_loop.get(loop, {}).get(metric)}
     if not rounds:
         return None
     ranked = sorted(rounds, key=lambda loop: statistics.median(rounds[loop].values()))

@@ -9,7 +9,11 @@ from harness.cases import CASES, AppCase, Case, EchoCase, IdleCase, MicroCase
 
 from .standings import Standing, standings
 
-NAMES = {loops.LIMIT: "C, raw epoll", loops.C_TASKS: "ferrio, native_tasks=False"}
+NAMES = {
+    loops.LIMIT: "C, raw epoll",
+    loops.AIOFASTNET: "aiofastnet over uvloop",
+    loops.C_TASKS: "ferrio, native_tasks=False",
+}
 
 
 def name_of(loop: str) -> str:
@@ -17,7 +21,7 @@ def name_of(loop: str) -> str:
 
 
 def in_order(by_loop: Mapping[str, Any]) -> list[str]:
-    return [name for name in (loops.LIMIT, *loops.NAMES, loops.C_TASKS) if name in by_loop]
+    return [name for name in (loops.LIMIT, *loops.NAMES, loops.AIOFASTNET, loops.C_TASKS) if name in by_loop]
 
 
 def number(value: float) -> str:

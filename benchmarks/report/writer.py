@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import verdict
 
-from . import plots, tables
+from . import plots, rows, tables
 
 PAGE = "report.md"
 RESULTS = "results.json"
@@ -55,7 +55,7 @@ def publish(results: Mapping[str, Any], folder: Path) -> list[Path]:
     if importlib.util.find_spec("matplotlib") is None:
         raise NotForQuoting("The report would lack its plots: matplotlib is not installed.")
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in plots.PICTURES:
-        (folder / picture.file).unlink(missing_ok=True)
+    for file in (*(picture.file for picture in plots.PICTURES), rows.FILE):
+        (folder / file).unlink(missing_ok=True)
     written, _ = write(results, folder)
     return [save(results, folder), *written]

@@ -10,7 +10,7 @@ import pytest
 
 from harness import verdict
 from harness.programs import BENCHMARKS, Programs
-from report import writer
+from report import rows, writer
 from results import echo_sample, make_results, micro_sample
 
 
@@ -34,6 +34,23 @@ def test_the_page_holds_the_figures(results: dict[str, Any], tmp_path: Path) -> 
     assert "Not for quoting" not in text
     assert problem or len(plots) == 5
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+
+def test_the_chart_of_all_rows_begins_with_those_where_ferrio_is_farthest_ahead() -> None:
+    times = {"spawn": {"asyncio": 900, "uvloop": 1000, "ferrio": 450}, "call_soon": {"uvloop": 100, "ferrio": 25}}
+    times["gather_100"] = {"uvloop": 100, "ferrio": 150, "ferrio.asyncio": 50}
+    times["timeout"] = {"ferrio": 1}
+    samples = [
+        micro_sample(case, loop, number, ns)
+        for case, by_loop in times.items()
+        for loop, ns in by_loop.items()
+        for number in range(3)
+    ]
+    assert rows.lines(make_results(samples)["summary"]) == [
+        ("call_soon", {"uvloop": 1, "ferrio": 0.25}),
+        ("spawn", {"asyncio": 1, "uvloop": 1000 / 900, "ferrio": 0.5}),
+        ("gather_100", {"uvloop": 1, "ferrio": 1.5, "ferrio.asyncio": 0.5}),
+    ]
 
 
 def test_good_results_are_published_and_nothing_else_is_touched(results: dict[str, Any], tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from . import _supported  # noqa: F401  # first, so that an unsupported interpre
 from ._event_loop import Loop
 from ._ferrio import Future, Task, __version__
 from ._running import Runner, new_event_loop, run
-from ._statistics import Statistics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._installation import install, uninstall
+    from ._statistics import Statistics
     from ._watching import Stall, Watch, watch
 
     if sys.version_info < (3, 16):
@@ -40,6 +40,7 @@ __all__ = [
 # The modules of the names that are looked up late.
 _late = {
     "Stall": "_watching",
+    "Statistics": "_statistics",
     "Watch": "_watching",
     "install": "_installation",
     "uninstall": "_installation",

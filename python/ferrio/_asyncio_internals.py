@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio.format_helpers
 import asyncio.trsock
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "CONNECTIONS_HAVE_CONTEXTS",

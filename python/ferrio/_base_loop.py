@@ -6,10 +6,9 @@ It exists for type checkers, and lets those modules name the type without import
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __all__ = ["BaseLoop"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import asyncio.unix_events

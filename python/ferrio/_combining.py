@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from types import CellType, CodeType, FunctionType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._asyncio_internals import tasks
@@ -79,8 +78,10 @@ SHIELD_RULES = _shield_rules()
 #: Whether a cancelled wait of ``as_completed`` leaves its result to the next wait.
 GIVES_BACK = False
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import as_completed, gather, shield, wait
+    from typing import Any
 else:
     gather = _ferrio.Function("gather", asyncio.gather)
     wait = _ferrio.CoroutineFunction("wait", asyncio.wait)

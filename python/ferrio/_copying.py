@@ -10,7 +10,12 @@ import importlib
 import operator
 import sys
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _State = dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any] | None] | None
 
 __all__ = ["copied_by", "native_function", "native_functions", "reduced_function"]
 
@@ -19,8 +24,6 @@ _LATE = ("_loop", "_cancelling")
 
 #: Ferrio's functions by the names of asyncio's that they replace; ``_namespace`` fills it.
 native_functions: dict[str, Any] = {}
-
-_State = dict[str, Any] | tuple[dict[str, Any] | None, dict[str, Any] | None] | None
 
 
 def copied_by(*always: str) -> Callable[[type], type]:

@@ -11,13 +11,15 @@ import socket
 import types
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._asyncio_internals import futures, selector_events, trsock
 from ._native_transport import NativeTransport, add_addresses
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._base_loop import BaseLoop
 
 _AsyncioTransport = selector_events._SelectorDatagramTransport

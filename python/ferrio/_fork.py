@@ -11,8 +11,8 @@ import os
 import weakref
 from asyncio.log import logger
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._ferrio import LoopCore
 

@@ -10,9 +10,12 @@ class.
 from __future__ import annotations
 
 import selectors
-from typing import Any
 
 from ._asyncio_internals import unix_events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["use_selector"]
 

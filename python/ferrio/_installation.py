@@ -12,10 +12,13 @@ import asyncio.unix_events
 import sys
 import threading
 from types import ModuleType
-from typing import Any
 
 from ._event_loop import Loop
 from ._namespace import LOOPS, POLICIES, PRIMITIVES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _lock = threading.Lock()
 _replaced: list[tuple[Any, str, Any]] = []

@@ -8,7 +8,6 @@ a subclass they run asyncio's code, which calls the methods that the subclass ov
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from . import _ferrio
 from ._copying import copied_by
@@ -20,6 +19,7 @@ _SEMAPHORES_ARE_NATIVE = asyncio.Semaphore(0)._wake_up_next() is False  # type: 
 # In older releases a condition loses the notification of a task that is cancelled; there, the class is asyncio's own.
 _CONDITIONS_ARE_NATIVE = hasattr(asyncio.Condition, "_notify")
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
 else:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events
-from typing import Any
 
 from . import _combining, _locks, _queues, _sleeping, _streams, _task_groups, _timeouts
 from ._copying import native_functions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["LOOPS", "POLICIES", "PRIMITIVES", "Primitive"]
 

@@ -15,16 +15,18 @@ import contextlib
 import types
 import weakref
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._event_loop.running import turn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from ._event_loop import Loop
 
-__all__ = ["let_nest", "nests", "run_within"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["let_nest", "nests", "run_within"]
 
 
 def let_nest(loop: Loop) -> None:

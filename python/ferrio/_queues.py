@@ -8,7 +8,6 @@ they run asyncio's code, which calls ``_init``, ``_put`` and ``_get``.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from . import _ferrio
 from ._copying import copied_by
@@ -16,6 +15,7 @@ from ._locks import Event
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import LifoQueue, PriorityQueue, Queue
 else:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
 
 from ._event_loop import Loop
-from ._nesting import let_nest, nests, run_within
 
-T = TypeVar("T")
-L = TypeVar("L", bound=asyncio.AbstractEventLoop)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeVar
 
+    T = TypeVar("T")
+    L = TypeVar("L", bound=asyncio.AbstractEventLoop)
 
-class Clock(Protocol):
-    """What gives a loop its time: a ``ferrio.testing.VirtualClock``."""
+    class Clock(Protocol):
+        """What gives a loop its time: a ``ferrio.testing.VirtualClock``."""
 
-    def attach(self, loop: asyncio.AbstractEventLoop, /) -> None:
-        """Become the clock of *loop*."""
+        def attach(self, loop: asyncio.AbstractEventLoop, /) -> None:
+            """Become the clock of *loop*."""
 
 
 def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = None, nested: bool = False) -> Loop:
@@ -33,6 +34,8 @@ def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = No
     """
     loop = Loop(native_tasks=native_tasks)
     if nested:
+        from ._nesting import let_nest
+
         let_nest(loop)
     return _attach(clock, loop)
 
@@ -100,9 +103,11 @@ def run(
     Follows ``asyncio.run``.
     """
     running = asyncio.events._get_running_loop()
-    if running is not None and loop_factory is None and clock is None and nests(running):
-        return run_within(running, main, debug=debug)
     if running is not None:
+        from ._nesting import nests, run_within
+
+        if loop_factory is None and clock is None and nests(running):
+            return run_within(running, main, debug=debug)
         error = RuntimeError("asyncio.run() cannot be called from a running event loop")
         error.add_note("ferrio.run() was called where a loop is running already: await the coroutine there")
         raise error

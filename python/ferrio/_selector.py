@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._ferrio import LoopCore
 
 

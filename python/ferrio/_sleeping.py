@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from ._ferrio import CoroutineFunction
 
 __all__ = ["sleep"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import sleep
 else:

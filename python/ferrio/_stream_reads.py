@@ -7,7 +7,10 @@ replaced), the read goes on here: as asyncio's functions go on from their ``awai
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _take(reader: Any, count: int) -> bytes:

@@ -11,7 +11,6 @@ import asyncio
 import asyncio.streams
 import types
 from abc import ABCMeta
-from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._copying import copied_by
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 
-class _Globals(dict[str, Any]):
+class _Globals(dict[str, "Any"]):
     """The global names of ``asyncio.streams``, with Ferrio's classes in place of those that they replace."""
 
     def __missing__(self, name: str) -> Any:
@@ -49,9 +48,11 @@ def _with_our_classes(function: Any) -> Any:
     return copy
 
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, open_connection, start_server
     from asyncio.streams import open_unix_connection, start_unix_server
+    from typing import Any
 else:
 
     class _StreamReaderType(ABCMeta):

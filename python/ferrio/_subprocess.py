@@ -17,11 +17,13 @@ import os
 import signal
 import sys
 from asyncio.log import logger
-from typing import TYPE_CHECKING, Any
 
 from ._asyncio_internals import unix_events
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._base_loop import BaseLoop
 
 __all__ = ["Children", "SubprocessTransport", "uses_child_watcher"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from . import _ferrio
 from ._copying import copied_by
 
 __all__ = ["TaskGroup"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import TaskGroup
 else:

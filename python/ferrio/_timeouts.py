@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
 
 from . import _ferrio
 from ._copying import copied_by
 
 __all__ = ["Timeout", "timeout", "timeout_at", "wait_for"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Timeout, timeout, timeout_at, wait_for
 else:

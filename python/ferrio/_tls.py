@@ -29,9 +29,12 @@ import asyncio.sslproto
 import os
 import ssl
 from asyncio.sslproto import SSLAgainErrors
-from typing import Any
 
 from . import _ferrio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["RECEIVE_BYTES", "SSLProtocol", "adopted", "protocol_class"]
 

@@ -11,14 +11,16 @@ import contextvars
 import socket
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
 
 from . import _ferrio
 from ._asyncio_internals import SERVERS_KNOW_TRANSPORTS, base_events, selector_events, trsock
 from ._native_transport import NativeTransport, add_addresses
 from ._tls import adopted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._base_loop import BaseLoop
 
 _SOCK = trsock.TransportSocket._sock

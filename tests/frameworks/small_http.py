@@ -13,6 +13,7 @@ import asyncio
 import collections
 import hashlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -255,13 +256,16 @@ class BufferedServed(Served, asyncio.BufferedProtocol):
 
 
 @asynccontextmanager
-async def small_http(way: str, namespaces: dict[str, ModuleType]) -> AsyncIterator[tuple[str, Seen]]:
+async def small_http(
+    way: str, namespaces: dict[str, ModuleType], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, Seen]]:
     """Serve in one of the ways: ``protocol``, ``buffered``, or streams of one of *namespaces*. Gives the address."""
     seen = Seen()
     protocols: dict[str, Callable[[Seen], asyncio.BaseProtocol]] = {"protocol": Served, "buffered": BufferedServed}
     if way in protocols:
-        server = await asyncio.get_running_loop().create_server(lambda: protocols[way](seen), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(lambda: protocols[way](seen), "127.0.0.1", 0, ssl=tls)
     else:
-        server = await namespaces[way].start_server(lambda r, w: serve_stream(seen, r, w), "127.0.0.1", 0)
+        serve = namespaces[way].start_server
+        server = await serve(lambda r, w: serve_stream(seen, r, w), "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen

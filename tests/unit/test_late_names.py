@@ -21,9 +21,58 @@ def run_alone(program: str) -> str:
 
 
 def test_what_programs_seldom_use_is_not_imported_with_the_package() -> None:
-    late = ("ferrio._installation", "ferrio._namespace", "ferrio._policy", "ferrio._stalls", "ferrio._watching")
+    names = ("_installation", "_namespace", "_nesting", "_policy", "_stalls", "_statistics", "_watching")
+    late = [f"ferrio.{name}" for name in names]
     program = f"import ferrio, sys; print([name for name in {late} if name in sys.modules])"
     assert run_alone(program) == "[]"
+
+
+def test_the_package_imports_nothing_of_the_standard_library_that_asyncio_does_not() -> None:
+    program = "import asyncio, sys; before = {*sys.modules}; import ferrio; print(*{*sys.modules} - before)"
+    assert {name for name in run_alone(program).split() if not name.startswith("ferrio")} == {"__future__"}
+
+
+def test_the_import_leaves_none_of_its_futures_and_tasks_behind() -> None:
+    program = """
+import gc
+gc.disable()
+import asyncio
+import ferrio
+print([each for each in gc.get_objects() if isinstance(each, asyncio.Future)])
+"""
+    assert run_alone(program) == "[]"
+
+
+# The counters are the first that a program uses of their module.
+USES_OF_A_LATE_MODULE = {
+    "in a thread": """
+import threading
+thread = threading.Thread(target=lambda: print(loop.statistics().turns))
+thread.start()
+thread.join()
+""",
+    "in a forked child": """
+import os
+child = os.fork()
+if child == 0:
+    print(loop.statistics().turns, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+    "at the end of the program": """
+import atexit
+atexit.register(lambda: print(loop.statistics().turns))
+""",
+    "in a callback": """
+loop.call_soon(lambda: (print(loop.statistics().turns - 1), loop.stop()))
+loop.run_forever()
+""",
+}
+
+
+@pytest.mark.parametrize("use", USES_OF_A_LATE_MODULE.values(), ids=USES_OF_A_LATE_MODULE)
+def test_a_late_module_can_be_imported(use: str) -> None:
+    assert run_alone(f"import ferrio\nloop = ferrio.new_event_loop()\n{use}") == "0"
 
 
 def test_a_late_name_is_listed_before_it_is_used_and_stays_the_same_object() -> None:

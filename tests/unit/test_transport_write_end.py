@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .connections import connect
+from .connections import Recorder, connect
 from .loops import run_until, turn
 from .socket_pairs import tcp_pair
 
@@ -58,6 +58,22 @@ def test_abort_after_a_small_write_loses_nothing_that_the_kernel_took(loop: Loop
     assert connection.receive_all() == b"taken"
     run_until(loop, lambda: connection.protocol.is_lost)
     assert connection.protocol.lost_with is None
+    connection.peer.close()
+
+
+def test_an_answer_after_which_the_protocol_raises_leaves(loop: Loop) -> None:
+    class Answering(Recorder):
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(b"answer")
+            raise ValueError(data)
+
+    connection = connect(loop, Answering)
+    handled: list[Any] = []
+    loop.set_exception_handler(lambda _, context: handled.append(context["exception"]))
+    connection.peer.send(b"request")
+    assert connection.receive_all() == b"answer"
+    run_until(loop, lambda: connection.protocol.is_lost)
+    assert handled == [connection.protocol.lost_with]
     connection.peer.close()
 
 

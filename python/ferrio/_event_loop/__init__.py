@@ -21,15 +21,10 @@ import socket
 import types
 import weakref
 
-# Tools look the annotations of Loop's methods up here: see _adopt_methods().
-from collections.abc import Callable  # noqa: F401
-from typing import Any  # noqa: F401
-
 from .. import _ferrio
 from .._asyncio_internals import base_events
 from .._fork import follow_forks
 from .._selector import ReactorSelector
-from .._statistics import CoroutineCost, Histograms, Statistics  # noqa: F401
 from .._subprocess import Children
 from .connecting import ConnectingMethods
 from .raw_sockets import RawSocketMethods
@@ -46,6 +41,14 @@ from .serving import ServingMethods
 from .signals import SignalMethods
 from .subprocesses import SubprocessMethods
 from .transports import WATCHING_METHODS, TransportMethods
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Tools look the annotations of Loop's methods up here: see _adopt_methods().
+    from collections.abc import Callable  # noqa: F401
+    from typing import Any  # noqa: F401
+
+    from .._statistics import CoroutineCost, Histograms, Statistics  # noqa: F401
 
 __all__ = [
     "Loop",

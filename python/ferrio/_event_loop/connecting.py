@@ -12,12 +12,15 @@ import functools
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from .. import _ferrio
 from .._asyncio_internals import base_events, unix_events
 from .._base_loop import BaseLoop
 from .._transport import SocketTransport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ConnectingMethods"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
 
 from .._asyncio_internals import base_events
 from .._base_loop import BaseLoop
 from .._ferrio import is_plain_socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["RawSocketMethods"]
 

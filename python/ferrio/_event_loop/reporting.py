@@ -10,12 +10,14 @@ import inspect
 import time
 import types
 from asyncio.log import logger
-from typing import TYPE_CHECKING, Any
 
 from .._asyncio_internals import base_events, format_helpers, futures, selector_events
 from .._datagram import DatagramSocketTransport
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._base_loop import BaseLoop
 
 __all__ = [

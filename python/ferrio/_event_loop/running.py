@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
@@ -15,13 +14,15 @@ from .._base_loop import BaseLoop
 from .._callers import runs_a_loop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
-from .._statistics import CoroutineCost, Histogram, Histograms, Statistics
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Mapping
+    from typing import Any
 
     from .._base_loop import LoopWatch
+    from .._statistics import CoroutineCost, Histograms, Statistics
     from .._subprocess import Children
 
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
@@ -125,6 +126,8 @@ class RunningMethods(BaseLoop):
 
     def statistics(self) -> Statistics:
         """What the loop has done so far: counters that are always on. From any thread."""
+        from .._statistics import Statistics
+
         *counters, lag, max_lag = self._counters()
         return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
 
@@ -150,6 +153,8 @@ class RunningMethods(BaseLoop):
 
         The lag of timers is always counted, the rest after ``start_measuring()``.
         """
+        from .._statistics import Histogram, Histograms
+
         return Histograms._make(map(Histogram.of, self._histograms()))
 
     def coroutine_costs(self) -> dict[str, CoroutineCost]:
@@ -158,6 +163,8 @@ class RunningMethods(BaseLoop):
         Counted after ``start_measuring(coroutines=True)``. From the 1,000th name on, further ones are counted under
         ``(others)``.
         """
+        from .._statistics import CoroutineCost
+
         return {
             name: CoroutineCost(steps, cpu_ns / 1e9, longest_ns / 1e9)
             for name, steps, cpu_ns, longest_ns in self._coroutines()

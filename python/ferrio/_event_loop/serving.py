@@ -8,12 +8,15 @@ import errno
 import socket
 from asyncio.log import logger
 from collections.abc import Callable
-from typing import Any
 
 from .. import _ferrio
 from .._asyncio_internals import CONNECTIONS_HAVE_CONTEXTS, trsock
 from .._base_loop import BaseLoop
 from .._transport import SocketTransport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ServingMethods"]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from .._base_loop import BaseLoop
 from .._subprocess import Children, SubprocessTransport, uses_child_watcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["SubprocessMethods"]
 

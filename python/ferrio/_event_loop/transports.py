@@ -7,7 +7,6 @@ import contextvars
 import functools
 import socket
 from collections.abc import MutableMapping
-from typing import Any
 
 from .. import _ferrio
 from .._asyncio_internals import CONNECTIONS_HAVE_CONTEXTS
@@ -17,6 +16,10 @@ from .._pipe import ReadPipeTransport, WritePipeTransport
 from .._tls import RECEIVE_BYTES, protocol_class
 from .._transport import SocketTransport
 from .._transports import Transports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["WATCHING_METHODS", "TransportMethods"]
 

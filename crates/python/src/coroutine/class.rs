@@ -112,8 +112,10 @@ fn shown(py: Python<'_>, step: Step) -> PyResult<Object> {
     match step {
         Step::Yield(value) => Ok(value),
         Step::Return(value) => {
-            let value = PyTuple::new(py, [value.into_bound(py)])?;
-            Err(PyErr::from_value(py.get_type::<PyStopIteration>().call1(value)?))
+            // As for a generator, `None` is no argument.
+            let args = value.unless_none().map(|value| value.bind(py).clone());
+            let exception = py.get_type::<PyStopIteration>().call1(PyTuple::new(py, args.as_slice())?)?;
+            Err(PyErr::from_value(exception))
         }
     }
 }

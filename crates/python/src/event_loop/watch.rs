@@ -7,7 +7,7 @@
 use std::os::fd::RawFd;
 
 use ferrio_engine::backend::{Backend, Interest};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
@@ -22,22 +22,28 @@ use crate::net::{raw, watch};
 
 /// The number of a descriptor or of an object with `fileno()`, with the errors of `selectors`.
 fn number(file: &Bound<'_, PyAny>) -> PyResult<RawFd> {
-    let number = if file.is_instance_of::<PyInt>() {
-        if file.lt(0)? {
-            return Err(PyValueError::new_err(format!("Invalid file descriptor: {}", file.str()?)));
-        }
-        file.extract::<i64>()
-            .ok()
-            .and_then(|number| RawFd::try_from(number).ok())
-            .ok_or_else(|| PyOverflowError::new_err("Python int too large to convert to C int"))?
-    } else {
-        let invalid = || PyValueError::new_err(format!("Invalid file object: {}", repr(file)));
-        file.call_method0("fileno").and_then(|number| number.extract()).map_err(|_| invalid())?
-    };
-    if number < 0 {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+    if file.is_instance_of::<PyInt>() {
+        return whole_number(file);
     }
-    Ok(number)
+    let py = file.py();
+    let number = file.call_method0("fileno").and_then(|number| py.get_type::<PyInt>().call1((number,)));
+    whole_number(&number.map_err(|error| {
+        let is_no_file = error.is_instance_of::<PyAttributeError>(py)
+            || error.is_instance_of::<PyTypeError>(py)
+            || error.is_instance_of::<PyValueError>(py);
+        if is_no_file { PyValueError::new_err(format!("Invalid file object: {}", repr(file))) } else { error }
+    })?)
+}
+
+fn whole_number(number: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    if number.lt(0)? {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {}", number.str()?)));
+    }
+    number
+        .extract::<i64>()
+        .ok()
+        .and_then(|number| RawFd::try_from(number).ok())
+        .ok_or_else(|| PyOverflowError::new_err("Python int too large to convert to C int"))
 }
 
 /// As [`number`], for a file that may have been closed since it was registered: it is found by itself then.

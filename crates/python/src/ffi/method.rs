@@ -21,6 +21,7 @@ use super::arguments::Arguments;
 use super::c_api;
 use super::cell::Slot;
 use super::class::{Class, Instance};
+use super::field_attributes::Initialised;
 use super::object::Object;
 use super::passed::{self, This};
 use super::trampoline;
@@ -324,6 +325,57 @@ impl<T: Class> Attribute<Instance<T>> {
         };
         Self { def, receiver: core::marker::PhantomData }
     }
+}
+
+impl<T: Class> Attribute<Instance<T>>
+where
+    T::State: Initialised,
+{
+    /// An attribute of a state that is missing before one of them was set; programs may set it, but not delete it.
+    pub(crate) fn of_state<G, S, V>(name: &'static CStr, get: G, _set: S) -> Self
+    where
+        G: for<'a> Fn(Python<'a>, &'a Instance<T>) -> PyResult<V> + Copy + 'static,
+        S: for<'a> Fn(Python<'a>, &'a Instance<T>, &'a Object) -> PyResult<()> + Copy + 'static,
+        V: IntoObject,
+    {
+        let mut attribute = Self::read_only(name, get).assignable(|py, this: &Instance<T>, value| {
+            this.is_initialised().set(true);
+            the::<S>()(py, this, value)
+        });
+        attribute.def.get = Some(get_state::<T, G, V>);
+        attribute.def.closure = name.as_ptr().cast_mut().cast();
+        attribute
+    }
+}
+
+impl<T: Class> Instance<T>
+where
+    T::State: Initialised,
+{
+    /// # Errors
+    /// asyncio's `AttributeError` for `attribute`: none was set.
+    #[inline]
+    pub(crate) fn ensure_initialised(&self, py: Python<'_>, attribute: &CStr) -> PyResult<()> {
+        if self.is_initialised().get() { Ok(()) } else { Err(missing(py, self.object(), attribute)) }
+    }
+}
+
+/// # Safety
+/// Called by CPython as an attribute of the class; `name` is a C string that lives for ever.
+unsafe extern "C" fn get_state<T: Class, G, V>(object: *mut ffi::PyObject, name: *mut c_void) -> *mut ffi::PyObject
+where
+    T::State: Initialised,
+    G: for<'a> Fn(Python<'a>, &'a Instance<T>) -> PyResult<V> + Copy + 'static,
+    V: IntoObject,
+{
+    // SAFETY: an attribute of the class.
+    let this = unsafe { This::<Instance<T>>::new(object) };
+    let py = this.py();
+    trampoline::object(py, || {
+        // SAFETY: the name that the definition was made with.
+        this.view().ensure_initialised(py, unsafe { CStr::from_ptr(name.cast_const().cast()) })?;
+        the::<G>()(py, this.view()).map(|value| value.into_object(py))
+    })
 }
 
 /// # Safety

@@ -413,13 +413,13 @@ impl Session {
         unsafe { (functions.bio_write)(addresses.incoming, data.as_ptr().cast(), length) == length }
     }
 
-    /// Takes the bytes that are to be sent, as `bytes`; `None` for none.
+    /// Takes at most so many of the bytes that are to be sent, as `bytes`; `None` for none.
     ///
     /// # Errors
     /// `MemoryError`; they are still there.
     #[inline]
-    pub(crate) fn take_outgoing(&self, py: Python<'_>) -> PyResult<Option<Object>> {
-        let waiting = self.outgoing_bytes(py).min(c_int::MAX as usize);
+    pub(crate) fn take_outgoing(&self, py: Python<'_>, at_most: usize) -> PyResult<Option<Object>> {
+        let waiting = at_most.min(c_int::MAX as usize);
         if waiting == 0 {
             return Ok(None);
         }

@@ -50,6 +50,13 @@ fn fields(socket: &Object) -> Option<(RawFd, i64)> {
     is_exact.then(|| unsafe { read(socket) })
 }
 
+/// Whether an exact `socket.socket` has another number than `number` by now: its owner has closed or detached it. False
+/// where the layout is another one.
+#[inline]
+pub(crate) fn has_lost(socket: &Object, number: RawFd) -> bool {
+    fields(socket).is_some_and(|(current, _)| current != number)
+}
+
 /// The number of a socket; -1 when it is closed.
 ///
 /// # Errors

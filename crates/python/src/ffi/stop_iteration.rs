@@ -37,7 +37,9 @@ fn make(py: Python<'_>, value: Object) -> PyResult<()> {
         // It becomes the context.
         return raise_by_class(py, &value);
     }
-    let args = tuple_of(py, core::slice::from_ref(&value))?;
+    // As for a generator, `None` is no argument.
+    let args = if value.is_none() { &[][..] } else { core::slice::from_ref(&value) };
+    let args = tuple_of(py, args)?;
     let class = PyStopIteration::type_object(py);
     // SAFETY: a ready type without variable-sized part; the memory is zeroed, as its `__new__` leaves it.
     let exception = unsafe { c_api::PyType_GenericAlloc(class.as_borrowed(), 0) };

@@ -19,6 +19,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::future::check::SAMPLES;
 use super::future::{NODE_OFFSET, TASK_BYTES, Task};
 use super::object::Object;
 
@@ -263,11 +264,10 @@ fn try_out(py: Python<'_>, found: &Published) -> PyResult<()> {
     if !ThreadState::current().runs(null_mut(), null_mut()) {
         return Ok(());
     }
-    let names = PyDict::new(py);
-    names.set_item("Task", asyncio.getattr("Task")?)?;
-    py.run(SAMPLE, Some(&names), None)?;
+    let made = py.import(SAMPLES)?.call_method1("of_a_running_task", (asyncio.getattr("Task")?,))?;
+    let names = made.cast_into::<PyDict>()?;
     let outcome = try_sample(py, &asyncio, &names);
-    // The sample is in a cycle, and the task would stay in `all_tasks()` until that is collected.
+    // The task would stay in `all_tasks()` as long as the sample.
     names.clear();
     outcome
 }
@@ -288,20 +288,6 @@ fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, P
     );
     Ok(())
 }
-
-const SAMPLE: &core::ffi::CStr = cr"
-class Loop:
-    def get_debug(self): return False
-    def call_soon(self, *args, context=None): pass
-
-async def coroutine(): pass
-
-loop = Loop()
-body = coroutine()
-task = Task(body, loop=loop, name='sample')
-task._log_destroy_pending = False
-body.close()
-";
 
 /// Reads the section `.AsyncioDebug`: of the module's own file, of the interpreter when the module is built in.
 fn published(py: Python<'_>) -> PyResult<Option<Published>> {

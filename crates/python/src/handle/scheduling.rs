@@ -8,6 +8,7 @@ use ferrio_engine::sys::clock;
 use ferrio_engine::time::Nanos;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyFloat;
 
 use super::{Recipe, entry, timer};
 use crate::core::LoopCore;
@@ -78,6 +79,18 @@ pub(crate) fn seconds(py: Python<'_>, value: Option<&Object>, none: &'static str
     }
 }
 
+const NO_DELAY: &str = "delay must not be None";
+
+/// `loop.time() + delay` of a number that is no plain one, with the errors of the addition. What cannot be added but converts
+/// to a float, as a `Decimal`, is taken as that.
+#[cold]
+fn add_to_now(py: Python<'_>, delay: &Object) -> PyResult<(f64, Option<Object>)> {
+    match PyFloat::new(py, now_s()).add(delay.bind(py)) {
+        Ok(when) => Ok((when.extract()?, Some(Object::new(when)))),
+        Err(error) => Ok((now_s() + delay.bind(py).extract::<f64>().map_err(|_| error)?, None)),
+    }
+}
+
 /// Seconds on the loop's clock, exactly as `time.monotonic()` rounds them.
 pub(crate) fn now_s() -> f64 {
     clock::now().as_secs_f64()
@@ -128,11 +141,15 @@ impl Instance<LoopCore> {
     /// `loop.time() + delay`: seconds, and the object of them if the program has its own clock.
     #[inline]
     pub(crate) fn deadline(&self, py: Python<'_>, delay: Option<&Object>) -> PyResult<(f64, Option<Object>)> {
-        let delay_s = seconds(py, delay, "delay must not be None")?;
         if self.follows_program() {
+            seconds(py, delay, NO_DELAY)?;
             return self.deadline_by_program(py, delay);
         }
-        Ok((now_s() + delay_s, None))
+        let delay = delay.filter(|delay| !delay.is_none()).ok_or_else(|| PyTypeError::new_err(NO_DELAY))?;
+        match number::exact(py, delay)? {
+            Some(delay_s) => Ok((now_s() + delay_s, None)),
+            None => add_to_now(py, delay),
+        }
     }
 
     #[cold]

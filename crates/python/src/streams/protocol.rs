@@ -18,6 +18,7 @@ use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -37,8 +38,12 @@ native_state! {
         drain_waiters: Slot,
         /// A program has replaced one of the methods.
         is_patched: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(StreamReaderProtocolCore);
 
 class_over_object! {
     StreamReaderProtocolCore, c"ferrio._ferrio.StreamReaderProtocolCore",
@@ -81,6 +86,7 @@ fn set_attribute(
 pub(super) fn data_received(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([protocol, data]) = arguments.only() else { return Ok(None) };
     let protocol = Instance::<StreamReaderProtocolCore>::expect(py, protocol)?;
+    protocol.ensure_initialised(py, c"_stream_reader_wr")?;
     let Some(reference) = protocol.reader.get() else { return Ok(Some(Object::none(py))) };
     // Anything else is asyncio's code's to call.
     let Ok(reference) = reference.bind(py).cast::<PyWeakrefReference>() else { return Ok(None) };
@@ -142,6 +148,7 @@ pub(super) fn wait_until_drained(
     protocol: &Instance<StreamReaderProtocolCore>,
     coroutine: &CoroutineState,
 ) -> PyResult<Step> {
+    protocol.ensure_initialised(py, c"_connection_lost")?;
     if protocol.is_connection_lost.get() {
         return Err(PyConnectionResetError::new_err("Connection lost"));
     }

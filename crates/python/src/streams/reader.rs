@@ -20,6 +20,7 @@ use crate::ffi::bytes::Bytes;
 use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::{AnyObject, Attribute, Method};
 use crate::ffi::names::names;
@@ -44,8 +45,12 @@ native_state! {
         is_paused: Plain<bool>,
         /// A program has replaced one of the methods.
         is_patched: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(StreamReaderCore);
 
 class_over_object! {
     StreamReaderCore, c"ferrio._ferrio.StreamReaderCore",
@@ -58,22 +63,24 @@ pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<StreamReaderCore>>::new()
         .instantiable()
         .attribute(Attribute::of_value(c"_loop", |reader: &StreamReaderCore| &reader.event_loop))
-        .attribute(
-            Attribute::read_only(c"_limit", |py, reader: &Instance<StreamReaderCore>| Ok(reader.limit.get_or_none(py)))
-                .assignable(|_, reader: &Instance<StreamReaderCore>, value| {
-                    let plain = number::exact_integer(value).and_then(|value| usize::try_from(value).ok());
-                    reader.limit_bytes.set(plain);
-                    reader.limit.set(value.clone());
-                    Ok(())
-                }),
-        )
-        .attribute(
-            Attribute::read_only(c"_buffer", |py, reader: &Instance<StreamReaderCore>| reader.buffer.show(py))
-                .assignable(|_, reader: &Instance<StreamReaderCore>, value| {
-                    reader.buffer.replace(value.clone());
-                    Ok(())
-                }),
-        )
+        .attribute(Attribute::of_state(
+            c"_limit",
+            |py, reader: &Instance<StreamReaderCore>| Ok(reader.limit.get_or_none(py)),
+            |_, reader: &Instance<StreamReaderCore>, value| {
+                let plain = number::exact_integer(value).and_then(|value| usize::try_from(value).ok());
+                reader.limit_bytes.set(plain);
+                reader.limit.set(value.clone());
+                Ok(())
+            },
+        ))
+        .attribute(Attribute::of_state(
+            c"_buffer",
+            |py, reader: &Instance<StreamReaderCore>| reader.buffer.show(py),
+            |_, reader: &Instance<StreamReaderCore>, value| {
+                reader.buffer.replace(value.clone());
+                Ok(())
+            },
+        ))
         .attribute(Attribute::of_flag(c"_eof", |reader: &StreamReaderCore| &reader.is_eof))
         .attribute(Attribute::of_optional(c"_waiter", |reader: &StreamReaderCore| &reader.waiter))
         .attribute(Attribute::of_optional(c"_exception", |reader: &StreamReaderCore| &reader.exception))

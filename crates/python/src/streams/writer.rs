@@ -12,8 +12,9 @@ use crate::coroutine::function::CoroutineMethod;
 use crate::coroutine::{CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::call::call_method;
-use crate::ffi::cell::Slot;
+use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -28,8 +29,12 @@ native_state! {
         protocol: Slot,
         reader: Slot,
         event_loop: Slot,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(StreamWriterCore);
 
 class_over_object! {
     StreamWriterCore, c"ferrio._ferrio.StreamWriterCore",
@@ -52,7 +57,9 @@ pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
 #[inline]
 fn pass_to_transport(py: Python<'_>, arguments: Arguments<'_>, name: &Py<PyString>) -> PyResult<Option<Object>> {
     let Some([writer, data]) = arguments.only() else { return Ok(None) };
-    let transport = Instance::<StreamWriterCore>::expect(py, writer)?.transport.get_or_none(py);
+    let writer = Instance::<StreamWriterCore>::expect(py, writer)?;
+    writer.ensure_initialised(py, c"_transport")?;
+    let transport = writer.transport.get_or_none(py);
     call_method(py, name, [&transport, data])?;
     Ok(Some(Object::none(py)))
 }
@@ -70,7 +77,9 @@ pub(super) fn writelines(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<O
 /// `is_closing()`.
 pub(super) fn is_closing(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([writer]) = arguments.only() else { return Ok(None) };
-    let transport = Instance::<StreamWriterCore>::expect(py, writer)?.transport.get_or_none(py);
+    let writer = Instance::<StreamWriterCore>::expect(py, writer)?;
+    writer.ensure_initialised(py, c"_transport")?;
+    let transport = writer.transport.get_or_none(py);
     call_method(py, &names(py).is_closing, [&transport]).map(Some)
 }
 
@@ -87,6 +96,7 @@ pub(super) const DRAIN: CoroutineMethod = CoroutineMethod::of(&DRAIN_PLAN, 0);
 
 fn start_drain(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let writer = coroutine.take_receiver::<StreamWriterCore>(py)?;
+    writer.ensure_initialised(py, c"_reader")?;
     if let Some(reader) = writer.reader.get() {
         match native_reader(py, &reader)? {
             Some(reader) => reader.check(py)?,

@@ -25,6 +25,7 @@ use crate::coroutine::{self, CoroutineState, Plan, Step};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -45,8 +46,12 @@ native_state! {
         /// A member of asyncio's `_BarrierState`.
         phase: Slot,
         count: Plain<i64>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(BarrierCore);
 
 class_over_object! {
     BarrierCore, c"ferrio._ferrio.BarrierCore",
@@ -59,32 +64,32 @@ pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<BarrierCore>>::new()
         .instantiable()
         .attribute(Attribute::of_value(c"_state", |barrier: &BarrierCore| &barrier.phase))
-        .attribute(
-            Attribute::read_only(c"_cond", |py, barrier: &Instance<BarrierCore>| Ok(barrier.condition.get_or_none(py)))
-                .assignable(|_, barrier: &Instance<BarrierCore>, value| {
-                    barrier.is_native.set(None);
-                    barrier.condition.set(value.clone());
-                    Ok(())
-                }),
-        )
-        .attribute(
-            Attribute::read_only(c"_parties", |py, barrier: &Instance<BarrierCore>| {
-                Ok(barrier.parties.get_or_none(py))
-            })
-            .assignable(|_, barrier: &Instance<BarrierCore>, value| {
+        .attribute(Attribute::of_state(
+            c"_cond",
+            |py, barrier: &Instance<BarrierCore>| Ok(barrier.condition.get_or_none(py)),
+            |_, barrier: &Instance<BarrierCore>, value| {
+                barrier.is_native.set(None);
+                barrier.condition.set(value.clone());
+                Ok(())
+            },
+        ))
+        .attribute(Attribute::of_state(
+            c"_parties",
+            |py, barrier: &Instance<BarrierCore>| Ok(barrier.parties.get_or_none(py)),
+            |_, barrier: &Instance<BarrierCore>, value| {
                 barrier.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
                 barrier.parties.set(value.clone());
                 Ok(())
-            }),
-        )
-        .attribute(
-            Attribute::read_only(c"_count", |_, barrier: &Instance<BarrierCore>| Ok(barrier.count.get())).assignable(
-                |py, barrier: &Instance<BarrierCore>, value| {
-                    barrier.count.set(value.bind(py).extract()?);
-                    Ok(())
-                },
-            ),
-        )
+            },
+        ))
+        .attribute(Attribute::of_state(
+            c"_count",
+            |_, barrier: &Instance<BarrierCore>| Ok(barrier.count.get()),
+            |py, barrier: &Instance<BarrierCore>, value| {
+                barrier.count.set(value.bind(py).extract()?);
+                Ok(())
+            },
+        ))
         .build_over_object(py)
 }
 

@@ -31,6 +31,7 @@ use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
 use crate::ffi::errors::made;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -51,8 +52,12 @@ native_state! {
         native_lock: Slot,
         /// Whether `native_lock` says so of what these hold now.
         is_known: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(ConditionCore);
 
 class_over_object! {
     ConditionCore, c"ferrio._ferrio.ConditionCore",
@@ -63,12 +68,15 @@ class_over_object! {
 /// An attribute that says which lock it is over.
 macro_rules! method_of_the_lock {
     ($name:literal, $field:ident) => {
-        Attribute::read_only($name, |py, condition: &Instance<ConditionCore>| Ok(condition.$field.get_or_none(py)))
-            .assignable(|_, condition: &Instance<ConditionCore>, value| {
+        Attribute::of_state(
+            $name,
+            |py, condition: &Instance<ConditionCore>| Ok(condition.$field.get_or_none(py)),
+            |_, condition: &Instance<ConditionCore>, value| {
                 condition.is_known.set(false);
                 condition.$field.set(value.clone());
                 Ok(())
-            })
+            },
+        )
     };
 }
 
@@ -76,7 +84,7 @@ macro_rules! method_of_the_lock {
 pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<ConditionCore>>::new()
         .instantiable()
-        .attribute(Attribute::of_value(c"_loop", |condition: &ConditionCore| &condition.event_loop))
+        .attribute(Attribute::of_late_value(c"_loop", |condition: &ConditionCore| &condition.event_loop))
         .attribute(Attribute::of_value(c"_waiters", |condition: &ConditionCore| &condition.waiters))
         .attribute(Attribute::of_value(c"_lock", |condition: &ConditionCore| &condition.lock))
         .attribute(method_of_the_lock!(c"locked", locked))

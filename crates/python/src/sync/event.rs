@@ -12,6 +12,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
@@ -24,8 +25,12 @@ native_state! {
         event_loop: Slot,
         waiters: Slot,
         value: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(EventCore);
 
 class_over_object! {
     EventCore, c"ferrio._ferrio.EventCore",
@@ -37,7 +42,7 @@ class_over_object! {
 pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<EventCore>>::new()
         .instantiable()
-        .attribute(Attribute::of_value(c"_loop", |event: &EventCore| &event.event_loop))
+        .attribute(Attribute::of_late_value(c"_loop", |event: &EventCore| &event.event_loop))
         .attribute(Attribute::of_optional(c"_waiters", |event: &EventCore| &event.waiters))
         .attribute(Attribute::of_flag(c"_value", |event: &EventCore| &event.value))
         .build_over_object(py)
@@ -79,6 +84,7 @@ fn yes(py: Python<'_>) -> Step {
 
 fn start(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let event = coroutine.receiver::<EventCore>(py)?;
+    event.ensure_initialised(py, c"_value")?;
     if event.value.get() {
         return Ok(yes(py));
     }
@@ -94,13 +100,16 @@ fn resume(py: Python<'_>, coroutine: &CoroutineState, outcome: PyResult<Object>)
 
 pub(super) fn is_set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([event]) = arguments.only() else { return Ok(None) };
-    let is_set = Instance::<EventCore>::expect(py, event)?.value.get();
-    Ok(Some(Object::bool(py, is_set)))
+    let event = Instance::<EventCore>::expect(py, event)?;
+    event.ensure_initialised(py, c"_value")?;
+    Ok(Some(Object::bool(py, event.value.get())))
 }
 
 pub(super) fn set(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([event]) = arguments.only() else { return Ok(None) };
-    Instance::<EventCore>::expect(py, event)?.set(py)?;
+    let event = Instance::<EventCore>::expect(py, event)?;
+    event.ensure_initialised(py, c"_value")?;
+    event.set(py)?;
     Ok(Some(Object::none(py)))
 }
 

@@ -16,6 +16,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::object::Object;
@@ -27,8 +28,12 @@ native_state! {
         event_loop: Slot,
         waiters: Slot,
         locked: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(LockCore);
 
 class_over_object! {
     LockCore, c"ferrio._ferrio.LockCore",
@@ -40,7 +45,7 @@ class_over_object! {
 pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<LockCore>>::new()
         .instantiable()
-        .attribute(Attribute::of_value(c"_loop", |lock: &LockCore| &lock.event_loop))
+        .attribute(Attribute::of_late_value(c"_loop", |lock: &LockCore| &lock.event_loop))
         .attribute(Attribute::of_optional(c"_waiters", |lock: &LockCore| &lock.waiters))
         .attribute(Attribute::of_flag(c"_locked", |lock: &LockCore| &lock.locked))
         .build_over_object(py)
@@ -132,7 +137,9 @@ fn yes(py: Python<'_>) -> Object {
 
 /// Unlocks, and does not wait.
 pub(super) fn start_exit(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
-    coroutine.take_receiver::<LockCore>(py)?.unlock(py).map(|()| Step::Return(Object::none(py)))
+    let lock = coroutine.take_receiver::<LockCore>(py)?;
+    lock.ensure_initialised(py, c"_locked")?;
+    lock.unlock(py).map(|()| Step::Return(Object::none(py)))
 }
 
 pub(super) fn resume_exit(_: Python<'_>, _: &CoroutineState, outcome: PyResult<Object>) -> PyResult<Step> {
@@ -147,6 +154,7 @@ pub(super) fn start(
     result: impl FnOnce(Python<'_>) -> Object,
 ) -> PyResult<Step> {
     let lock = coroutine.take_receiver::<LockCore>(py)?;
+    lock.ensure_initialised(py, c"_locked")?;
     if lock.try_lock(py)? {
         return Ok(Step::Return(result(py)));
     }
@@ -168,12 +176,15 @@ pub(super) fn resume(
 
 pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([lock]) = arguments.only() else { return Ok(None) };
-    let is_locked = Instance::<LockCore>::expect(py, lock)?.is_locked();
-    Ok(Some(Object::bool(py, is_locked)))
+    let lock = Instance::<LockCore>::expect(py, lock)?;
+    lock.ensure_initialised(py, c"_locked")?;
+    Ok(Some(Object::bool(py, lock.is_locked())))
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([lock]) = arguments.only() else { return Ok(None) };
-    Instance::<LockCore>::expect(py, lock)?.unlock(py)?;
+    let lock = Instance::<LockCore>::expect(py, lock)?;
+    lock.ensure_initialised(py, c"_locked")?;
+    lock.unlock(py)?;
     Ok(Some(Object::none(py)))
 }

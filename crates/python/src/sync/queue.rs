@@ -20,6 +20,7 @@ use crate::ffi::call::call_method;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -43,8 +44,12 @@ native_state! {
         unfinished: Plain<i64>,
         finished: Slot,
         is_shut_down: Plain<bool>,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(QueueCore);
 
 class_over_object! {
     QueueCore, c"ferrio._ferrio.QueueCore",
@@ -56,34 +61,37 @@ class_over_object! {
 pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<QueueCore>>::new()
         .instantiable()
-        .attribute(Attribute::of_value(c"_loop", |queue: &QueueCore| &queue.event_loop))
+        .attribute(Attribute::of_late_value(c"_loop", |queue: &QueueCore| &queue.event_loop))
         .attribute(Attribute::of_value(c"_getters", |queue: &QueueCore| &queue.getters))
         .attribute(Attribute::of_value(c"_putters", |queue: &QueueCore| &queue.putters))
         .attribute(Attribute::of_value(c"_finished", |queue: &QueueCore| &queue.finished))
         .attribute(Attribute::of_flag(c"_is_shutdown", |queue: &QueueCore| &queue.is_shut_down))
-        .attribute(
-            Attribute::read_only(c"_maxsize", |py, queue: &Instance<QueueCore>| Ok(queue.maxsize.get_or_none(py)))
-                .assignable(|_, queue: &Instance<QueueCore>, value| {
-                    queue.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
-                    queue.maxsize.set(value.clone());
-                    Ok(())
-                }),
-        )
-        .attribute(
-            Attribute::read_only(c"_queue", |py, queue: &Instance<QueueCore>| Ok(queue.items.get_or_none(py)))
-                .assignable(|py, queue: &Instance<QueueCore>, value| {
-                    queue.kind.set(Items::of(py, value)?);
-                    queue.items.set(value.clone());
-                    Ok(())
-                }),
-        )
-        .attribute(
-            Attribute::read_only(c"_unfinished_tasks", |_, queue: &Instance<QueueCore>| Ok(queue.unfinished.get()))
-                .assignable(|py, queue: &Instance<QueueCore>, value| {
-                    queue.unfinished.set(value.bind(py).extract()?);
-                    Ok(())
-                }),
-        )
+        .attribute(Attribute::of_state(
+            c"_maxsize",
+            |py, queue: &Instance<QueueCore>| Ok(queue.maxsize.get_or_none(py)),
+            |_, queue: &Instance<QueueCore>, value| {
+                queue.limit.set(number::exact_integer(value).and_then(|value| i64::try_from(value).ok()));
+                queue.maxsize.set(value.clone());
+                Ok(())
+            },
+        ))
+        .attribute(Attribute::of_state(
+            c"_queue",
+            |py, queue: &Instance<QueueCore>| Ok(queue.items.get_or_none(py)),
+            |py, queue: &Instance<QueueCore>, value| {
+                queue.kind.set(Items::of(py, value)?);
+                queue.items.set(value.clone());
+                Ok(())
+            },
+        ))
+        .attribute(Attribute::of_state(
+            c"_unfinished_tasks",
+            |_, queue: &Instance<QueueCore>| Ok(queue.unfinished.get()),
+            |py, queue: &Instance<QueueCore>, value| {
+                queue.unfinished.set(value.bind(py).extract()?);
+                Ok(())
+            },
+        ))
         .build_over_object(py)
 }
 
@@ -351,6 +359,7 @@ pub(crate) fn give_up_first_in(py: Python<'_>, coroutine: &CoroutineState) -> Py
 
 fn start_join(py: Python<'_>, coroutine: &CoroutineState) -> PyResult<Step> {
     let queue = coroutine.receiver::<QueueCore>(py)?;
+    queue.ensure_initialised(py, c"_unfinished_tasks")?;
     if queue.unfinished.get() <= 0 {
         return Ok(Step::Return(Object::none(py)));
     }
@@ -380,6 +389,8 @@ pub(super) fn get_nowait<O: Order>(py: Python<'_>, arguments: Arguments<'_>) -> 
 
 pub(super) fn task_done(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([queue]) = arguments.only() else { return Ok(None) };
-    Instance::<QueueCore>::expect(py, queue)?.finish_one(py)?;
+    let queue = Instance::<QueueCore>::expect(py, queue)?;
+    queue.ensure_initialised(py, c"_unfinished_tasks")?;
+    queue.finish_one(py)?;
     Ok(Some(Object::none(py)))
 }

@@ -18,6 +18,7 @@ use crate::ffi::arguments::Arguments;
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
 use crate::ffi::deque;
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::{Attribute, IntoObject};
 use crate::ffi::number;
@@ -33,8 +34,12 @@ native_state! {
         value: Plain<i64>,
         /// The count when it is no plain integer.
         odd: Slot,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(SemaphoreCore);
 
 class_over_object! {
     SemaphoreCore, c"ferrio._ferrio.SemaphoreCore",
@@ -46,13 +51,14 @@ class_over_object! {
 pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     Builder::<Instance<SemaphoreCore>>::new()
         .instantiable()
-        .attribute(Attribute::of_value(c"_loop", |semaphore: &SemaphoreCore| &semaphore.event_loop))
+        .attribute(Attribute::of_late_value(c"_loop", |semaphore: &SemaphoreCore| &semaphore.event_loop))
         .attribute(Attribute::of_optional(c"_waiters", |semaphore: &SemaphoreCore| &semaphore.waiters))
-        .attribute(
-            Attribute::read_only(c"_value", |py, semaphore: &Instance<SemaphoreCore>| {
+        .attribute(Attribute::of_state(
+            c"_value",
+            |py, semaphore: &Instance<SemaphoreCore>| {
                 Ok(semaphore.odd.get().unwrap_or_else(|| semaphore.value.get().into_object(py)))
-            })
-            .assignable(|_, semaphore: &Instance<SemaphoreCore>, value| {
+            },
+            |_, semaphore: &Instance<SemaphoreCore>, value| {
                 if let Some(plain) = number::exact_integer(value).and_then(|value| i64::try_from(value).ok()) {
                     semaphore.value.set(plain);
                     drop(semaphore.odd.take());
@@ -60,8 +66,8 @@ pub(super) fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
                     semaphore.odd.set(value.clone());
                 }
                 Ok(())
-            }),
-        )
+            },
+        ))
         .build_over_object(py)
 }
 
@@ -118,7 +124,9 @@ static ENTER_PLAN: Plan = Plan {
 static EXIT_PLAN: Plan = Plan {
     qualified_name: "Semaphore.__aexit__",
     start: |py, coroutine| {
-        coroutine.take_receiver::<SemaphoreCore>(py)?.give_back(py).map(|()| Step::Return(Object::none(py)))
+        let semaphore = coroutine.take_receiver::<SemaphoreCore>(py)?;
+        semaphore.ensure_initialised(py, c"_value")?;
+        semaphore.give_back(py).map(|()| Step::Return(Object::none(py)))
     },
     resume: lock::resume_exit,
 };
@@ -143,6 +151,7 @@ fn yes(py: Python<'_>) -> Object {
 /// `acquire` and `__aenter__`, which differ in the result.
 fn start(py: Python<'_>, coroutine: &CoroutineState, result: impl FnOnce(Python<'_>) -> Object) -> PyResult<Step> {
     let semaphore = coroutine.take_receiver::<SemaphoreCore>(py)?;
+    semaphore.ensure_initialised(py, c"_value")?;
     if !semaphore.locked(py)? {
         semaphore.add(-1);
         return Ok(Step::Return(result(py)));
@@ -175,13 +184,15 @@ fn resume(
 
 pub(super) fn locked(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([semaphore]) = arguments.only() else { return Ok(None) };
-    let is_locked = Instance::<SemaphoreCore>::expect(py, semaphore)?.locked(py)?;
-    Ok(Some(Object::bool(py, is_locked)))
+    let semaphore = Instance::<SemaphoreCore>::expect(py, semaphore)?;
+    semaphore.ensure_initialised(py, c"_value")?;
+    Ok(Some(Object::bool(py, semaphore.locked(py)?)))
 }
 
 pub(super) fn release(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
     let Some([semaphore]) = arguments.only() else { return Ok(None) };
     let semaphore = Instance::<SemaphoreCore>::expect(py, semaphore)?;
+    semaphore.ensure_initialised(py, c"_value")?;
     if !semaphore.odd.is_empty() {
         return Ok(None);
     }

@@ -19,6 +19,7 @@ use crate::ffi::call::call_method_with_rest;
 use crate::ffi::call::{call, call_method};
 use crate::ffi::cell::{Plain, Slot};
 use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::field_attributes::initialised;
 use crate::ffi::fields::native_state;
 use crate::ffi::method::Attribute;
 use crate::ffi::names::names;
@@ -44,8 +45,12 @@ native_state! {
         base_error: Slot,
         /// The future that the last child completes.
         completed: Slot,
+        /// One of the attributes was set.
+        is_initialised: Plain<bool>,
     }
 }
+
+initialised!(TaskGroupCore);
 
 class_over_object! {
     TaskGroupCore, c"ferrio._ferrio.TaskGroupCore",
@@ -95,6 +100,7 @@ fn initialise(
     }
     group.tasks.set(Object::new(PySet::empty(py)?));
     group.errors.set(Object::new(PyList::empty(py)));
+    group.is_initialised.set(true);
     Ok(())
 }
 
@@ -204,7 +210,12 @@ fn enter_start(py: Python<'_>, state: &CoroutineState) -> PyResult<Step> {
 
 /// `__aenter__`; `false`: asyncio's own is to be run.
 fn enter_now(py: Python<'_>, group: &TaskGroupCore) -> PyResult<bool> {
-    if group.entered.get() || group.cancel_on_enter.get() || !group.event_loop.is_nothing() {
+    // asyncio's own method has the words for a group whose `__init__` was not called.
+    if !group.is_initialised.get()
+        || group.entered.get()
+        || group.cancel_on_enter.get()
+        || !group.event_loop.is_nothing()
+    {
         return Ok(false);
     }
     let event_loop = running::event_loop(py)?;

@@ -185,7 +185,7 @@ fn raised(py: Python<'_>, task: &Task, error: PyErr) -> PyResult<()> {
 fn already_done(py: Python<'_>, task: &Task, error: Option<&Object>) -> PyErr {
     let text = || -> PyResult<String> {
         let error = error.map_or_else(|| Ok("None".to_owned()), |error| repr(py, error))?;
-        Ok(format!("__step(): already done: {} {error}", repr(py, task.object())?))
+        Ok(format!("_step(): already done: {} {error}", repr(py, task.object())?))
     };
     match text() {
         Ok(text) => asyncio::invalid_state(py, &text),

@@ -34,17 +34,19 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<Approved<'_>> {
     let size = |class: &Bound<'_, PyType>| class.getattr("__basicsize__")?.extract::<usize>();
     demand("size of Future", size(&future)? == size_of::<FutureObject>())?;
     demand("size of Task", size(&task)? == size_of::<TaskObject>())?;
-    let names = PyDict::new(py);
-    names.set_item("Future", &future)?;
-    names.set_item("Task", &task)?;
-    py.run(SAMPLES, Some(&names), None)?;
+    let samples = py.import(SAMPLES)?;
+    let error = samples.call_method0("raised")?;
+    let names = samples.call_method1("of_futures_and_tasks", (&future, &task, error))?.cast_into::<PyDict>()?;
     let samples = Samples { names, future: &future, task: &task };
     let habits = samples.check_futures().and_then(|()| samples.check_tasks()).and_then(|()| samples.habits());
-    // The samples are in a cycle, and the tasks would stay in `all_tasks()` until that is collected.
+    // The tasks would stay in `all_tasks()` as long as the samples.
     samples.names.clear();
     let habits = habits?;
     Ok(Approved { future, task, habits })
 }
+
+/// Makes one object for each thing that can be seen in the fields, for [`check`] and for `ffi/thread_state.rs`.
+pub(in crate::ffi) const SAMPLES: &str = "ferrio._layout_samples";
 
 fn demand(what: &str, holds: bool) -> PyResult<()> {
     if holds {
@@ -53,59 +55,7 @@ fn demand(what: &str, holds: bool) -> PyResult<()> {
     Err(pyo3::exceptions::PyImportError::new_err(format!("this interpreter keeps {what} elsewhere than Ferrio knows")))
 }
 
-/// Makes one object for each thing that can be seen in the fields.
-const SAMPLES: &core::ffi::CStr = cr"
-import contextvars
-
-class Loop:
-    def __init__(self, debug): self.debug = debug
-    def get_debug(self): return self.debug
-    def call_soon(self, *args, context=None): pass
-    def call_exception_handler(self, context): pass
-
-async def coroutine(): pass
-
-loop = Loop(False)
-context = contextvars.copy_context()
-callback, value, message = object(), object(), object()
-error = ValueError()
-try:
-    raise error
-except ValueError:
-    traceback = error.__traceback__
-
-fresh = Future(loop=loop)
-traced = Future(loop=Loop(True))
-waited = Future(loop=loop)
-waited.add_done_callback(callback, context=context)
-waited.add_done_callback(callback, context=context)
-blocking = Future(loop=loop)
-blocking._asyncio_future_blocking = True
-done = Future(loop=loop)
-done.set_result(value)
-failed = Future(loop=loop)
-failed.set_exception(error)
-cancelled = Future(loop=loop)
-cancelled.cancel(message)
-
-name = 'name of a task'
-body, other = coroutine(), coroutine()
-task = Task(body, loop=loop, name=name, context=context)
-doomed = Task(other, loop=loop, name=name, context=context)
-doomed.cancel(message)
-for each in (task, doomed):
-    each._log_destroy_pending = False
-logging = Task(other, loop=loop, name=name)
-try:
-    Task(other, loop=loop, name=name, context=value)._log_destroy_pending = False
-    refused = False
-except TypeError:
-    refused = True
-body.close()
-other.close()
-";
-
-/// The names that [`SAMPLES`] leaves behind.
+/// What `of_futures_and_tasks` of [`SAMPLES`] returns.
 struct Samples<'a, 'py> {
     names: Bound<'py, PyDict>,
     future: &'a Bound<'py, PyType>,

@@ -23,6 +23,7 @@ use crate::ffi::fields::{Collector, Owner, Visited, holds_no_object, native_stat
 use crate::ffi::guarded::Guarded;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
+use crate::ffi::socket;
 use crate::handle::context;
 use crate::net::transport::{Common, Transport, event_loop, with, with_common};
 
@@ -181,12 +182,15 @@ impl Inner {
     }
 
     /// Makes sure that the key's number is the key's: `EBADF` when another has taken it over (rule 2 of the backend's
-    /// contract), or when the descriptor is not attached.
+    /// contract), when the socket was closed or detached by its owner, or when the descriptor is not attached.
     ///
     /// The backend takes the watch away from a key that loses its number, so a key that watches something has it. One that
     /// watches nothing asks by watching: what it should, or for a moment.
     fn ensure_number(&self, backend: &mut impl Backend) -> Result<(), Error> {
         let key = self.common.key.ok_or(Error::new("epoll_ctl", Errno::BADF))?;
+        if self.socket.as_ref().is_some_and(|socket| socket::has_lost(socket, self.common.number)) {
+            return Err(Error::new("fileno", Errno::BADF));
+        }
         if !backend.watched(key).is_none() {
             return Ok(());
         }

@@ -137,7 +137,6 @@ fn writelines(py: Python<'_>, transport: &Stream, arguments: Arguments<'_>) -> P
 }
 
 fn abort(py: Python<'_>, transport: &Stream) -> PyResult<()> {
-    write::flush_now(py, transport)?;
     close::force_close(py, transport, &Object::none(py))
 }
 

@@ -36,7 +36,11 @@ pub(super) fn write_eof(py: Python<'_>, transport: &Stream) -> PyResult<()> {
 
 /// Ends the sending direction.
 pub(super) fn shut_down(py: Python<'_>, transport: &Stream) -> PyResult<()> {
-    let number = with(py, transport, |inner| inner.common.key.is_some().then_some(inner.common.number));
+    let number = with(py, transport, |inner| {
+        inner.ensure_number("shutdown")?;
+        Ok(inner.common.key.is_some().then_some(inner.common.number))
+    });
+    let number = number.map_err(|error| os_error(py, error))?;
     // An attached descriptor; the state holds its owner.
     let Some(descriptor) = number.and_then(borrow) else { return Ok(()) };
     socket::shut_down_sending(descriptor).map_err(|error| os_error(py, error))
@@ -56,8 +60,10 @@ pub(super) fn close(py: Python<'_>, transport: &Stream) -> PyResult<()> {
     follow(py, transport, step, &Object::none(py))
 }
 
-/// `_force_close(exception)`: ends at once; what is waiting is lost.
+/// `_force_close(exception)`: ends at once; what the kernel has no room for is lost. What the callback under way has written
+/// leaves before, as an answer does after which a protocol raises.
 pub(super) fn force_close(py: Python<'_>, transport: &Stream, exception: &Object) -> PyResult<()> {
+    flush_now(py, transport)?;
     let step = opened(py, transport, |inner| {
         let _ = inner.common.reading.close();
         inner.common.life.force_close()

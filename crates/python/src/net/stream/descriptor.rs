@@ -6,6 +6,9 @@
 //! # Numbers
 //! A descriptor may be closed behind the transport's back, and its number given to another connection, which the loop
 //! learns when it makes a transport of that. The older transport then closes nothing: the number is no longer its own.
+//!
+//! A Python socket may be closed or detached by its owner, and says so: it is asked before each system call, whose answer is
+//! `EBADF` then, as asyncio gets it from the socket.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +23,7 @@ use crate::ffi::class::Instance;
 use crate::ffi::fields::{Collector, Owner, Visited};
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
+use crate::ffi::socket;
 use crate::ffi::uncounted::Uncounted;
 
 /// See the module.
@@ -63,6 +67,12 @@ impl Descriptor {
             Self::Python(socket) => Some(socket),
             Self::None | Self::Native { .. } => None,
         }
+    }
+
+    /// Whether the Python socket has given up `number`, which may be another file's by now.
+    #[inline]
+    pub(super) fn has_lost(&self, number: RawFd) -> bool {
+        self.socket().is_some_and(|socket| socket::has_lost(socket, number))
     }
 
     /// Closes what is owned natively; a Python socket comes back, for its owner to close. With `is_own` false the number

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
-use ferrio_engine::sys::clock;
+use ferrio_engine::sys::{Error, clock};
 use pyo3::exceptions::{PyBufferError, PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -53,6 +53,8 @@ struct Receiver {
     protocol: Object,
     delivery: Delivery,
     receives_large: bool,
+    /// Whether the socket still has its number.
+    open: Result<(), Error>,
 }
 
 /// Runs a transport whose descriptor can make progress, in the connection's context. In asyncio's order: read, write, each
@@ -75,6 +77,7 @@ pub(super) fn on_ready(
             protocol,
             delivery: inner.delivery,
             receives_large: inner.receives_large,
+            open: inner.ensure_number("recv"),
         });
         (inner.io_context.clone(), inner.common.event_loop.clone(), receiver)
     });
@@ -122,8 +125,13 @@ enum Incoming {
 impl Receiver {
     /// Receives once, and hands what has come to the protocol.
     fn receive(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
+        if self.delivery == Delivery::Buffer {
+            return self.receive_into_buffer(py, core, transport, key);
+        }
+        if let Err(error) = self.open {
+            return fatal(py, transport.object(), os_error(py, error), READ_FAILED);
+        }
         let reader = match self.delivery {
-            Delivery::Buffer => return self.receive_into_buffer(py, core, transport, key),
             Delivery::Tls => {
                 return match tls::Connection::of(py, &self.protocol) {
                     Some(connection) => self.receive_records(py, core, transport, key, &connection),
@@ -131,7 +139,7 @@ impl Receiver {
                 };
             }
             Delivery::StockReader => StockReader::of(py, core, &self.protocol),
-            Delivery::Bytes => None,
+            Delivery::Bytes | Delivery::Buffer => None,
         };
         let received = match reader {
             Some(reader) => receive_into_reader(py, core, key, reader),
@@ -176,8 +184,11 @@ impl Receiver {
         if let Err(error) = length {
             return fatal(py, object, error, &failed_call("get_buffer"));
         }
-        let received =
-            with_writable(py, &buffer, |room| core.with_reactor(py, |reactor| reactor.backend.receive(key, room)));
+        // The protocol may just have closed the socket.
+        let open = with(py, transport, |inner| inner.ensure_number("recv_into"));
+        let received = with_writable(py, &buffer, |room| {
+            open.and_then(|()| core.with_reactor(py, |reactor| reactor.backend.receive(key, room)))
+        });
         let received = received.map_err(|_| not_writable(py, &buffer));
         drop(buffer);
         match received {

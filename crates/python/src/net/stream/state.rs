@@ -5,9 +5,11 @@
 use ferrio_engine::backend::Interest;
 use ferrio_engine::flow::WriteGate;
 use ferrio_engine::reactor::Stream;
+use ferrio_engine::sys::Error;
 use ferrio_engine::sys::socket_name::SocketName;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use rustix::io::Errno;
 
 use super::StreamTransport;
 use super::descriptor::Descriptor;
@@ -156,6 +158,13 @@ impl Transport for StreamTransport {
 }
 
 impl Inner {
+    /// # Errors
+    /// `EBADF`: the number is not the transport's any more.
+    #[inline]
+    pub(super) fn ensure_number(&self, call: &'static str) -> Result<(), Error> {
+        if self.descriptor.has_lost(self.common.number) { Err(Error::new(call, Errno::BADF)) } else { Ok(()) }
+    }
+
     /// The loop's list has the transport no longer.
     pub(super) fn uncork(&mut self) {
         if self.corking == Corking::Listed {

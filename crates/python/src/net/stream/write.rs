@@ -167,6 +167,9 @@ fn write_large(py: Python<'_>, transport: &Stream, large: Large) -> PyResult<()>
         with(py, transport, |inner| {
             accept(inner)?;
             let Some(key) = inner.common.key else { return Ok(Ok(0)) };
+            if let Err(error) = inner.ensure_number("send") {
+                return Ok(Err(error));
+            }
             Ok(core.with_reactor(py, |reactor| inner.stream.send_now(&mut reactor.backend, key, bytes)))
         })
     });
@@ -269,7 +272,8 @@ fn flush(py: Python<'_>, core: &LoopCore, transport: &Stream) -> PyResult<()> {
         if inner.stream.queued_bytes() == 0 || inner.stream.is_sending() {
             return None;
         }
-        Some(core.with_reactor(py, |reactor| inner.stream.flush(&mut reactor.backend, key)))
+        let open = inner.ensure_number("send");
+        Some(open.and_then(|()| core.with_reactor(py, |reactor| inner.stream.flush(&mut reactor.backend, key))))
     });
     match outcome {
         None => Ok(()),
@@ -334,8 +338,10 @@ pub(super) fn forget_queued(py: Python<'_>, object: &Object) {
 
 /// There is room to send more.
 pub(super) fn ready(py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
-    let outcome =
-        with(py, transport, |inner| core.with_reactor(py, |reactor| inner.stream.progress(&mut reactor.backend, key)));
+    let outcome = with(py, transport, |inner| {
+        inner.ensure_number("send")?;
+        core.with_reactor(py, |reactor| inner.stream.progress(&mut reactor.backend, key))
+    });
     match outcome {
         Ok(flushed) => core.counters.sent.add(flushed.bytes),
         Err(error) => {

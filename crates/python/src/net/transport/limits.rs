@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use ferrio_engine::flow::WriteGate;
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 use crate::ffi::arguments::Arguments;
 use crate::ffi::object::Object;
@@ -31,7 +32,38 @@ impl Limits {
     pub(crate) fn from_arguments(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Self> {
         let given = arguments.parameters(py, "set_write_buffer_limits", ["high", "low"])?;
         let [high, low] = given.map(|value| value.map_or(Ok(None), |value| bytes(py, value)));
-        Ok(Self { high: high?, low: low? })
+        match (high, low) {
+            (Ok(high), Ok(low)) => Ok(Self { high, low }),
+            (Err(error), _) | (_, Err(error)) if error.is_instance_of::<PyTypeError>(py) => {
+                let [high, low] = given.map(|value| value.filter(|value| !value.is_none()).map(|value| value.bind(py)));
+                Self::from_numbers(py, high, low)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// Of numbers that are no integers, rounded down: sizes are whole. The rules and errors are asyncio's.
+    #[cold]
+    fn from_numbers(py: Python<'_>, high: Option<&Bound<'_, PyAny>>, low: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let high = match (high, low) {
+            (Some(high), _) => high.clone(),
+            (None, Some(low)) => PyInt::new(py, 4).mul(low)?,
+            (None, None) => return Ok(Self { high: None, low: None }),
+        };
+        let low = match low {
+            Some(low) => low.clone(),
+            None => high.floor_div(4)?,
+        };
+        if !(high.ge(&low)? && low.ge(0)?) {
+            let (high, low) = (high.repr()?, low.repr()?);
+            return Err(PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0")));
+        }
+        let floor = |number: &Bound<'_, PyAny>| match number.call_method0("__floor__") {
+            // Infinity.
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => Ok(Some(i64::MAX)),
+            whole => bytes(py, &Object::new(whole?)),
+        };
+        Ok(Self { high: floor(&high)?, low: floor(&low)? })
     }
 
     /// Sets the marks of a gate.

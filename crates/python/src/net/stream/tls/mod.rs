@@ -82,21 +82,23 @@ impl Connection {
     /// `_process_outgoing()`: hands what is to be sent to the transport, and tells the application whether it may write.
     fn process_outgoing(&self, py: Python<'_>) -> PyResult<()> {
         let session = &self.records.session;
-        if session.outgoing_bytes(py) != 0
+        let mut waiting = session.outgoing_bytes(py);
+        if waiting != 0
             && !self.is_true(py, &names(py)._ssl_writing_paused)?
-            && let Some(data) = session.take_outgoing(py)?
+            && let Some(data) = session.take_outgoing(py, waiting)?
         {
             let transport = self.attribute(py, &names(py)._transport)?;
             call_method(py, &names(py).write, [&transport, &data])?;
+            waiting = session.outgoing_bytes(py);
         }
-        self.control_app_writing(py)
+        self.control_app_writing(py, waiting)
     }
 
-    /// `_control_app_writing()`, which is called if there is something for it to do.
-    fn control_app_writing(&self, py: Python<'_>) -> PyResult<()> {
+    /// `_control_app_writing()`, which is called if there is something for it to do. So many bytes wait to be sent.
+    fn control_app_writing(&self, py: Python<'_>, waiting: usize) -> PyResult<()> {
         let names = names(py);
         let queued = exact_integer(&self.attribute(py, &names._write_buffer_size)?);
-        let size = queued.map(|queued| queued.saturating_add_unsigned(self.records.session.outgoing_bytes(py)));
+        let size = queued.map(|queued| queued.saturating_add_unsigned(waiting));
         let [paused, high, low] = [&names._app_writing_paused, &names._outgoing_high_water, &names._outgoing_low_water];
         self.control(py, size, (paused, high, low), &names._control_app_writing)
     }
