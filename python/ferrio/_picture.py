@@ -31,7 +31,7 @@ __all__ = ["as_text", "picture", "summary"]
 LONGEST_CHAIN = 100
 
 #: Tasks that a summary looks at; of others, it has the number.
-MOST_TASKS = 2_000
+MOST_TASKS = 500
 
 #: Groups of equal tasks in a summary, and stalls.
 MOST_GROUPS = 50

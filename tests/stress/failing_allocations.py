@@ -394,7 +394,7 @@ def in_child(name: str, kind: str, first: int, last: int) -> str:
         # `socket.socketpair` again, within the constructor.
         left.clear()
     if name == "streams" and sys.version_info < (3, 13) and len(left) == 1 and " socket:" in next(iter(left)):
-        # An accepted connection whose stream protocol has failed in `connection_made`, at two of its allocations: before
+        # An accepted connection whose stream protocol has failed at one of two allocations of `connection_made`: before
         # 3.13 something in the interpreter keeps it. Nobody has closed it; `--loop asyncio` leaves it as well.
         left.clear()
     assert not left, f"descriptors are left: {left}"

@@ -24,7 +24,7 @@ from ferrio import _top, inspect
 
 from .loops import ferrio_only
 
-pytestmark = ferrio_only
+pytestmark = [ferrio_only, pytest.mark.timeout(120)]
 
 LIMIT_S = 60.0
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable  # noqa: F401
     from typing import Any  # noqa: F401
 
-    from .._statistics import Statistics  # noqa: F401
+    from .._statistics import CoroutineCost, Histograms, Statistics  # noqa: F401
 
 __all__ = [
     "Loop",

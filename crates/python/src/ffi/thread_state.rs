@@ -14,6 +14,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -291,24 +292,22 @@ fn try_sample(py: Python<'_>, asyncio: &Bound<'_, PyModule>, names: &Bound<'_, P
 
 /// Reads the section `.AsyncioDebug`: of the module's own file, of the interpreter when the module is built in.
 fn published(py: Python<'_>) -> PyResult<Option<Published>> {
-    let module = py.import("_asyncio")?;
-    let files = match module.getattr_opt("__file__")? {
-        Some(file) => vec![file.extract::<std::path::PathBuf>()?],
-        None => files_of_the_interpreter(py)?,
-    };
-    Ok(files.iter().find_map(|file| section(&File::open(file).ok()?)))
+    let read = |path: &Path| section(&File::open(path).ok()?);
+    if let Some(file) = py.import("_asyncio")?.getattr_opt("__file__")? {
+        return Ok(read(&file.extract::<PathBuf>()?));
+    }
+    if let Some(found) = read(Path::new("/proc/self/exe")) {
+        return Ok(Some(found));
+    }
+    Ok(library_of_the_interpreter(py)?.and_then(|library| read(&library)))
 }
 
-/// The executable, and the shared library that it may be a shell for.
-fn files_of_the_interpreter(py: Python<'_>) -> PyResult<Vec<std::path::PathBuf>> {
-    let variable = |name: &str| -> PyResult<Option<String>> {
+/// The shared library that the executable may be a shell for. `sysconfig` takes long to import.
+fn library_of_the_interpreter(py: Python<'_>) -> PyResult<Option<PathBuf>> {
+    let variable = |name: &str| -> PyResult<Option<PathBuf>> {
         Ok(py.import("sysconfig")?.call_method1("get_config_var", (name,))?.extract().unwrap_or_default())
     };
-    let mut files = vec![std::path::PathBuf::from("/proc/self/exe")];
-    if let (Some(folder), Some(library)) = (variable("LIBDIR")?, variable("INSTSONAME")?) {
-        files.insert(0, std::path::Path::new(&folder).join(library));
-    }
-    Ok(files)
+    Ok(variable("LIBDIR")?.zip(variable("INSTSONAME")?).map(|(folder, library)| folder.join(library)))
 }
 
 /// The numbers of the section `.AsyncioDebug` of a 64-bit, little-endian ELF file, of which only the tables are read: an
