@@ -225,7 +225,8 @@ def test_a_program_that_takes_a_piece_for_a_message_is_found_out() -> None:
 @pytest.mark.parametrize("suite", ["streams", "test_tls.py", "test_subprocesses.py test_threads.py test_pipes.py"])
 def test_suites_of_our_own_pass(suite: str) -> None:
     folder = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    # What compares times says nothing of a loop that makes other choices.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not linear_time"]
     command += [str(folder / name) for name in suite.split()]
     environment = os.environ | {"FERRIO_TEST_LOOP": "chaos", "FERRIO_CHAOS": "7"}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_XDIST")}

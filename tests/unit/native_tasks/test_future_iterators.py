@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -65,9 +66,7 @@ def test_an_iterator_answers_as_asyncios(loop: asyncio.AbstractEventLoop, state:
         STATES[state](future)
         iterator: Any = future.__await__()
         assert iter(iterator) is iterator
-        courses.append(
-            [outcome(each, iterator, future) for each in (DEEDS[deed], lambda iterator: next(iterator, "end"))]
-        )
+        courses.append([outcome(each, iterator, future) for each in (DEEDS[deed], next)])
         if future.done() and not future.cancelled():
             future.exception()
     assert courses[0] == courses[1]
@@ -131,7 +130,11 @@ def test_an_iterator_that_has_ended_holds_no_future(loop: asyncio.AbstractEventL
         with pytest.raises(KeyError):
             iterator.throw(KeyError("thrown"))
 
-    for end in (lambda iterator: next(iterator, "end"), throw, lambda iterator: iterator.close()):
+    ends: list[Callable[[Any], object]] = [throw, lambda iterator: iterator.close()]
+    if sys.version_info < (3, 14):
+        # From 3.14 on asyncio's repeats its answer.
+        ends.append(lambda iterator: next(iterator, "end"))
+    for end in ends:
         future = Held(loop=loop)
         future.set_result(None)
         gone, iterator = weakref.ref(future), future.__await__()
@@ -152,7 +155,8 @@ def test_wait_for_awaits_futures_and_tasks_itself(loop: asyncio.AbstractEventLoo
             if not isinstance(awaitable, asyncio.Task):
                 loop.call_soon(awaitable.set_result, 7)
             waiting = ferrio.asyncio.wait_for(awaitable, 5)
-            assert type(waiting) is _ferrio.Coroutine
+            # On 3.11 it is asyncio's.
+            assert type(waiting) is _ferrio.Coroutine or sys.version_info < (3, 12)
             assert await waiting == 7
 
     run(loop, main())

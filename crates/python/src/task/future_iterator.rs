@@ -1,7 +1,10 @@
 //! What `await` asks when a future or task of ours is awaited: asyncio's `FutureIter`, for the result `None` without the
 //! `StopIteration` by which an iterator tells its result.
 //!
-//! `iter(future)` is asyncio's own. One that has ended holds nothing and is kept for the next `await`.
+//! `iter(future)` is asyncio's own. One that an `await` has brought to its end holds nothing and is kept for the next.
+//!
+//! A program that asks for the next by hand gets what asyncio's iterator says: up to 3.13 it ends with its future, from 3.14
+//! on it repeats the answer.
 
 #![forbid(unsafe_code)]
 
@@ -79,40 +82,61 @@ pub(super) fn of(py: Python<'_>, future: &Future) -> PyResult<Object> {
     Ok(iterator.into_object())
 }
 
-/// Hands a pending future to the task, once; gives the result of one that is done, once, and then nothing.
+/// Whether asyncio's iterator repeats its answer when it is asked again, and tells the result `None` as `StopIteration(None)`.
+const REPEATS: bool = cfg!(Py_3_14);
+
+/// Hands a pending future to the task, once; gives the result of one that is done, after `done`, and nothing without any.
 #[inline]
-fn advance(py: Python<'_>, iterator: &FutureIterator) -> PyResult<Step> {
-    let Some(object) = iterator.future.get() else { return Ok(Step::Return(Object::none(py))) };
-    let Some(future) = Future::of(&object) else { return Ok(Step::Return(Object::none(py))) };
+fn ask(py: Python<'_>, iterator: &FutureIterator, done: impl FnOnce(&FutureIterator)) -> PyResult<Option<Step>> {
+    let Some(object) = iterator.future.get() else { return Ok(None) };
+    let Some(future) = Future::of(&object) else { return Ok(None) };
     if future.is_pending() {
         if future.blocking().get() {
             return Err(PyRuntimeError::new_err("await wasn't used with future"));
         }
         future.blocking().set(true);
-        return Ok(Step::Yield(object));
+        return Ok(Some(Step::Yield(object)));
     }
+    done(iterator);
+    future::result_of(py, future).map(|value| Some(Step::Return(value)))
+}
+
+#[inline]
+fn let_go(iterator: &FutureIterator) {
     drop(iterator.future.take());
-    future::result_of(py, future).map(Step::Return)
 }
 
+/// As asked by a program.
+fn ask_by_hand(py: Python<'_>, iterator: &FutureIterator) -> PyResult<Option<Step>> {
+    if REPEATS { ask(py, iterator, |_| ()) } else { ask(py, iterator, let_go) }
+}
+
+/// `StopIteration`, with `value` if that is one.
+fn stop(py: Python<'_>, value: Option<&Object>) -> PyErr {
+    let class = py.get_type::<PyStopIteration>();
+    let error = match value {
+        Some(value) if REPEATS || !value.is_none() => class.call1((value.bind(py),)),
+        _ => class.call0(),
+    };
+    error.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// `next(iterator)`.
 fn next(py: Python<'_>, iterator: &Instance<FutureIterator>) -> PyResult<Step> {
-    advance(py, iterator)
+    send(py, iterator, &Object::none(py)).map(Step::Yield)
 }
 
-/// What is sent does not matter.
+/// What `await` asks. What is sent does not matter.
 fn native_send(py: Python<'_>, iterator: &Instance<FutureIterator>, _value: &Object) -> PyResult<Step> {
-    advance(py, iterator)
+    ask(py, iterator, let_go).map(|step| step.unwrap_or_else(|| Step::Return(Object::none(py))))
 }
 
 /// `send(value)`.
 fn send(py: Python<'_>, iterator: &Instance<FutureIterator>, _value: &Object) -> PyResult<Object> {
-    match advance(py, iterator)? {
-        Step::Yield(future) => Ok(future),
-        Step::Return(value) => {
-            let class = py.get_type::<PyStopIteration>();
-            let error = if value.is_none() { class.call0() } else { class.call1((value.bind(py),)) };
-            Err(PyErr::from_value(error?))
-        }
+    match ask_by_hand(py, iterator)? {
+        Some(Step::Yield(future)) => Ok(future),
+        Some(Step::Return(value)) => Err(stop(py, Some(&value))),
+        None => Err(stop(py, None)),
     }
 }
 
@@ -121,7 +145,7 @@ fn throw(py: Python<'_>, iterator: &Instance<FutureIterator>, arguments: Argumen
     if let Some([error]) = arguments.only()
         && error.bind(py).is_instance_of::<PyBaseException>()
     {
-        drop(iterator.future.take());
+        let_go(iterator);
         return Err(PyErr::from_value(error.bind(py).clone()));
     }
     let stand_in = future::create(py, &Object::none(py))?;
@@ -129,7 +153,7 @@ fn throw(py: Python<'_>, iterator: &Instance<FutureIterator>, arguments: Argumen
     let outcome = arguments.pass_to(py, Object::of(&asyncios.bind(py).getattr(&names(py).throw)?));
     // It lets go of its future before it raises what is thrown, and not for arguments that it refuses.
     if stand_in.reference_count() == 1 {
-        drop(iterator.future.take());
+        let_go(iterator);
     }
     outcome
 }
@@ -142,7 +166,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(Method::no_arguments(
             c"close",
             |_, iterator: &Instance<FutureIterator>| {
-                drop(iterator.future.take());
+                let_go(iterator);
                 Ok(())
             },
             c"Wait no more.",
