@@ -43,6 +43,8 @@ CALLS: list[tuple[tuple[Any, ...], tuple[str, ...] | None]] = [
 
 #: What a call without arguments would run for ever or change in the process.
 LEFT_OUT = {"_run_once", "_after_fork", "add_pipe_methods", "_note_stream_reader_class"}
+#: What hands odd arguments on to asyncio's own function, whose warning reads a null pointer without memory.
+LEFT_TO_ASYNCIO = {"FutureIter.throw"} if (3, 12) <= sys.version_info < (3, 14) else set()
 #: What every class inherits or is given by the interpreter, and what reads nothing.
 NOT_OURS = {"__doc__", "__module__", "__dict__", "__weakref__", "__hash__", "__init_subclass__", "__subclasshook__"}
 
@@ -54,7 +56,7 @@ Entry = tuple[str, Any, tuple[Any, ...]]
 def methods(name: str, instance: Any, kind: type) -> Iterator[Entry]:
     """What can be called of one class, for an instance."""
     for attribute, found in vars(kind).items():
-        if attribute in NOT_OURS or attribute in LEFT_OUT:
+        if attribute in NOT_OURS or attribute in LEFT_OUT or f"{name}.{attribute}" in LEFT_TO_ASYNCIO:
             continue
         if inspect.isgetsetdescriptor(found) or inspect.ismemberdescriptor(found):
             for way in ("__get__", "__set__", "__delete__"):
