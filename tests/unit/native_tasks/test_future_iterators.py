@@ -52,6 +52,9 @@ def outcome(deed: Callable[[Any], object], iterator: Any, future: Any) -> str:
         try:
             result = deed(iterator)
             said = "the future" if result is future else repr(result)
+        except StopIteration as error:
+            # Whether None is an argument of it depends on the version, and on who tells it.
+            said = f"StopIteration of {error.value!r}"
         except BaseException as error:
             said = repr(error)
     return " ".join([said, *(f"{each.category.__name__}: {each.message}" for each in warned)])

@@ -4,7 +4,7 @@
 //! `iter(future)` is asyncio's own. One that an `await` has brought to its end holds nothing and is kept for the next.
 //!
 //! A program that asks for the next by hand gets what asyncio's iterator says: up to 3.13 it ends with its future, from 3.14
-//! on it repeats the answer.
+//! on it repeats the answer. (There, `next` tells the result `None` as `StopIteration(None)`, and here as `StopIteration()`.)
 
 #![forbid(unsafe_code)]
 
@@ -82,7 +82,7 @@ pub(super) fn of(py: Python<'_>, future: &Future) -> PyResult<Object> {
     Ok(iterator.into_object())
 }
 
-/// Whether asyncio's iterator repeats its answer when it is asked again, and tells the result `None` as `StopIteration(None)`.
+/// Whether asyncio's iterator repeats its answer when it is asked again.
 const REPEATS: bool = cfg!(Py_3_14);
 
 /// Hands a pending future to the task, once; gives the result of one that is done, after `done`, and nothing without any.
@@ -106,8 +106,9 @@ fn let_go(iterator: &FutureIterator) {
     drop(iterator.future.take());
 }
 
-/// As asked by a program.
-fn ask_by_hand(py: Python<'_>, iterator: &FutureIterator) -> PyResult<Option<Step>> {
+/// As asked by a program, or by an `await` of the interpreter's, which cannot be told apart.
+#[inline]
+fn ask_for_next(py: Python<'_>, iterator: &FutureIterator) -> PyResult<Option<Step>> {
     if REPEATS { ask(py, iterator, |_| ()) } else { ask(py, iterator, let_go) }
 }
 
@@ -121,19 +122,19 @@ fn stop(py: Python<'_>, value: Option<&Object>) -> PyErr {
     error.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// `next(iterator)`.
+/// `next(iterator)`: what `await` asks.
 fn next(py: Python<'_>, iterator: &Instance<FutureIterator>) -> PyResult<Step> {
-    send(py, iterator, &Object::none(py)).map(Step::Yield)
+    ask_for_next(py, iterator).map(|step| step.unwrap_or_else(|| Step::Return(Object::none(py))))
 }
 
-/// What `await` asks. What is sent does not matter.
+/// What native coroutines ask. What is sent does not matter.
 fn native_send(py: Python<'_>, iterator: &Instance<FutureIterator>, _value: &Object) -> PyResult<Step> {
-    ask(py, iterator, let_go).map(|step| step.unwrap_or_else(|| Step::Return(Object::none(py))))
+    next(py, iterator)
 }
 
 /// `send(value)`.
 fn send(py: Python<'_>, iterator: &Instance<FutureIterator>, _value: &Object) -> PyResult<Object> {
-    match ask_by_hand(py, iterator)? {
+    match ask_for_next(py, iterator)? {
         Some(Step::Yield(future)) => Ok(future),
         Some(Step::Return(value)) => Err(stop(py, Some(&value))),
         None => Err(stop(py, None)),
