@@ -1,7 +1,8 @@
 //! What `await` asks when a future or task of ours is awaited: asyncio's `FutureIter`, for the result `None` without the
 //! `StopIteration` by which an iterator tells its result.
 //!
-//! `iter(future)` is asyncio's own. One that an `await` has brought to its end holds nothing and is kept for the next.
+//! `iter(future)` is asyncio's own. Up to 3.13, one that has ended holds nothing and is kept whole for the next `await`;
+//! from 3.14 on it holds its future until it is freed, and its memory is kept.
 //!
 //! A program that asks for the next by hand gets what asyncio's iterator says: up to 3.13 it ends with its future, from 3.14
 //! on it repeats the answer. (There, `next` tells the result `None` as `StopIteration(None)`, and here as `StopIteration()`.)
