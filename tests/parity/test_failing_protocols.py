@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -156,3 +157,67 @@ def test_a_factory_that_fails(scenario_in_both_modes: Play) -> None:
         await server.wait_closed()
 
     scenario_in_both_modes(play)
+
+
+def fail_on_transport(transport: Any) -> None:
+    transport._fatal_error(ValueError("theirs"), "theirs")
+
+
+@pytest.mark.parametrize("size", [2, 16])
+@pytest.mark.parametrize("data", [b"data", b""], ids=["data", "end"])
+@pytest.mark.parametrize(
+    "end",
+    [lambda transport: transport.close(), lambda transport: transport.abort(), fail_on_transport],
+    ids=["close", "abort", "fatal error"],
+)
+def test_a_buffer_is_filled_although_get_buffer_has_ended_the_transport(
+    scenario_in_both_modes: Play, end: Callable[[Any], object], data: bytes, size: int
+) -> None:
+    async def play(diary: Diary) -> None:
+        protocol = NotedBuffered(diary, at={"get_buffer": end})
+        protocol.size = size
+        _, peer = await connect(protocol)
+        diary.count_turns()
+        if data:
+            peer.send(data)
+        else:
+            peer.shutdown(socket.SHUT_WR)
+        await protocol.lost
+        await turns(2)
+        with diary.raises("peer"):
+            diary("peer received", peer.recv(1))
+        peer.close()
+
+    seen = scenario_in_both_modes(play)
+    assert ("protocol.buffer_updated" if data else "protocol.eof_received") in seen.events
+
+
+class Undecided:
+    """Is neither true nor false twice, then false."""
+
+    def __init__(self, exception: BaseException) -> None:
+        self.left = [exception] * 2
+
+    def __bool__(self) -> bool:
+        if self.left:
+            raise self.left.pop()
+        return False
+
+
+@each_exception
+@pytest.mark.parametrize("kind", [Noted, NotedBuffered])
+def test_an_answer_of_eof_received_that_is_neither_true_nor_false(
+    scenario_in_both_modes: Play, kind: type[Noted], exception: Any
+) -> None:
+    async def play(diary: Diary) -> None:
+        protocol = kind(diary)
+        protocol.keep_open = Undecided(exception)  # type: ignore[assignment]
+        _, peer = await connect(protocol)
+        diary.count_turns()
+        peer.shutdown(socket.SHUT_WR)
+        await protocol.lost
+        await turns(2)
+        peer.close()
+
+    seen = scenario_in_both_modes(play)
+    assert seen.events.count("protocol.eof_received") == 3

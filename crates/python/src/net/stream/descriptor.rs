@@ -126,6 +126,11 @@ impl TransportsByNumber {
         self.0.take_if(number, |owner| owner.is_of(transport)).is_some() || self.0.get(number).is_none()
     }
 
+    /// Whether `transport` has `number`.
+    pub(super) fn is_of(&self, number: RawFd, transport: &Instance<StreamTransport>) -> bool {
+        self.0.get(number).is_some_and(|owner| owner.is_of(transport))
+    }
+
     /// The transport that has `number`.
     pub(crate) fn get(&self, number: RawFd) -> Option<Object> {
         self.0.get(number)?.get().map(Instance::into_object)

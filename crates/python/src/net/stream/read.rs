@@ -7,13 +7,18 @@
 
 #![forbid(unsafe_code)]
 
+use core::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
 use ferrio_engine::backend::{Backend, Interest, Key, Received};
-use ferrio_engine::sys::{Error, clock};
+use ferrio_engine::sys::{Error, clock, socket};
 use pyo3::exceptions::{PyBufferError, PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
+use rustix::io::Errno;
 
 use super::class::Stream;
+use super::part::StreamPart;
 use super::state::{Delivery, Inner};
 use super::stock_reader::StockReader;
 use super::{tls, write};
@@ -21,6 +26,7 @@ use crate::core::{Entry, Exit, LoopCore, RECEIVE_BYTES, settle};
 use crate::ffi::buffer::with_writable;
 use crate::ffi::bytes::Blank;
 use crate::ffi::call::call_method;
+use crate::ffi::descriptor::borrow;
 use crate::ffi::errors::os_error;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
@@ -192,10 +198,17 @@ impl Receiver {
         if let Err(error) = length {
             return fatal(py, object, error, &failed_call("get_buffer"));
         }
-        // The protocol may just have closed the socket.
-        let open = with(py, transport, |inner| inner.ensure_number("recv_into"));
+        // The protocol may just have closed the socket, or ended the transport: asyncio fills the buffer even so.
+        let (open, ended) = with(py, transport, |inner| {
+            let has_ended = inner.common.key.is_none() && inner.common.life.is_lost();
+            (inner.ensure_number("recv_into"), has_ended.then_some(inner.common.number))
+        });
         let received = with_writable(py, &buffer, |room| {
-            open.and_then(|()| core.with_reactor(py, |reactor| reactor.backend.receive(key, room)))
+            open?;
+            match ended {
+                None => core.with_reactor(py, |reactor| reactor.backend.receive(key, room)),
+                Some(number) => receive_after_end(py, core, transport, number, room),
+            }
         });
         let received = received.map_err(|_| not_writable(py, &buffer));
         drop(buffer);
@@ -247,18 +260,41 @@ impl Receiver {
         if core.is_debug() {
             object.bind(py).call_method1(&names(py)._log_debug, ("%r received EOF",))?;
         }
-        let keeps_open = call_method(py, &names(py).eof_received, [&self.protocol]);
-        match keeps_open.and_then(|answer| answer.bind(py).is_truthy()) {
-            Err(error) => fatal(py, object, error, &failed_call("eof_received")),
+        let call = [&self.protocol];
+        let keeps_open = call_protocol(py, transport, &names(py).eof_received, call, "eof_received")?;
+        let Some(keeps_open) = keeps_open else { return Ok(()) };
+        // An answer that is neither true nor false fails the callback and not the transport, which goes on reading.
+        if keeps_open.bind(py).is_truthy()? {
             // The protocol may still write; nothing more can be received.
-            Ok(true) => {
-                let change = with_common(py, transport, |common| common.reading.end_of_file());
-                apply_change(py, transport, change)
-            }
+            let change = with_common(py, transport, |common| common.reading.end_of_file());
+            apply_change(py, transport, change)
+        } else {
             // By name, as in asyncio: a program may have its own.
-            Ok(false) => call_method(py, &names(py).close, [object]).map(drop),
+            call_method(py, &names(py).close, [object]).map(drop)
         }
     }
+}
+
+/// Receives for a transport that is detached and has not given up its descriptor yet.
+///
+/// # Errors
+/// The connection's; `EBADF` if a later transport has the number.
+#[cold]
+fn receive_after_end(
+    py: Python<'_>,
+    core: &LoopCore,
+    transport: &Stream,
+    number: RawFd,
+    room: &mut [MaybeUninit<u8>],
+) -> Result<Received, Error> {
+    let is_own = core.part::<StreamPart>().transports.with(py, |transports| transports.is_of(number, transport));
+    let descriptor = if is_own { borrow(number) } else { None };
+    let Some(descriptor) = descriptor else { return Err(Error::new("recv_into", Errno::BADF)) };
+    Ok(match socket::receive(descriptor, room)? {
+        None => Received::Nothing,
+        Some(0) => Received::End,
+        Some(count) => Received::Bytes(count),
+    })
 }
 
 /// Receives through the loop's buffer and copies into a `bytes` of the exact size.
