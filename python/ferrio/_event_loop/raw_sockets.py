@@ -1,19 +1,22 @@
-"""``sock_accept`` and ``sock_connect``: what happens once per connection, over the native wait of ``sock_recv``."""
+"""The methods for raw sockets: native ones, and over their wait ``sock_accept`` and ``sock_connect``, once per connection."""
 
 from __future__ import annotations
 
 import errno
 import socket
 
-from .._asyncio_internals import base_events
+from .._asyncio_internals import base_events, selector_events
 from .._base_loop import BaseLoop
-from .._ferrio import is_plain_socket
+from .._copying import native_functions
+from .._ferrio import CoroutineFunction, is_plain_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["RawSocketMethods"]
+
+_ASYNCIO = selector_events.BaseSelectorEventLoop
 
 # The errors by which asyncio knows that a call must wait: Python raises them as BlockingIOError or InterruptedError.
 _MUST_WAIT = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EALREADY, errno.EINPROGRESS, errno.EINTR})
@@ -22,10 +25,15 @@ _RESOLVED_FAMILIES = frozenset({socket.AF_INET, *([socket.AF_INET6] if base_even
 
 
 class RawSocketMethods(BaseLoop):
-    """``sock_accept`` and ``sock_connect``.
+    """The methods for raw sockets. They leave sockets that ``is_plain_socket`` refuses to asyncio's."""
 
-    Like the native methods, they leave sockets that ``is_plain_socket`` refuses to asyncio's.
-    """
+    if not TYPE_CHECKING:
+        sock_recv = CoroutineFunction("sock_recv", _ASYNCIO.sock_recv)
+        sock_recv_into = CoroutineFunction("sock_recv_into", _ASYNCIO.sock_recv_into)
+        sock_recvfrom = CoroutineFunction("sock_recvfrom", _ASYNCIO.sock_recvfrom)
+        sock_recvfrom_into = CoroutineFunction("sock_recvfrom_into", _ASYNCIO.sock_recvfrom_into)
+        sock_sendall = CoroutineFunction("sock_sendall", _ASYNCIO.sock_sendall)
+        sock_sendto = CoroutineFunction("sock_sendto", _ASYNCIO.sock_sendto)
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept a connection: ``(socket, address)``, the socket non-blocking.
@@ -83,6 +91,9 @@ class RawSocketMethods(BaseLoop):
                 raise OSError(error, f"Connect call failed {address}")
 
 
+native_functions.update(
+    (name, function) for name, function in vars(RawSocketMethods).items() if isinstance(function, CoroutineFunction)
+)
 # Errors and warnings show these names, as with asyncio's methods.
 for _method in (RawSocketMethods.sock_accept, RawSocketMethods.sock_connect):
     _method.__qualname__ = f"BaseSelectorEventLoop.{_method.__name__}"

@@ -113,7 +113,7 @@ native_state! {
         /// asyncio's function. It stays when the collector clears this one: a call can still come from another object of the
         /// same garbage.
         wrapped: Held,
-        /// The class in whose body it is; empty for a function of a module.
+        /// The class in whose body it is; empty for a function that has none in its name.
         owner: Slot,
         /// What a program has set on it.
         attributes: Slot,
@@ -255,7 +255,8 @@ fn set_name<C: FunctionClass>(_: Python<'_>, function: &Instance<C>, arguments: 
     let [owner, _name] = arguments.positional() else {
         return Err(PyTypeError::new_err("__set_name__() takes a class and a name"));
     };
-    // A second class that has it is not the one whose state the native code knows; a function of a module has no class.
+    // A second class that has it is not the one whose state the native code knows; one without a class in its name looks at
+    // its arguments itself.
     if function.owner.is_empty() && function.name.contains('.') {
         function.owner.set(owner.clone());
     }

@@ -109,7 +109,6 @@ objects! {
     asyncio_readexactly: "asyncio.streams"."StreamReader"."readexactly";
     asyncio_readline: "asyncio.streams"."StreamReader"."readline";
     asyncio_readuntil: "asyncio.streams"."StreamReader"."readuntil";
-    asyncio_selector_loop: "asyncio.selector_events"."BaseSelectorEventLoop";
     asyncio_stream_reader: "asyncio.streams"."StreamReader";
     asyncio_stream_reader_protocol: "asyncio.streams"."StreamReaderProtocol";
     asyncio_tasks: "asyncio.tasks";

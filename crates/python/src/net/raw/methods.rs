@@ -1,8 +1,8 @@
 //! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`, `sock_sendto`.
 //!
-//! Native for an exact `socket.socket` (see `class.rs`) and positional arguments. Everything else is asyncio's own coroutine, over
-//! `_add_reader` and `_add_writer`: it has the right words for a wrong argument and an `SSLSocket`, and calls the methods that
-//! a subclass overrides.
+//! They are native functions in the class of the loop (see `coroutine/function.rs`), for an exact `socket.socket` (see
+//! `class.rs`) and positional arguments. Everything else is asyncio's own coroutine, over `_add_reader` and `_add_writer`: it
+//! has the right words for a wrong argument and an `SSLSocket`, and calls the methods that a subclass overrides.
 
 #![forbid(unsafe_code)]
 
@@ -14,43 +14,35 @@ use super::attempt::{Call, Method};
 use super::class::is_plain_socket;
 use super::{operation, registration, waiter};
 use crate::core::{Direction, LoopBuilder, LoopCore};
+use crate::coroutine::function::{Named, Native};
 use crate::ffi::arguments::Arguments;
 use crate::ffi::class::Instance;
 use crate::ffi::method;
 use crate::ffi::nesting::Held;
 use crate::ffi::object::Object;
-use crate::ffi::objects::OBJECTS;
 
 type Loop = Instance<LoopCore>;
 type Definition = method::Method<Loop>;
 
-/// The operation, or asyncio's coroutine for an unusual call. `count` is how many arguments a usual one has.
+/// The operation; `None` for an unusual call. `count` is how many arguments a usual one has besides the loop.
 #[inline]
 fn begin(
     py: Python<'_>,
     qualified_name: &'static str,
-    event_loop: &Loop,
     arguments: Arguments<'_>,
     count: RangeInclusive<usize>,
     call: impl FnOnce(&[Object]) -> Call,
-) -> PyResult<Object> {
-    let given = arguments.positional();
-    if let [socket, rest @ ..] = given
+) -> PyResult<Option<Object>> {
+    let [event_loop, given @ ..] = arguments.positional() else { return Ok(None) };
+    if let Some(event_loop) = Loop::of(event_loop)
+        && let [socket, rest @ ..] = given
         && is_plain_socket(py, socket)?
         && arguments.has_no_keywords()
         && count.contains(&given.len())
     {
-        return operation::make(py, qualified_name, event_loop.clone(), socket.clone(), call(rest));
+        return operation::make(py, qualified_name, event_loop.clone(), socket.clone(), call(rest)).map(Some);
     }
-    inherited(py, qualified_name, event_loop, arguments)
-}
-
-/// Asyncio's own coroutine.
-#[cold]
-fn inherited(py: Python<'_>, qualified_name: &str, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    let name = qualified_name.rsplit('.').next().unwrap_or(qualified_name);
-    let method = OBJECTS.asyncio_selector_loop.bind(py)?.getattr(name)?;
-    arguments.pass_on(py, Object::of(&method), event_loop.object())
+    Ok(None)
 }
 
 fn hold(value: &Object) -> Held {
@@ -61,40 +53,40 @@ fn by_method(method: Method, rest: &[Object]) -> Call {
     Call::Method { method, first: hold(&rest[0]), second: rest.get(1).map(hold) }
 }
 
-fn sock_recv(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_recv", event_loop, arguments, 2..=2, |rest| Call::Receive {
+fn sock_recv(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_recv", arguments, 2..=2, |rest| Call::Receive {
         size: hold(&rest[0]),
     })
 }
 
-fn sock_recv_into(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_recv_into", event_loop, arguments, 2..=2, |rest| Call::ReceiveInto {
+fn sock_recv_into(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_recv_into", arguments, 2..=2, |rest| Call::ReceiveInto {
         buffer: hold(&rest[0]),
     })
 }
 
-fn sock_recvfrom(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_recvfrom", event_loop, arguments, 2..=2, |rest| {
+fn sock_recvfrom(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_recvfrom", arguments, 2..=2, |rest| {
         by_method(Method::ReceiveFrom, rest)
     })
 }
 
-fn sock_recvfrom_into(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_recvfrom_into", event_loop, arguments, 2..=3, |rest| {
+fn sock_recvfrom_into(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_recvfrom_into", arguments, 2..=3, |rest| {
         by_method(Method::ReceiveFromInto, rest)
     })
 }
 
-fn sock_sendall(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_sendall", event_loop, arguments, 2..=2, |rest| Call::Send {
+fn sock_sendall(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_sendall", arguments, 2..=2, |rest| Call::Send {
         data: hold(&rest[0]),
         view: None,
         sent: 0,
     })
 }
 
-fn sock_sendto(py: Python<'_>, event_loop: &Loop, arguments: Arguments<'_>) -> PyResult<Object> {
-    begin(py, "BaseSelectorEventLoop.sock_sendto", event_loop, arguments, 3..=3, |rest| by_method(Method::SendTo, rest))
+fn sock_sendto(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
+    begin(py, "BaseSelectorEventLoop.sock_sendto", arguments, 3..=3, |rest| by_method(Method::SendTo, rest))
 }
 
 fn wait_readable(py: Python<'_>, event_loop: &Loop, socket: &Object) -> PyResult<Object> {
@@ -115,51 +107,19 @@ fn end_wait(py: Python<'_>, _event_loop: &Loop, future: &Object) -> PyResult<()>
     waiter::wake(py, future)
 }
 
-/// Adds the methods to the core's type.
+/// The methods that stand for asyncio's.
+pub(crate) const FUNCTIONS: &[Named] = &[
+    ("sock_recv", Native::Call(sock_recv)),
+    ("sock_recv_into", Native::Call(sock_recv_into)),
+    ("sock_recvfrom", Native::Call(sock_recvfrom)),
+    ("sock_recvfrom_into", Native::Call(sock_recvfrom_into)),
+    ("sock_sendall", Native::Call(sock_sendall)),
+    ("sock_sendto", Native::Call(sock_sendto)),
+];
+
+/// Adds the methods on which they and asyncio's build to the core's type.
 pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
     let methods = [
-        Definition::any_arguments(
-            c"sock_recv",
-            sock_recv,
-            c"sock_recv($self, sock, n)\n--\n\n\
-              Receive at most n bytes; b'' at the end of the stream.\n\n\
-              The socket is asked first; the wait begins when it has nothing. Cancelled, it has taken no byte.\n\n\
-              Raises:\n    OSError: What the socket reports.\n    RuntimeError: A transport uses the socket.\n    \
-              ValueError: n is negative, or (debug mode) the socket blocks.\n\n\
-              Follows asyncio.loop.sock_recv.",
-        ),
-        Definition::any_arguments(
-            c"sock_recv_into",
-            sock_recv_into,
-            c"sock_recv_into($self, sock, buf)\n--\n\n\
-              Receive into a writable buffer; how many bytes. As sock_recv.",
-        ),
-        Definition::any_arguments(
-            c"sock_recvfrom",
-            sock_recvfrom,
-            c"sock_recvfrom($self, sock, bufsize)\n--\n\n\
-              Receive a datagram of at most bufsize bytes: (data, address). As sock_recv.",
-        ),
-        Definition::any_arguments(
-            c"sock_recvfrom_into",
-            sock_recvfrom_into,
-            c"sock_recvfrom_into($self, sock, buf, nbytes=0)\n--\n\n\
-              Receive a datagram into a writable buffer: (number of bytes, address). As sock_recv.",
-        ),
-        Definition::any_arguments(
-            c"sock_sendall",
-            sock_sendall,
-            c"sock_sendall($self, sock, data)\n--\n\n\
-              Send all of data.\n\n\
-              The buffer is exported until then: it must not change. Cancelled, it has sent a part.\n\n\
-              Follows asyncio.loop.sock_sendall.",
-        ),
-        Definition::any_arguments(
-            c"sock_sendto",
-            sock_sendto,
-            c"sock_sendto($self, sock, data, address)\n--\n\n\
-              Send a datagram; the number of bytes. Follows asyncio.loop.sock_sendto.",
-        ),
         Definition::one_argument(
             c"_sock_wait_readable",
             wait_readable,

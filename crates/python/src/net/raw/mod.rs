@@ -22,7 +22,7 @@ mod registration;
 mod waiter;
 
 pub(crate) use class::socket_class;
-pub(crate) use methods::add_methods;
+pub(crate) use methods::{FUNCTIONS, add_methods};
 pub(crate) use registration::{RawSockets, behind_handle, confirm_waits, numbers, release, remove_waiter};
 
 use pyo3::prelude::*;
