@@ -55,7 +55,10 @@ fn fill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     net::stream::register(module)?;
     net::datagram::register(module)?;
     coroutine::register(module)?;
-    coroutine::function::register(module, &[sync::FUNCTIONS, combine::FUNCTIONS, streams::FUNCTIONS, net::raw::FUNCTIONS])?;
+    coroutine::function::register(
+        module,
+        &[sync::FUNCTIONS, combine::FUNCTIONS, streams::FUNCTIONS, net::raw::FUNCTIONS],
+    )?;
     sync::register(module)?;
     combine::register(module)?;
     streams::register(module)?;

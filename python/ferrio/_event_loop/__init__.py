@@ -35,6 +35,7 @@ from .reporting import (
     report_failed_transport,
     report_failed_waiter,
     run_debug,
+    runs_as_asyncio,
 )
 from .running import RUN_ONCE, RunningMethods, turn
 from .serving import ServingMethods
@@ -58,6 +59,7 @@ __all__ = [
     "report_failed_transport",
     "report_failed_waiter",
     "run_debug",
+    "runs_as_asyncio",
 ]
 
 # Whether `create_task` passes unknown keyword arguments on to the task.
@@ -129,6 +131,8 @@ class Loop(
             getattr(type(self), name) is not getattr(_ferrio.LoopCore, name)
             for name in ("create_future", "call_later", "call_at")
         )
+        # Before the first task is scheduled.
+        self._look_at_handles()
         self._pid = os.getpid()
         self._children = Children(self)
         # Sockets that the program has passed to the loop and that have no transport yet.

@@ -27,6 +27,7 @@ __all__ = [
     "report_failed_transport",
     "report_failed_waiter",
     "run_debug",
+    "runs_as_asyncio",
 ]
 
 _SOURCES_HAVE_DEBUG = "debug" in inspect.signature(format_helpers._format_callback_source).parameters
@@ -83,6 +84,13 @@ def report_failed_transport(
 def log_failed_report(exception: BaseException) -> None:
     """Log an exception that a report raised, in the words that asyncio has for a failing exception handler."""
     logger.error("Unhandled error in exception handler", exc_info=exception)
+
+
+def runs_as_asyncio(handle_class: Any) -> bool:
+    """Whether asyncio's class of handles has its own ``_run``, also when a program had replaced it before the import."""
+    code = getattr(handle_class._run, "__code__", None)
+    own = handle_class.cancel.__code__.co_filename
+    return code is not None and (code.co_filename, code.co_name) == (own, "_run")
 
 
 def run_debug(handle: Any) -> None:

@@ -11,9 +11,10 @@ use ferrio_engine::reactor::Reactor;
 use ferrio_engine::sys::wake::Wake;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use super::entry::{Entry, PythonWork, RunDetached};
-use super::exit::Exit;
+use super::exit::{Exit, leaves_loop};
 use super::measures::Measures;
 use super::pace::Pace;
 use super::parts::{self, Parts, Placed};
@@ -23,7 +24,10 @@ use super::source::Source;
 use super::statistics::Counters;
 use super::timer::Timer;
 use crate::ffi::bytes::{Recycled, Scratch, recycled};
+use crate::ffi::call::call_named;
+use crate::ffi::cell::Plain;
 use crate::ffi::class::{Builder, Instance, class_over_object};
+use crate::ffi::class_version::ClassVersion;
 use crate::ffi::errors::os_error;
 use crate::ffi::fields::{Collector, Fields, Visited};
 use crate::ffi::guarded::Guarded;
@@ -110,7 +114,13 @@ impl Flag {
 pub(crate) struct Flags {
     pub(crate) closed: Flag,
     pub(crate) stopping: Flag,
-    pub(crate) debug: Flag,
+    debug: Flag,
+    /// A program has replaced `_run` of asyncio's handles.
+    has_other_run: Flag,
+    /// One of these two: callbacks, and the steps of tasks, are run as handles through `_run`.
+    calls_run: Flag,
+    /// The state of asyncio's class of handles that the second is about.
+    handle_class: Plain<Option<ClassVersion>>,
     /// Identity of the thread that runs the loop, 0 for none.
     pub(crate) thread: AtomicU64,
     /// `run_until_stopped` is under way.
@@ -162,7 +172,7 @@ impl LoopCore {
     /// Whether tasks are scheduled as entries of the ready queue; otherwise through `call_soon`.
     #[inline]
     pub(crate) fn takes_task_entries(&self) -> bool {
-        !self.flags.debug.get() && !self.flags.has_other_call_soon.get()
+        !self.calls_run() && !self.flags.has_other_call_soon.get()
     }
 
     /// Whether native code may make futures and timers without calling the loop's methods.
@@ -186,6 +196,46 @@ impl LoopCore {
     #[inline]
     pub(crate) fn is_debug(&self) -> bool {
         self.flags.debug.get()
+    }
+
+    /// Switches debug mode on or off.
+    pub(crate) fn set_debug(&self, value: bool) {
+        self.flags.debug.set(value);
+        self.flags.calls_run.set(value || self.flags.has_other_run.get());
+    }
+
+    /// Whether callbacks are run through `_run` of their handles, and steps of tasks as handles.
+    #[inline]
+    pub(crate) fn calls_run(&self) -> bool {
+        self.flags.calls_run.get()
+    }
+
+    /// Looks whether a program has replaced `_run` of asyncio's handles, if the class has changed since the last look.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[inline]
+    pub(crate) fn look_at_handles(&self, py: Python<'_>) -> PyResult<()> {
+        let class = OBJECTS.asyncio_handle.bind(py)?.cast::<PyType>()?;
+        let version = ClassVersion::of(class);
+        if version.is_some() && version == self.flags.handle_class.get() { Ok(()) } else { self.look_at_run(class) }
+    }
+
+    #[cold]
+    fn look_at_run(&self, class: &Bound<'_, PyType>) -> PyResult<()> {
+        let py = class.py();
+        let answer = call_named(self.python(py)?, "runs_as_asyncio", (class,));
+        match answer.and_then(|answer| answer.bind(py).is_truthy()) {
+            Ok(is_own) => {
+                self.flags.handle_class.set(ClassVersion::assigned(class));
+                self.flags.has_other_run.set(!is_own);
+                self.set_debug(self.is_debug());
+                Ok(())
+            }
+            Err(error) if leaves_loop(py, &error) => Err(error),
+            // It is asked again in the next turn.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Whether the calling thread is the one that runs the loop.

@@ -89,6 +89,7 @@ impl LoopCore {
     pub(crate) fn run_until_stopped(&self, py: Python<'_>, event_loop: &Instance<Self>) -> PyResult<()> {
         let _turning = Turning::begin(py, self);
         loop {
+            self.look_at_handles(py)?;
             self.run_once(py, event_loop)?;
             if self.flags.stopping.get() {
                 return Ok(());

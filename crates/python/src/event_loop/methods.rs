@@ -194,6 +194,11 @@ fn add_private_methods(builder: LoopBuilder) -> LoopBuilder {
             c"Let go of every callback and descriptor: the end of the loop.",
         ))
         .method(LoopMethod::no_arguments(
+            c"_look_at_handles",
+            |py, core| core.look_at_handles(py),
+            c"Note whether a program has replaced asyncio's Handle._run. Each turn looks again.",
+        ))
+        .method(LoopMethod::no_arguments(
             c"_check_closed",
             |_, core| core.check_closed(),
             c"Raise RuntimeError if the loop is closed.",
@@ -288,7 +293,13 @@ fn add_attributes(builder: LoopBuilder) -> LoopBuilder {
     builder
         .attribute(flag!(c"_closed", closed))
         .attribute(flag!(c"_stopping", stopping))
-        .attribute(flag!(c"_debug", debug))
+        .attribute(Attribute::read_only(c"_debug", |_, core: &Loop| Ok(core.is_debug())).assignable(
+            |py, core: &Loop, value| {
+                let value = value.bind(py).is_truthy()?;
+                core.set_debug(value);
+                Ok(())
+            },
+        ))
         // Whether `create_task` and `create_future` make Ferrio's own tasks and futures.
         .attribute(flag!(c"_native_tasks", native_tasks))
         // Whether `create_task` hands `eager_start` on to the task.

@@ -96,6 +96,7 @@ objects! {
     asyncio_format_helpers: "asyncio.format_helpers";
     asyncio_futures: "asyncio.futures";
     asyncio_get_running_loop: "asyncio.events"."get_running_loop";
+    asyncio_handle: "asyncio.events"."Handle";
     asyncio_incomplete_read_error: "asyncio.exceptions"."IncompleteReadError";
     asyncio_invalid_state_error: "asyncio.exceptions"."InvalidStateError";
     asyncio_iscoroutine: "asyncio.coroutines"."iscoroutine";

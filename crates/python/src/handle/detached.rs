@@ -97,8 +97,8 @@ fn is_entry_of(entry: &Entry, detached: &Detached) -> bool {
 
 /// Runs a detached callback.
 pub(crate) fn run_detached(py: Python<'_>, core: &LoopCore, detached: &Detached) -> Result<(), Exit> {
-    if core.is_debug() {
-        return run_in_debug(py, core, detached);
+    if core.calls_run() {
+        return run_as_handle(py, core, detached);
     }
     let mut ran_in = None;
     settle(py, call_back(py, core, detached, &mut ran_in), |exception| {
@@ -144,9 +144,9 @@ fn call_in(py: Python<'_>, context: &Context, detached: &Detached) -> PyResult<(
     }
 }
 
-/// Runs a callback that was detached before debug mode was switched on.
+/// Runs a callback that was detached before handles were to be run through `_run`.
 #[cold]
-fn run_in_debug(py: Python<'_>, core: &LoopCore, detached: &Detached) -> Result<(), Exit> {
+fn run_as_handle(py: Python<'_>, core: &LoopCore, detached: &Detached) -> Result<(), Exit> {
     let handle = core.running(py).and_then(|event_loop| handle_of(py, &event_loop, detached, &detached.context));
     match handle {
         Ok(handle) => run::run(py, core, &handle),

@@ -47,9 +47,10 @@ pub(crate) fn run(py: Python<'_>, core: &LoopCore, handle: &Object) -> Result<()
     if handle.is_cancelled() {
         return Ok(());
     }
-    if core.is_debug() {
-        let run = core.python(py).and_then(|module| call_named(module, "run_debug", (handle.bind(py),)));
-        return settle(py, run.map(drop), |exception| report(py, handle.object(), exception));
+    if core.calls_run() {
+        let run =
+            if core.is_debug() { run_in_debug(py, core, handle.object()) } else { run_in_python(py, handle.object()) };
+        return settle(py, run, |exception| report(py, handle.object(), exception));
     }
     let _running = if Instance::<ThreadSafeHandle>::of(handle.object()).is_some() {
         match core.part::<RunningGate>().enter(py, handle.object()) {
@@ -175,6 +176,11 @@ fn call_back_with_tuple(
         }
         Err(error) => Err(entered.exit_with(py, error)),
     }
+}
+
+#[cold]
+fn run_in_debug(py: Python<'_>, core: &LoopCore, handle: &Object) -> PyResult<()> {
+    call_named(core.python(py)?, "run_debug", (handle.bind(py),)).map(drop)
 }
 
 #[cold]

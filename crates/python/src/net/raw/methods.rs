@@ -54,9 +54,7 @@ fn by_method(method: Method, rest: &[Object]) -> Call {
 }
 
 fn sock_recv(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    begin(py, "BaseSelectorEventLoop.sock_recv", arguments, 2..=2, |rest| Call::Receive {
-        size: hold(&rest[0]),
-    })
+    begin(py, "BaseSelectorEventLoop.sock_recv", arguments, 2..=2, |rest| Call::Receive { size: hold(&rest[0]) })
 }
 
 fn sock_recv_into(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
@@ -66,9 +64,7 @@ fn sock_recv_into(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<O
 }
 
 fn sock_recvfrom(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
-    begin(py, "BaseSelectorEventLoop.sock_recvfrom", arguments, 2..=2, |rest| {
-        by_method(Method::ReceiveFrom, rest)
-    })
+    begin(py, "BaseSelectorEventLoop.sock_recvfrom", arguments, 2..=2, |rest| by_method(Method::ReceiveFrom, rest))
 }
 
 fn sock_recvfrom_into(py: Python<'_>, arguments: Arguments<'_>) -> PyResult<Option<Object>> {
