@@ -71,9 +71,7 @@ def test_a_replaced_run_sees_callbacks_and_the_steps_of_tasks(
     loop.run_until_complete(main())
 
 
-def test_the_first_step_is_seen_by_a_loop_that_is_made_later(
-    make_loop: Callable[[], Loop], seen: list[Any]
-) -> None:
+def test_the_first_step_is_seen_by_a_loop_that_is_made_later(make_loop: Callable[[], Loop], seen: list[Any]) -> None:
     seen.pop()()
 
     async def main() -> int:

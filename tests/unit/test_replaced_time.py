@@ -5,6 +5,7 @@ import fractions
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -117,11 +118,11 @@ def test_a_patch_of_time_lasts_until_it_is_undone(loop: Loop) -> None:
     ran: list[str] = []
 
     async def main() -> None:
-        with mock.patch.object(loop, "time") as time:
-            time.return_value = 50.0
+        with mock.patch.object(loop, "time") as mocked:
+            mocked.return_value = 50.0
             loop.call_later(10, ran.append, "patched")
             await asyncio.sleep(0)
-            time.return_value = 60.0
+            mocked.return_value = 60.0
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert ran == ["patched"]
@@ -130,6 +131,39 @@ def test_a_patch_of_time_lasts_until_it_is_undone(loop: Loop) -> None:
         assert loop.time() >= before + 0.001
 
     loop.run_until_complete(asyncio.wait_for(main(), LIMIT_S))
+
+
+@pytest.mark.parametrize("is_made_before", [False, True], ids=["made behind", "made before"])
+def test_a_replaced_monotonic_is_the_time_of_runs_that_begin_later(
+    monkeypatch: pytest.MonkeyPatch, is_made_before: bool
+) -> None:
+    clock, ran = Clock(), []
+    made = Base() if is_made_before else None
+    monkeypatch.setattr(time, "monotonic", clock)
+    loop = made or Base()
+
+    async def main() -> None:
+        assert loop.time() == clock.now
+        loop.call_later(10, ran.append, "timer")
+        sleeping = asyncio.create_task(asyncio.sleep(20, "slept"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (ran, sleeping.done()) == ([], False)
+        clock.now += 10
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (ran, sleeping.done()) == (["timer"], False)
+        clock.now += 10
+        assert await sleeping == "slept"
+
+    try:
+        loop.run_until_complete(main())
+        monkeypatch.undo()
+        before = time.monotonic()
+        loop.run_until_complete(asyncio.sleep(0.001))
+        assert before + 0.001 <= loop.time() <= time.monotonic()
+    finally:
+        loop.close()
 
 
 def test_the_class_of_the_loop_can_be_patched_before_a_run(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

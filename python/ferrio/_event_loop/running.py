@@ -6,7 +6,8 @@ import asyncio.events
 import os
 import sys
 import threading
-from types import MappingProxyType
+import time
+from types import BuiltinFunctionType, MappingProxyType
 
 from .. import _ferrio
 from .._asyncio_internals import base_events, tasks
@@ -89,10 +90,14 @@ class RunningMethods(BaseLoop):
                 self._old_agen_hooks = None
 
     def _look_for_clock(self) -> None:
-        """Note whether the program has replaced ``time`` or the selector's ``select``, which turns are to call then."""
+        """Note whether the program has replaced ``time``, ``time.monotonic`` or the selector's ``select``.
+
+        Turns are to call them then.
+        """
         attributes = self.__dict__
         selector = attributes.get("_selector")
         is_plain = selector is None or (isinstance(selector, ReactorSelector) and not selector._is_asked())
+        is_plain = is_plain and type(time.monotonic) is BuiltinFunctionType
         self._follows_program = not is_plain or "time" in attributes or type(self).time is not TIME
 
     def close(self) -> None:

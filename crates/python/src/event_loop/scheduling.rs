@@ -13,6 +13,7 @@ use crate::ffi::arguments::{Arguments, unexpected_keyword};
 use crate::ffi::class::Instance;
 use crate::ffi::method::Method;
 use crate::ffi::object::Object;
+use crate::ffi::objects::OBJECTS;
 use crate::handle;
 use crate::handle::scheduling::{ScheduledCall, check_in_debug, now_s, schedule_at, seconds};
 use crate::task;
@@ -122,8 +123,11 @@ fn call_at(py: Python<'_>, event_loop: &Instance<LoopCore>, arguments: Arguments
     schedule_at(py, event_loop, when, call.time.cloned(), &call)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a method")]
-fn time(py: Python<'_>, _event_loop: &Instance<LoopCore>) -> PyResult<Object> {
+fn time(py: Python<'_>, event_loop: &Instance<LoopCore>) -> PyResult<Object> {
+    if event_loop.follows_program() {
+        // The program may have replaced it.
+        return OBJECTS.time.bind(py)?.call_method0("monotonic").map(Object::new);
+    }
     Ok(Object::new(PyFloat::new(py, now_s())))
 }
 

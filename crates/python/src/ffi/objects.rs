@@ -148,6 +148,7 @@ objects! {
     task_group_enter: "asyncio.taskgroups"."TaskGroup"."__aenter__";
     task_group_exit: "asyncio.taskgroups"."TaskGroup"."__aexit__";
     task_group_init: "asyncio.taskgroups"."TaskGroup"."__init__";
+    time: "time";
     timeout_created: "asyncio.timeouts"."_State"."CREATED";
     timeout_enter: "asyncio.timeouts"."Timeout"."__aenter__";
     timeout_entered: "asyncio.timeouts"."_State"."ENTERED";
