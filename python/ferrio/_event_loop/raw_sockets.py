@@ -1,4 +1,4 @@
-"""The methods for raw sockets: native ones, and over their wait ``sock_accept`` and ``sock_connect``, once per connection."""
+"""The methods for raw sockets: native ones, and over their wait ``sock_accept`` and ``sock_connect``."""
 
 from __future__ import annotations
 

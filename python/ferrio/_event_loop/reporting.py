@@ -87,7 +87,7 @@ def log_failed_report(exception: BaseException) -> None:
 
 
 def runs_as_asyncio(handle_class: Any) -> bool:
-    """Whether asyncio's class of handles has its own ``_run``, also when a program had replaced it before the import."""
+    """Whether asyncio's class of handles has its own ``_run``; a program may have replaced it before the import."""
     code = getattr(handle_class._run, "__code__", None)
     own = handle_class.cancel.__code__.co_filename
     return code is not None and (code.co_filename, code.co_name) == (own, "_run")
