@@ -221,3 +221,30 @@ def test_an_answer_of_eof_received_that_is_neither_true_nor_false(
 
     seen = scenario_in_both_modes(play)
     assert seen.events.count("protocol.eof_received") == 3
+
+
+@pytest.mark.parametrize("data", [b"data", b""], ids=["data", "end"])
+@pytest.mark.parametrize("other", [Noted, NotedBuffered])
+def test_a_protocol_that_get_buffer_puts_in_its_place_is_told_of_what_comes(
+    scenario_in_both_modes: Play, other: type[Noted], data: bytes
+) -> None:
+    async def play(diary: Diary) -> None:
+        second = other(diary, "second")
+        second.buffer = bytearray(16)  # type: ignore[attr-defined]
+
+        def swap(transport: Any) -> None:
+            second.transport = transport
+            transport.set_protocol(second)
+
+        protocol = NotedBuffered(diary, at={"get_buffer": swap})
+        _, peer = await connect(protocol)
+        diary.count_turns()
+        if data:
+            peer.send(data)
+            await turns(3)
+        peer.shutdown(socket.SHUT_WR)
+        await second.lost
+        await turns(2)
+        peer.close()
+
+    scenario_in_both_modes(play)

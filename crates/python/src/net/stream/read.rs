@@ -185,7 +185,7 @@ impl Receiver {
     }
 
     /// Receives into the buffer that `get_buffer` lends.
-    fn receive_into_buffer(self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
+    fn receive_into_buffer(mut self, py: Python<'_>, core: &LoopCore, transport: &Stream, key: Key) -> PyResult<()> {
         let object = transport.object();
         let hint = PyInt::new(py, -1);
         let call = [&self.protocol, Object::of(&hint)];
@@ -198,11 +198,14 @@ impl Receiver {
         if let Err(error) = length {
             return fatal(py, object, error, &failed_call("get_buffer"));
         }
-        // The protocol may just have closed the socket, or ended the transport: asyncio fills the buffer even so.
-        let (open, ended) = with(py, transport, |inner| {
+        // The protocol may just have closed the socket, or ended the transport: asyncio fills the buffer even so. And it may
+        // have put another in its place, which is told of what comes.
+        let (open, ended, protocol) = with(py, transport, |inner| {
             let has_ended = inner.common.key.is_none() && inner.common.life.is_lost();
-            (inner.ensure_number("recv_into"), has_ended.then_some(inner.common.number))
+            let protocol = inner.common.protocol.clone();
+            (inner.ensure_number("recv_into"), has_ended.then_some(inner.common.number), protocol)
         });
+        let before = protocol.map(|protocol| core::mem::replace(&mut self.protocol, protocol));
         let received = with_writable(py, &buffer, |room| {
             open?;
             match ended {
@@ -211,7 +214,7 @@ impl Receiver {
             }
         });
         let received = received.map_err(|_| not_writable(py, &buffer));
-        drop(buffer);
+        drop((buffer, before));
         match received {
             Err(error) => fatal(py, object, error, READ_FAILED),
             Ok(Err(error)) => fatal(py, object, os_error(py, error), READ_FAILED),
