@@ -194,11 +194,6 @@ fn add_private_methods(builder: LoopBuilder) -> LoopBuilder {
             c"Let go of every callback and descriptor: the end of the loop.",
         ))
         .method(LoopMethod::no_arguments(
-            c"_look_at_handles",
-            |py, core| core.look_at_handles(py),
-            c"Note whether a program has replaced asyncio's Handle._run. Each turn looks again.",
-        ))
-        .method(LoopMethod::no_arguments(
             c"_check_closed",
             |_, core| core.check_closed(),
             c"Raise RuntimeError if the loop is closed.",

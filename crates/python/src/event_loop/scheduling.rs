@@ -175,4 +175,9 @@ pub(super) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
             time,
             c"time($self)\n--\n\nSeconds on the loop's clock, which is that of time.monotonic().",
         ))
+        .method(Method::no_arguments(
+            c"_look_at_handles",
+            |py, event_loop: &Instance<LoopCore>| event_loop.look_at_handles(py),
+            c"Note whether a program has replaced asyncio's Handle._run. Each turn looks again.",
+        ))
 }
