@@ -22,7 +22,7 @@ __all__ = ["copied_by", "native_function", "native_functions", "reduced_function
 #: Attributes that asyncio's primitives set only when they are first used.
 _LATE = ("_loop", "_cancelling")
 
-#: Ferrio's functions by the names of asyncio's that they replace; ``_namespace`` fills it.
+#: Ferrio's functions by the names of asyncio's that they replace; ``_namespace`` fills it, and the loop's raw sockets.
 native_functions: dict[str, Any] = {}
 
 
@@ -88,7 +88,7 @@ def reduced_function(function: Any, owner: type | None, name: str) -> str | tupl
 
 def native_function(name: str) -> Any:
     """Ferrio's function in place of asyncio's function *name*: what a pickle of one calls."""
-    if not native_functions:
-        # What fills it imports this module.
+    if name not in native_functions:
+        # What names it imports this module.
         importlib.import_module("ferrio._namespace")
     return native_functions[name]
