@@ -158,7 +158,6 @@ def _measured(loop: BaseLoop) -> dict[str, Any]:
     own: Any = loop
     stalls = () if own._watch is None else own._watch.stalls[-MOST_STALLS:]
     return {
-        "connections": len(loop._stream_numbers()),
         "histograms": {name: [*times.counts, times.sum_s] for name, times in own.histograms()._asdict().items()},
         "coroutines": {name: list(cost) for name, cost in own.coroutine_costs().items()},
         "stalls": [

@@ -221,8 +221,9 @@ def _loop_lines(before: dict[str, Any] | None, loop: dict[str, Any], passed_s: f
         f"received {_bytes(rate('received_bytes'))}/s   sent {_bytes(rate('sent_bytes'))}/s"
     )
     yield (
-        f"  connections {loop['connections']}   tasks {loop['task_count']}   ready {now['ready']}   "
-        f"timers {now['timers']}   descriptors {now['watched']}"
+        f"  connections {now['connections']}   to send {_bytes(now['queued_bytes'])}   tasks {loop['task_count']}   "
+        f"ready {now['ready']}   timers {now['timers']}   descriptors {now['watched']}   "
+        f"executor {now['executor_busy']} busy, {now['executor_queue']} waiting"
     )
     yield from _times(before, loop, passed_s)
     yield from _coroutines(before, loop, passed_s)

@@ -125,11 +125,16 @@ class RunningMethods(BaseLoop):
             super().__del__()
 
     def statistics(self) -> Statistics:
-        """What the loop has done so far: counters that are always on. From any thread."""
+        """What the loop has done so far, and what it has now. From any thread.
+
+        What it has done is counted always. What it has (connections, tasks) is counted now, in a time that grows with
+        their number.
+        """
+        from .._census import census
         from .._statistics import Statistics
 
         *counters, lag, max_lag = self._counters()
-        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
+        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9, *census(self)])
 
     def start_measuring(self, *, coroutines: bool = False) -> None:
         """Measure turns, callbacks and waits for ``histograms()``, from the next turn on. From any thread.
