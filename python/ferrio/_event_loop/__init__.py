@@ -143,6 +143,8 @@ class Loop(
             from .._watching import watch_as_told
 
             watch_as_told(self)
+        if measures := os.environ.get("FERRIO_MEASURE"):
+            self._measure_as_told(measures)
         if os.environ.get("FERRIO_INSPECT"):
             from ..inspect import serve_as_told
 

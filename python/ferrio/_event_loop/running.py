@@ -148,6 +148,17 @@ class RunningMethods(BaseLoop):
         """Measure no more. What has been measured stays. From any thread."""
         self._measure_for("program", 0)
 
+    def _measure_as_told(self, what: str) -> None:
+        """Measure what the environment variable ``FERRIO_MEASURE`` says.
+
+        Raises:
+            ValueError: It says something else.
+        """
+        if what not in ("0", "1", "coroutines"):
+            raise ValueError(f"FERRIO_MEASURE: 0, 1 or coroutines is needed, not {what!r}")
+        if what != "0":
+            self.start_measuring(coroutines=what == "coroutines")
+
     def _measure_for(self, whom: str, level: int) -> None:
         """Measure as much as somebody wants; the one who wants most gets it."""
         self._wanted_measures = {**self._wanted_measures, whom: level}
