@@ -56,8 +56,8 @@ HOT = (
 )
 #: How often as many instructions a watch may make of an operation.
 WATCHED = {"echo_protocol": 1.01, "sleep_zero": 1.02}
-#: Seconds after which a callback counts as one that blocks. Valgrind makes a run some fifty times as long, and the thread
-#: that looks goes by the clock: with so many seconds it looks as seldom in a run as otherwise.
+#: Seconds after which a callback counts as one that blocks. The thread that looks goes by the clock, and valgrind makes
+#: a run some fifty times as long: with so many seconds it looks as seldom in a run as it does otherwise.
 WATCH_S = 10
 BASELINES = Path(__file__).with_suffix(".json")
 #: By how much a path may take more.
@@ -199,14 +199,12 @@ def in_parallel(names: list[str], loop: str, watch_s: float = 0) -> Iterator[tup
         yield from zip(names, pool.map(lambda name: an_operation(name, loop, None, watch_s), names), strict=True)
 
 
-def compare_watched(names: list[str]) -> int:
-    """Compare a watched loop with one that is not; the exit status."""
+def compare_watched(counts: dict[str, Counts]) -> int:
+    """Compare a watched loop with one that is not, whose counts are given; the exit status."""
     failed = []
     print(f"instructions an operation, watched (ferrio.watch, {WATCH_S} s)", flush=True)
-    for (name, without), (_, watched) in zip(
-        in_parallel(names, "ferrio"), in_parallel(names, "ferrio", WATCH_S), strict=True
-    ):
-        holds, line = verdict_of_watch(name, without, watched)
+    for name, watched in in_parallel(list(counts), "ferrio", WATCH_S):
+        holds, line = verdict_of_watch(name, counts[name], watched)
         print(line, flush=True)
         failed += [] if holds else [name]
     if failed:
@@ -222,15 +220,25 @@ def verdict_of_watch(name: str, without: Counts, watched: Counts) -> tuple[bool,
     return holds, line if holds else "\n".join([f"{line}   MORE", *grown(without, watched)])
 
 
-def compare_with_baseline(names: list[str], loop: str) -> int:
-    """Compare with what is stored for this machine, if anything is; the exit status."""
+def compare_hot_paths(names: list[str], loop: str) -> int:
+    """Compare with what is stored for this machine, if anything is, and with a watched loop; the exit status."""
     baseline = fitting(stored())
+    watched = [name for name in WATCHED if name in names and loop == "ferrio"]
     if baseline is None:
         here = "\n  ".join(machine().values())
         print(f"NOT COMPARED: {BASELINES.name} has no baseline for\n  {here}")
         print(f"Build what the change starts from, and with it: {sys.executable} {__file__} --update")
-        return 0
-    return compare(in_parallel(names, loop), baseline)
+        return compare_watched(dict(in_parallel(watched, loop)))
+    counts: dict[str, Counts] = {}
+    status = compare(noted(in_parallel(names, loop), counts), baseline)
+    return status | compare_watched({name: counts[name] for name in watched})
+
+
+def noted(counts: Iterable[tuple[str, Counts]], notes: dict[str, Counts]) -> Iterator[tuple[str, Counts]]:
+    """*counts*, each of which is put into *notes* as it passes."""
+    for name, now in counts:
+        notes[name] = now
+        yield name, now
 
 
 def main() -> int:
@@ -258,8 +266,7 @@ def main() -> int:
         print(f"written: {BASELINES}")
         return 0
     if options.baseline:
-        watched = [name for name in WATCHED if name in chosen]
-        return compare_with_baseline(chosen, options.loop) | compare_watched(watched)
+        return compare_hot_paths(chosen, options.loop)
     for name in chosen:
         ours = an_operation(name, options.loop, None)
         line = f"  {name:24} {sum(ours.values()):10,.0f}"
