@@ -4,7 +4,7 @@
 
 A suite comes with the library's source archive, in the release that is named here, and with what it needs besides
 pytest, from the package index into a folder that is removed in the end. Each runs as it is, then under `python -m
-ferrio`; what fails in the first run tells nothing. The exit status is 1 if a suite does not end on Ferrio as on asyncio.
+ferrio`; what fails in the first run tells nothing. The exit status is 1 if a suite ends well on one of the two only.
 
 async-solipsism's loop is its own, over asyncio's: Ferrio is installed beside it.
 """
