@@ -12,8 +12,8 @@ FOLDER (another checkout's ``python``, built for the same interpreter), and show
 other ones make other code, so their counts say nothing about a change. ``--baseline`` fails when a path takes more than
 1 % more, and names the functions that grew; without a baseline that fits it says so, and that is no failure.
 
-It also counts an echo and a step of a task on a loop that is watched (``ferrio.watch``), and fails when that takes more
-than 1 % or 2 % more than without. That needs no baseline.
+It also counts an echo and a step of a task on a loop that is watched (``ferrio.watch``), and fails when that takes much
+more than without. That needs no baseline.
 """
 
 import argparse
@@ -54,8 +54,9 @@ HOT = (
     *("call_soon", "call_later_cancel", "spawn", "sleep_zero", "future_wake", "lock_free", "queue"),
     *("echo_protocol", "echo_streams", "echo_sock"),
 )
-#: How often as many instructions a watch may make of an operation.
-WATCHED = {"echo_protocol": 1.01, "sleep_zero": 1.02}
+#: How often as many instructions a watch may make of an operation. In a process with a second thread, whatever that does,
+#: glibc's system calls take a longer way: 1.8 % of what an echo takes in user space, and some 0.1 us in time.
+WATCHED = {"echo_protocol": 1.025, "sleep_zero": 1.02}
 #: Seconds after which a callback counts as one that blocks. The thread that looks goes by the clock, and valgrind makes
 #: a run some fifty times as long: with so many seconds it looks as seldom in a run as it does otherwise.
 WATCH_S = 10
