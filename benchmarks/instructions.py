@@ -54,7 +54,7 @@ HOT = (
     *("call_soon", "call_later_cancel", "spawn", "sleep_zero", "future_wake", "lock_free", "queue"),
     *("echo_protocol", "echo_streams", "echo_sock"),
 )
-#: How often as many instructions a watch may make of an operation. In a process with a second thread, whatever that does,
+#: How often as many instructions a watch may make of an operation. In a process with a second thread, whatever it does,
 #: glibc's system calls take a longer way: 1.8 % of what an echo takes in user space, and some 0.1 us in time.
 WATCHED = {"echo_protocol": 1.025, "sleep_zero": 1.02}
 #: Seconds after which a callback counts as one that blocks. The thread that looks goes by the clock, and valgrind makes
