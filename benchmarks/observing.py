@@ -7,11 +7,8 @@ the thread that watches counts. Of the ratios of neighbouring rounds the median 
 ``--check`` fails if a watch costs a Protocol echo more than 1 %, or a step of a task more than 2 %, by more than twice
 that error. On a machine that has other work the error is large: more pairs make it smaller.
 
-Instructions, which other work does not move, are counted with the watch on by
-
-    FERRIO_WATCH=0.1 python benchmarks/instructions.py --only sleep_zero,echo_protocol
-
-beside the same without the variable; there the thread runs by a clock that valgrind slows down some fifty times.
+``make instructions`` compares what other work does not move: the instructions of an echo and of a step, with a watch
+and without.
 """
 
 import argparse

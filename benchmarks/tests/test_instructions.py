@@ -21,6 +21,7 @@ def test_an_echo_answers_every_message(name: str, new_loop: type[asyncio.Abstrac
 def test_every_case_is_one_of_the_suite() -> None:
     assert set(instructions.IN_PROCESS) <= set(BENCHMARKS)
     assert set(instructions.HOT) <= {*instructions.IN_PROCESS, *ECHOES}
+    assert set(instructions.WATCHED) <= set(instructions.HOT)
 
 
 def test_the_parts_of_a_function_are_added_up() -> None:
@@ -63,3 +64,12 @@ def test_a_baseline_fits_the_machine_that_wrote_it_and_no_other(
 def test_a_case_can_be_played_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOP", "ferrio")
     instructions.play(name, 10)
+
+
+def test_a_watch_that_costs_too_much_fails_with_the_functions_that_grew() -> None:
+    without = {"turn": 600.0, "step": 400.0}
+    assert instructions.verdict_of_watch("sleep_zero", without, {"turn": 615.0, "step": 400.0})[0]
+    holds, lines = instructions.verdict_of_watch("sleep_zero", without, {"turn": 630.0, "step": 400.0})
+    assert not holds
+    assert "MORE" in lines
+    assert "600 ->      630  turn" in lines

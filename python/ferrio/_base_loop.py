@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         _csock: socket.socket | None
         _watch: LoopWatch | None
         _passed_sockets: weakref.WeakSet[socket.socket]
+        _write_pipes: weakref.WeakValueDictionary[int, asyncio.WriteTransport]
 
         def _renew_signal_pair(self) -> None: ...
         def _is_customised(self) -> bool: ...

@@ -30,6 +30,11 @@ __all__ = ["as_text", "picture", "summary"]
 #: Coroutines that await one another in one task, as far as they are shown.
 LONGEST_CHAIN = 100
 
+#: Statistics of what a loop has at the moment.
+NOW = frozenset(
+    {"ready", "timers", "watched", "connections", "queued_bytes", "tasks", "executor_queue", "executor_busy"}
+)
+
 #: Tasks that a summary looks at; of others, it has the number.
 MOST_TASKS = 500
 
@@ -158,7 +163,6 @@ def _measured(loop: BaseLoop) -> dict[str, Any]:
     own: Any = loop
     stalls = () if own._watch is None else own._watch.stalls[-MOST_STALLS:]
     return {
-        "connections": len(loop._stream_numbers()),
         "histograms": {name: [*times.counts, times.sum_s] for name, times in own.histograms()._asdict().items()},
         "coroutines": {name: list(cost) for name, cost in own.coroutine_costs().items()},
         "stalls": [
@@ -239,10 +243,12 @@ def _loop_as_text(loop: dict[str, Any]) -> Iterator[str]:
         for file, function, line in loop["stack"]:
             yield from ("  " + text for text in str(Place(file, line, function)).rstrip("\n").split("\n"))
     if "statistics" in loop:
-        yield "  " + ", ".join(
-            f"{name} {value:.6f} s" if isinstance(value, float) else f"{name} {value}"
+        figures = {
+            name: f"{name} {value:.6f} s" if isinstance(value, float) else f"{name} {value}"
             for name, value in loop["statistics"].items()
-        )
+        }
+        yield "  " + ", ".join(text for name, text in figures.items() if name not in NOW)
+        yield "  now: " + ", ".join(text for name, text in figures.items() if name in NOW)
     tasks = loop.get("tasks")
     if tasks is None:
         return

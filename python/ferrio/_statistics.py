@@ -16,7 +16,8 @@ class Statistics(NamedTuple):
     """A snapshot of a loop's counters, from ``Loop.statistics()``.
 
     Counters are always on and start at zero when the loop is made; the difference of two snapshots is what happened
-    between them.
+    between them. What is there now, from ``connections`` on, is counted when somebody asks: that takes a look at every
+    transport and every task.
     """
 
     turns: int
@@ -45,6 +46,17 @@ class Statistics(NamedTuple):
     found due together, that of the earliest."""
     max_timer_lag: float
     """The largest such lag so far, in seconds: the longest time for which callbacks delayed a timer."""
+    connections: int
+    """Stream connections that are open now, TCP and Unix, until ``connection_lost``."""
+    queued_bytes: int
+    """Bytes that transports of sockets and pipes have now and the kernel has not taken; of TLS, bytes of records."""
+    tasks: int
+    """Tasks that are alive now: those of ``asyncio.all_tasks()``."""
+    executor_queue: int
+    """Calls that wait now for a thread of the default executor."""
+    executor_busy: int
+    """Threads of the default executor that run a call now. On Python 3.11, whose executor takes threads for idle that
+    are not, it may be less once calls have waited."""
 
 
 class Histogram(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -25,6 +24,8 @@ __all__ = ["frame", "main", "options"]
 
 #: Rows of a table.
 MOST_ROWS = 12
+#: Calls of the stack of what blocks, the innermost ones: frameworks have dozens around a program's own.
+MOST_CALLS = 6
 
 #: Another screen, without a cursor and without wrapped lines; and back.
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -106,25 +107,31 @@ def _look(pid: int) -> Look:
 def _show(pid: int, interval_s: float) -> None:
     earlier = _look(pid)
     with _terminal() as keys:
-        shows_stacks = False
+        shows_stacks, above = False, 0
         _draw([f"ferrio top: process {pid}, the first figures come in {interval_s:g} s", "", HELP])
         while True:
-            key = _key(keys, interval_s)
-            if key in ("q", "Q"):
+            pressed = _pressed(keys, interval_s)
+            if "q" in pressed:
                 return
-            if key in ("s", "S"):
-                shows_stacks = not shows_stacks
+            if pressed.count("s") % 2:
+                shows_stacks, above = not shows_stacks, 0
             later = _look(pid)
             lines = frame(earlier, later)
-            if shows_stacks:
-                lines = [HELP, "", *inspect.as_text(inspect.ask(pid)).splitlines()]
+            if not shows_stacks:
+                lines = [HELP, "", *lines]
+            else:
+                text = inspect.as_text(inspect.ask(pid)).splitlines()
+                page = max(1, _height() - 3)
+                above += page * (pressed.count("j") - pressed.count("k"))
+                above = max(0, min(above, len(text) - page))
+                lines = [HELP, "", *text[above:]]
             _draw(lines)
-            if key is None:
+            if not pressed:
                 # One that was drawn because of a key has the figures since the last interval.
                 earlier = later
 
 
-HELP = "q: quit   s: every task and where it is, or back"
+HELP = "q: quit   s: every task and where it is, or back   j, k: down, up there"
 
 
 @contextlib.contextmanager
@@ -154,22 +161,29 @@ def _terminal() -> Iterator[int | None]:
             signal.signal(signum, handler)
 
 
-def _key(keys: int | None, limit_s: float) -> str | None:
-    """The next key that is pressed within the limit."""
+def _pressed(keys: int | None, limit_s: float) -> str:
+    """The keys that are pressed within the limit, as soon as there is one."""
     if keys is None:
         time.sleep(limit_s)
-        return None
+        return ""
     ready, _, _ = select.select([keys], [], [], limit_s)
     if not ready:
-        return None
+        return ""
     pressed = os.read(keys, 64)
-    # The terminal has gone.
-    return pressed[:1].decode("ascii", "replace") if pressed else "q"
+    # Without any, the terminal has gone.
+    return pressed.decode("ascii", "replace").lower() if pressed else "q"
+
+
+def _height() -> int:
+    """The terminal's lines. It is asked: the variable LINES, which readline sets, knows nothing of a change."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or 24
+    except OSError:
+        return 24
 
 
 def _draw(lines: list[str]) -> None:
-    height = shutil.get_terminal_size().lines
-    text = f"{REST_OF_LINE}\r\n".join(_printable(line) for line in lines[:height])
+    text = f"{REST_OF_LINE}\r\n".join(_printable(line) for line in lines[: _height()])
     sys.stdout.write(f"{HOME}{text}{REST_OF_SCREEN}")
     sys.stdout.flush()
 
@@ -206,7 +220,10 @@ def _loop_lines(before: dict[str, Any] | None, loop: dict[str, Any], passed_s: f
     yield f"loop {loop.get('loop', '')} {'is BLOCKED' if loop['stack'] is not None else state}".replace("  ", " ")
     if loop["stack"]:
         yield "  by (most recent call last):"
-        for file, function, line in loop["stack"]:
+        outer = len(loop["stack"]) - MOST_CALLS
+        if outer > 0:
+            yield f"    ... {outer} outer calls"
+        for file, function, line in loop["stack"][-MOST_CALLS:]:
             yield from ("  " + text for text in str(Place(file, line, function)).rstrip("\n").split("\n"))
     if "statistics" not in loop:
         return
@@ -221,8 +238,9 @@ def _loop_lines(before: dict[str, Any] | None, loop: dict[str, Any], passed_s: f
         f"received {_bytes(rate('received_bytes'))}/s   sent {_bytes(rate('sent_bytes'))}/s"
     )
     yield (
-        f"  connections {loop['connections']}   tasks {loop['task_count']}   ready {now['ready']}   "
-        f"timers {now['timers']}   descriptors {now['watched']}"
+        f"  connections {now['connections']}   to send {_bytes(now['queued_bytes'])}   tasks {loop['task_count']}   "
+        f"ready {now['ready']}   timers {now['timers']}   descriptors {now['watched']}   "
+        f"executor {now['executor_busy']} busy, {now['executor_queue']} waiting"
     )
     yield from _times(before, loop, passed_s)
     yield from _coroutines(before, loop, passed_s)

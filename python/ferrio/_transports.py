@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
     from ._ferrio import LoopCore
 
+__all__ = ["Transports", "living"]
+
+
+def living(table: weakref.WeakValueDictionary[int, Any]) -> list[Any]:
+    """What is in *table*, and still there, at this moment, while other threads may change it."""
+    found = [reference() for reference in table.valuerefs()]
+    return [value for value in found if value is not None]
+
 
 class Transports(MutableMapping[int, asyncio.BaseTransport]):
     """The stream transports, which the native half keeps, and those that asyncio's code enters here.
@@ -29,6 +37,10 @@ class Transports(MutableMapping[int, asyncio.BaseTransport]):
         """The transport of a descriptor."""
         transport = self._stream(fd)
         return self._entered.get(fd, default) if transport is None else transport
+
+    def entered(self) -> list[asyncio.BaseTransport]:
+        """Those that asyncio's code has entered and that are still there. From any thread."""
+        return living(self._entered)
 
     def _stream(self, fd: int) -> asyncio.BaseTransport | None:
         loop = self._loop()

@@ -48,6 +48,11 @@ _METRICS = (
     _Metric("watched", False, "", "Descriptors that are registered with the kernel"),
     _Metric("timer_lag", False, "seconds", "By how much the last timer was late"),
     _Metric("max_timer_lag", False, "seconds", "By how much the latest timer was late"),
+    _Metric("connections", False, "", "Stream connections that are open"),
+    _Metric("queued_bytes", False, "bytes", "Bytes of transports that the kernel has not taken"),
+    _Metric("tasks", False, "", "Tasks that are alive"),
+    _Metric("executor_queue", False, "", "Calls that wait for a thread of the default executor"),
+    _Metric("executor_busy", False, "", "Threads of the default executor that run a call"),
 )
 
 

@@ -186,6 +186,33 @@ def test_another_user_is_told_nothing(tmp_path: Path) -> None:
         inspector.close()
 
 
+#: Everything is imported before it becomes another user, who need not be allowed to read it.
+STRANGER = """
+import os, socket, sys
+from ferrio import inspect
+pid, path = int(sys.argv[1]), sys.argv[2]
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for question in ("picture", "summary"):
+    try:
+        print(inspect.ask(pid, question))
+    except (FileNotFoundError, PermissionError) as error:
+        print("refused")
+try:
+    socket.socket(socket.AF_UNIX).connect(path)
+except PermissionError:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_of_another_user_finds_no_way_in(served: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", STRANGER, str(os.getpid()), served]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert found.stdout.split() == ["refused"] * 3, found
+    # Its own user's is answered.
+    assert inspect.ask(os.getpid())["pid"] == os.getpid()
+
+
 def test_a_folder_that_others_may_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -198,3 +198,29 @@ def test_quantiles_are_found_within_their_bucket() -> None:
     assert found.longest() == float("inf")
     assert histogram().quantile(0.5) == histogram().longest() == 0
     assert (found - histogram(100.0)).longest() == BOUNDS_S[10]
+
+
+@pytest.mark.parametrize(
+    ("value", "measures", "coroutines"),
+    [("1", True, False), ("coroutines", True, True), ("0", False, False), ("", False, False)],
+)
+def test_the_environment_has_every_loop_measured(
+    monkeypatch: pytest.MonkeyPatch, value: str, measures: bool, coroutines: bool
+) -> None:
+    monkeypatch.setenv("FERRIO_MEASURE", value)
+    for _ in range(2):
+        loop = ferrio.new_event_loop()
+        loop.run_until_complete(asyncio.sleep(0))
+        assert (loop.histograms().callbacks.total > 0) == measures
+        assert (len(loop.coroutine_costs()) > 0) == coroutines
+        loop.stop_measuring()
+        before = loop.histograms().callbacks.total
+        loop.run_until_complete(asyncio.sleep(0))
+        assert loop.histograms().callbacks.total == before
+        loop.close()
+
+
+def test_what_cannot_be_measured_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FERRIO_MEASURE", "everything")
+    with pytest.raises(ValueError, match="FERRIO_MEASURE"):
+        ferrio.new_event_loop()

@@ -47,6 +47,8 @@ def test_prometheus_scrapes_what_the_loop_has_done(loop: ferrio.Loop) -> None:
     assert value("timers") == statistics.timers
     assert value("sent_bytes_total") == 0
     assert value("max_timer_lag_seconds") == statistics.max_timer_lag
+    for name in ("connections", "queued_bytes", "tasks", "executor_queue", "executor_busy"):
+        assert value(name) == 0
     names = {f"ferrio_loop_{name}" for name in ("turns", "polls", "ready", "watched", "timer_lag_seconds")}
     assert names <= {family.name for family in registry.collect()}
 
@@ -71,6 +73,11 @@ def test_a_scrape_over_http_has_real_figures() -> None:
         listening = await asyncio.start_server(echo, "127.0.0.1", 0)
         async with listening:
             reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            open_now = await asyncio.to_thread(scrape)
+            assert open_now['ferrio_loop_connections{loop="service"}'] >= 1
+            # This one, and that of the connection if it has been accepted by now.
+            assert open_now['ferrio_loop_tasks{loop="service"}'] in (1, 2)
+            assert open_now['ferrio_loop_executor_busy{loop="service"}'] == 1
             writer.write(b"x" * 1000)
             assert len(await reader.read()) == 1000
             writer.close()
@@ -109,6 +116,8 @@ def test_opentelemetry_reads_what_the_loop_has_done(loop: ferrio.Loop) -> None:
     assert figures["ferrio.loop.turns"] == {"main": 3, "other": 2}
     assert figures["ferrio.loop.ready"] == {"main": 0, "other": 0}
     assert {"ferrio.loop.sent_bytes", "ferrio.loop.timer_lag"} <= set(figures)
+    for name in ("connections", "queued_bytes", "tasks", "executor_queue", "executor_busy"):
+        assert figures[f"ferrio.loop.{name}"] == {"main": 0, "other": 0}
     other.close()
     assert read()["ferrio.loop.turns"] == {"main": 3}
     provider.shutdown()

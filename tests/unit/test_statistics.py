@@ -15,7 +15,7 @@ pytestmark = ferrio_only
 
 
 def test_a_new_loop_has_done_nothing(loop: Any) -> None:
-    assert loop.statistics() == ferrio.Statistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0)
+    assert loop.statistics() == ferrio.Statistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0)
 
 
 def test_turns_and_callbacks_are_counted(loop: Any) -> None:

@@ -78,14 +78,19 @@ def program(folder: Path, source: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 class Terminal:
-    """``top`` in a terminal of 200 columns and 60 lines."""
+    """``top`` in a terminal."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, lines: int = 60, columns: int = 200) -> None:
         self.master, self.slave = pty.openpty()
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
+        self.resize(lines, columns)
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ferrio", "top", *arguments], stdin=self.slave, stdout=self.slave, stderr=self.slave
+            [sys.executable, "-m", "ferrio", "top", *arguments],
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            # As readline leaves it, whose size is not that of the terminal.
+            env=os.environ | {"LINES": "24", "COLUMNS": "80"},
         )
         self.text = ""
 
@@ -97,6 +102,14 @@ class Terminal:
         self.process.wait()
         os.close(self.master)
         os.close(self.slave)
+
+    def resize(self, lines: int, columns: int) -> None:
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def frames(self) -> list[list[str]]:
+        """The lines of every whole frame of the text."""
+        found = re.findall(re.escape(_top.HOME) + "(.*?)" + re.escape(_top.REST_OF_SCREEN), self.text, re.DOTALL)
+        return [re.split(r"\r+\n", each.replace(_top.REST_OF_LINE, "")) for each in found]
 
     def press(self, key: str) -> None:
         os.write(self.master, key.encode())
@@ -186,6 +199,56 @@ def test_a_blocked_process_shows_what_blocks_it(tmp_path: Path, how: str) -> Non
             assert terminal.end() == 1
 
 
+DEEP = """
+import os, sys
+import ferrio
+
+def dive(depth):
+    if depth:
+        return dive(depth - 1)
+    sys.stdout.write("now\\n"); sys.stdout.flush()
+    os.read(0, 1)
+
+async def main():
+    dive(40)
+
+ferrio.run(main())
+"""
+
+
+def test_a_small_terminal_shows_what_blocks_whatever_has_called_it_and_may_change_its_size(tmp_path: Path) -> None:
+    with (
+        program(tmp_path, DEEP) as process,
+        Terminal("--interval", "0.1", str(process.pid), lines=20, columns=60) as terminal,
+    ):
+
+        def shows(lines: int, columns: int) -> list[str] | None:
+            """A frame that fills the terminal and in which what blocks can be read."""
+            for frame in terminal.frames():
+                if len(frame) == lines and any("os.read(0, 1)" in line[:columns] for line in frame):
+                    return frame
+            return None
+
+        terminal.wait_for(lambda _: shows(20, 60))
+        terminal.resize(24, 100)
+        terminal.wait_for(lambda _: shows(24, 100))
+        frame = shows(24, 100)
+        assert frame is not None
+        assert "    ... 36 outer calls" in frame
+        terminal.resize(5, 30)
+        terminal.wait_for(lambda _: any(len(frame) == 5 for frame in terminal.frames()))
+        terminal.resize(20, 60)
+        # All that is known is some pages long.
+        terminal.press("s")
+        terminal.wait_for(lambda text: "in main" in text)
+        for _ in range(8):
+            terminal.press("j")
+        terminal.wait_for(lambda text: "Task-1: main" in text)
+        for _ in range(9):
+            terminal.press("k")
+        terminal.wait_for(lambda text: "CPython" in text and "in main" in text)
+
+
 def test_without_a_terminal_there_is_one_frame(tmp_path: Path) -> None:
     with program(tmp_path, BUSY) as process:
         shown = top("--interval", "0.3", str(process.pid))
@@ -255,7 +318,6 @@ def test_a_frame_has_what_happened_between_two_looks() -> None:
             "is_running": True,
             "stack": None,
             "statistics": counters,
-            "connections": 3,
             "task_count": 5,
             "tasks_looked_at": 4,
             "histograms": histograms,

@@ -137,6 +137,7 @@ class Loop(
         self._children = Children(self)
         # Sockets that the program has passed to the loop and that have no transport yet.
         self._passed_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._write_pipes: weakref.WeakValueDictionary[int, asyncio.WriteTransport] = weakref.WeakValueDictionary()
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
         if type(self)._run_once in (RUN_ONCE, vars(Loop).get("_run_once")):
             # An instance attribute, found before what a program puts into the class: nest_asyncio puts asyncio's turn.
@@ -146,6 +147,8 @@ class Loop(
             from .._watching import watch_as_told
 
             watch_as_told(self)
+        if measures := os.environ.get("FERRIO_MEASURE"):
+            self._measure_as_told(measures)
         if os.environ.get("FERRIO_INSPECT"):
             from ..inspect import serve_as_told
 

@@ -130,11 +130,16 @@ class RunningMethods(BaseLoop):
             super().__del__()
 
     def statistics(self) -> Statistics:
-        """What the loop has done so far: counters that are always on. From any thread."""
+        """What the loop has done so far, and what it has now. From any thread.
+
+        What it has done is counted always. What it has (connections, tasks) is counted now, in a time that grows with
+        their number.
+        """
+        from .._census import census
         from .._statistics import Statistics
 
         *counters, lag, max_lag = self._counters()
-        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9])
+        return Statistics._make([*counters, lag / 1e9, max_lag / 1e9, *census(self)])
 
     def start_measuring(self, *, coroutines: bool = False) -> None:
         """Measure turns, callbacks and waits for ``histograms()``, from the next turn on. From any thread.
@@ -147,6 +152,17 @@ class RunningMethods(BaseLoop):
     def stop_measuring(self) -> None:
         """Measure no more. What has been measured stays. From any thread."""
         self._measure_for("program", 0)
+
+    def _measure_as_told(self, what: str) -> None:
+        """Measure what the environment variable ``FERRIO_MEASURE`` says.
+
+        Raises:
+            ValueError: It says something else.
+        """
+        if what not in ("0", "1", "coroutines"):
+            raise ValueError(f"FERRIO_MEASURE: 0, 1 or coroutines is needed, not {what!r}")
+        if what != "0":
+            self.start_measuring(coroutines=what == "coroutines")
 
     def _measure_for(self, whom: str, level: int) -> None:
         """Measure as much as somebody wants; the one who wants most gets it."""

@@ -132,7 +132,9 @@ class TransportMethods(BaseLoop):
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> WritePipeTransport:
-        return WritePipeTransport(self, pipe, protocol, waiter, extra)
+        transport = WritePipeTransport(self, pipe, protocol, waiter, extra)
+        self._write_pipes[id(transport)] = transport
+        return transport
 
     def _make_datagram_transport(
         self,

@@ -30,7 +30,7 @@ use crate::ffi::method::Method;
 use crate::ffi::names::names;
 use crate::ffi::object::Object;
 use crate::handle::context;
-use crate::net::stream::{Opened, Parties, StreamPart, abandon, begin};
+use crate::net::stream::{Opened, Parties, StreamPart, abandon, begin, open_connections};
 
 /// An accepted connection that has no transport yet.
 struct Accepted {
@@ -162,6 +162,11 @@ pub(crate) fn add_methods(builder: LoopBuilder) -> LoopBuilder {
             c"_stream_numbers",
             stream_numbers,
             c"The numbers of the descriptors that stream transports have.",
+        ))
+        .method(Method::no_arguments(
+            c"_open_connections",
+            |py, core: &Instance<LoopCore>| open_connections(py, core).into_pyobject(py).map(Object::new),
+            c"How many stream transports are open, and the bytes that wait in all of them.",
         ))
 }
 

@@ -136,6 +136,11 @@ impl TransportsByNumber {
         self.0.get(number)?.get().map(Instance::into_object)
     }
 
+    /// All that have a number.
+    pub(super) fn all(&self) -> Vec<Instance<StreamTransport>> {
+        self.0.iter().filter_map(|(_, owner)| owner.get()).collect()
+    }
+
     /// The numbers that transports have.
     pub(crate) fn numbers(&self) -> Vec<RawFd> {
         self.0.iter().map(|(number, _)| number).collect()

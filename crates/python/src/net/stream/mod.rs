@@ -27,7 +27,7 @@ use class::StreamTransport;
 
 pub(crate) use begin::{IPPROTO_TCP, Opened, Parties, begin, report_failed_waiter};
 pub(crate) use details::abandon;
-pub(crate) use part::{StreamPart, flush_corked, forget_corked};
+pub(crate) use part::{StreamPart, flush_corked, forget_corked, open_connections};
 
 /// Adds the classes and the functions to the module.
 ///

@@ -13,6 +13,7 @@ use crate::core::{Exit, LoopCore};
 use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::guarded::Guarded;
 use crate::ffi::object::Object;
+use crate::net::transport::with;
 
 /// See the module.
 #[derive(Default)]
@@ -33,6 +34,14 @@ impl Part for StreamPart {
     fn clear(&self, py: Python<'_>) {
         drop(self.corked.with(py, core::mem::take));
     }
+}
+
+/// How many stream transports are open, and how many bytes they have that the kernel has not taken. O(n), from any
+/// attached thread.
+pub(crate) fn open_connections(py: Python<'_>, core: &LoopCore) -> (usize, usize) {
+    let transports = core.part::<StreamPart>().transports.with(py, |transports| transports.all());
+    let queued = transports.iter().map(|transport| with(py, transport, |inner| inner.stream.pending_bytes())).sum();
+    (transports.len(), queued)
 }
 
 /// Notes a transport whose bytes are to be flushed when the entry under way has run.
