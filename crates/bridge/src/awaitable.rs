@@ -110,7 +110,7 @@ impl RustFuture {
         let polled =
             polling(py, || catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(&mut Context::from_waker(&waker)))));
         let outcome = match polled {
-            Ok(Poll::Pending) => match waiter(&event_loop, &waking) {
+            Ok(Poll::Pending) => match waking.new_waiter(&event_loop) {
                 Ok(yielded) => {
                     self.end(py, State::Waiting(inner, Some((waking, waker))));
                     return Ok(yielded);
@@ -220,24 +220,12 @@ impl Drop for RustFuture {
     }
 }
 
-/// What a task is given to wait for.
-fn waiter<'py>(event_loop: &Bound<'py, PyAny>, waking: &Waking) -> PyResult<Bound<'py, PyAny>> {
-    let py = event_loop.py();
-    if waking.is_woken() {
-        return Ok(py.None().into_bound(py));
-    }
-    let waiter = event_loop.call_method0(intern!(py, "create_future"))?;
-    waiter.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-    waking.wait_by(Some(waiter.clone().unbind()));
-    Ok(waiter)
-}
-
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     GET.import(py, "asyncio", "get_running_loop")?.call0()
 }
 
-fn panicked(panic: &(dyn core::any::Any + Send)) -> PyErr {
+pub(crate) fn panicked(panic: &(dyn core::any::Any + Send)) -> PyErr {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     PanicException::new_err((text.unwrap_or_else(|| "panic in a Rust future".to_owned()),))
