@@ -37,6 +37,17 @@ def test_a_future_is_awaited_once(kv_client: ModuleType, runner: asyncio.Runner)
     runner.run(main())
 
 
+def test_a_future_of_nothing_gives_none(kv_client: ModuleType, runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        assert await kv_client.pause(0.0) is None
+        assert await kv_client.ready(()) == ()
+        with pytest.raises(StopIteration) as ended:
+            kv_client.ready(None).send(None)
+        assert ended.value.value is None
+
+    runner.run(main())
+
+
 def test_a_panic_is_an_exception(kv_client: ModuleType, runner: asyncio.Runner) -> None:
     async def main() -> None:
         task = asyncio.create_task(kv_client.fault())

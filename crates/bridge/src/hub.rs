@@ -9,8 +9,8 @@
 
 use core::cell::{Cell, RefCell};
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 
 use pyo3::intern;
@@ -34,7 +34,6 @@ enum Door {
 
 /// What the wakers of one loop share.
 pub(crate) struct Hub {
-    thread: u64,
     process: u32,
     door: Door,
 }
@@ -45,7 +44,7 @@ impl Hub {
             Some(handle) => Door::Ferrio(handle),
             None => Door::Bell(Inbox::new(event_loop)?),
         };
-        Ok(Self { thread: thread_number(), process: std::process::id(), door })
+        Ok(Self { process: std::process::id(), door })
     }
 
     /// Ferrio's functions, if the loop is Ferrio's.
@@ -64,9 +63,16 @@ struct Known {
     hub: Arc<Hub>,
 }
 
+/// The polls that this thread is in.
+struct Polls {
+    depth: Cell<usize>,
+    /// `WOKEN_IN_POLL` is not empty.
+    has_woken: Cell<bool>,
+}
+
 thread_local! {
     static HUBS: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
-    static POLLS: Cell<usize> = const { Cell::new(0) };
+    static POLLS: Polls = const { Polls { depth: Cell::new(0), has_woken: Cell::new(false) } };
     static WOKEN_IN_POLL: RefCell<Vec<Arc<Waking>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -101,16 +107,22 @@ pub(crate) fn hub_of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Hub>> {
 
 /// One awaited Rust future: what its wakers share.
 pub(crate) struct Waking {
-    hub: Arc<Hub>,
+    thread: u64,
+    /// That of the loop; nothing before the future has been pending once, for until then a wake is seen by who polls.
+    hub: OnceLock<Arc<Hub>>,
     /// Set by the first wake since the last poll began.
     woken: AtomicBool,
     waiter: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Waking {
-    pub(crate) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
-        let hub = hub_of(event_loop)?;
-        Ok(Arc::new(Self { hub, woken: AtomicBool::new(false), waiter: Mutex::new(None) }))
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            thread: thread_number(),
+            hub: OnceLock::new(),
+            woken: AtomicBool::new(false),
+            waiter: Mutex::new(None),
+        })
     }
 
     pub(crate) fn begin_poll(&self) {
@@ -120,10 +132,19 @@ impl Waking {
     /// What the task is given to wait for: `None` if the future was woken within the poll, for then its turn comes again.
     pub(crate) fn new_waiter<'py>(&self, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = event_loop.py();
+        let hub = if let Some(hub) = self.hub.get() {
+            hub
+        } else {
+            let hub = hub_of(event_loop)?;
+            let hub = self.hub.get_or_init(|| hub);
+            // With that of `wake_by_ref`: a wake that finds no hub is seen here.
+            fence(Ordering::SeqCst);
+            hub
+        };
         if self.woken.load(Ordering::Acquire) {
             return Ok(py.None().into_bound(py));
         }
-        let waiter = if let Some(api) = self.hub.api() {
+        let waiter = if let Some(api) = hub.api() {
             api.waiter(event_loop)?
         } else {
             let waiter = event_loop.call_method0(intern!(py, "create_future"))?;
@@ -143,7 +164,7 @@ impl Waking {
     pub(crate) fn resolve(&self, py: Python<'_>) {
         let Some(waiter) = locked(&self.waiter).take() else { return };
         let waiter = waiter.into_bound(py);
-        let resolved = match self.hub.api() {
+        let resolved = match self.hub.get().and_then(|hub| hub.api()) {
             Some(api) => api.wake(&waiter),
             None => set_result(&waiter),
         };
@@ -156,9 +177,11 @@ impl Waking {
     }
 
     fn post(self: &Arc<Self>) {
-        match &self.hub.door {
-            Door::Ferrio(handle) => handle.post(Arc::clone(self)),
-            Door::Bell(inbox) => inbox.post(self),
+        fence(Ordering::SeqCst);
+        match self.hub.get().map(|hub| &hub.door) {
+            Some(Door::Ferrio(handle)) => handle.post(Arc::clone(self)),
+            Some(Door::Bell(inbox)) => inbox.post(self),
+            None => {}
         }
     }
 }
@@ -186,9 +209,10 @@ impl Wake for Waking {
         if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
-        if self.hub.thread != thread_number() {
+        if self.thread != thread_number() {
             self.post();
-        } else if POLLS.get() > 0 {
+        } else if POLLS.with(|polls| polls.depth.get()) > 0 {
+            POLLS.with(|polls| polls.has_woken.set(true));
             WOKEN_IN_POLL.with_borrow_mut(|list| list.push(Arc::clone(self)));
         } else if is_attached() {
             Python::attach(|py| self.resolve(py));
@@ -212,15 +236,18 @@ pub(crate) fn polling<R>(py: Python<'_>, poll: impl FnOnce() -> R) -> R {
     struct Polling<'py>(Python<'py>);
     impl Drop for Polling<'_> {
         fn drop(&mut self) {
-            POLLS.set(POLLS.get() - 1);
-            if POLLS.get() == 0 {
+            let is_last = POLLS.with(|polls| {
+                polls.depth.set(polls.depth.get() - 1);
+                polls.depth.get() == 0 && polls.has_woken.replace(false)
+            });
+            if is_last {
                 for waking in WOKEN_IN_POLL.take() {
                     waking.resolve(self.0);
                 }
             }
         }
     }
-    POLLS.set(POLLS.get() + 1);
+    POLLS.with(|polls| polls.depth.set(polls.depth.get() + 1));
     let _polling = Polling(py);
     poll()
 }
