@@ -11,7 +11,7 @@ from collections.abc import Coroutine as _Coroutine
 from contextvars import Context
 from typing import Any, Final, Self, TypeVar, TypeVarTuple, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer, CapsuleType, disjoint_base
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -20,6 +20,7 @@ __all__ = [
     "HAS_NATIVE_TASKS",
     "SOCKET",
     "STREAM_READER_METHODS",
+    "_C_API",
     "AwaiterCallback",
     "BarrierCore",
     "CompletionCallback",
@@ -29,6 +30,7 @@ __all__ = [
     "CoroutineFunction",
     "DatagramTransport",
     "EventCore",
+    "ExtensionCall",
     "Function",
     "Future",
     "FutureIter",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 
 __version__: Final[str]
+_C_API: Final[CapsuleType]
 HAS_NATIVE_TASKS: Final[bool]
 SOCKET: Final[type[socket.socket]]
 STREAM_READER_METHODS: Final[tuple[str, ...]]
@@ -631,6 +634,9 @@ class Watchdog:
     def is_in(self, stall: int, /) -> bool: ...
     def stack(self) -> list[tuple[str, str, int]] | None: ...
     def take(self) -> list[tuple[str, int, float, float, list[tuple[str, str, int]] | None]]: ...
+
+@final
+class ExtensionCall: ...
 
 @final
 class Inspector:

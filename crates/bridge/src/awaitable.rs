@@ -10,14 +10,16 @@
 
 use core::future::Future;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyTupleMethods};
 use pyo3::{IntoPyObjectExt, intern};
 
 use crate::hub::{Waking, polling};
@@ -38,7 +40,7 @@ thread_local! {
 /// `future` as a Python awaitable, which the task that awaits it polls on this thread.
 ///
 /// It has a coroutine's methods, so `create_task`, `gather` and `wait_for` take it. It is awaited once, on the thread that
-/// called this function; elsewhere awaiting it raises `RuntimeError`. Nothing runs before it is awaited. A panic is raised
+/// called this function; elsewhere awaiting it raises `RuntimeError`. A value of `()` is `None`. Nothing runs before it is awaited. A panic is raised
 /// as PyO3's `PanicException`.
 ///
 /// # Errors
@@ -52,10 +54,16 @@ where
     drop_orphans(py);
     let inner: Inner = Box::pin(async move {
         let value = future.await?;
-        Python::attach(|py| value.into_py_any(py))
+        Python::attach(|py| {
+            let value = value.into_py_any(py)?;
+            // What `()` becomes as an argument.
+            let is_nothing =
+                size_of::<T>() == 0 && value.bind(py).cast_exact::<PyTuple>().is_ok_and(PyTupleMethods::is_empty);
+            Ok(if is_nothing { py.None() } else { value })
+        })
     });
     let state = ORPHANS.with(|orphans| ThreadBound::new(State::Waiting(inner, None), orphans));
-    let awaitable = RustFuture { state, name: core::any::type_name::<F>(), awaited: Mutex::new(false) };
+    let awaitable = RustFuture { state, name: core::any::type_name::<F>(), awaited: AtomicBool::new(false) };
     Ok(Bound::new(py, awaitable)?.into_any())
 }
 
@@ -64,14 +72,13 @@ where
 struct RustFuture {
     state: ThreadBound<State>,
     name: &'static str,
-    awaited: Mutex<bool>,
+    awaited: AtomicBool,
 }
 
 #[pymethods]
 impl RustFuture {
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let awaited = core::mem::replace(&mut *slf.get().awaited.lock().unwrap_or_else(PoisonError::into_inner), true);
-        if awaited {
+        if slf.get().awaited.swap(true, Ordering::Relaxed) {
             return Err(PyRuntimeError::new_err("cannot reuse already awaited Rust future"));
         }
         Ok(slf.clone())
@@ -81,39 +88,26 @@ impl RustFuture {
         slf.clone()
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         drop_orphans(py);
         let (mut inner, waking) = match self.begin()? {
             State::Waiting(inner, waking) => (inner, waking),
             State::Running => return Err(PyValueError::new_err("Rust future already executing")),
             State::Finished => return Err(PyRuntimeError::new_err("cannot reuse already awaited Rust future")),
         };
-        let event_loop = running_loop(py);
-        let prepared = event_loop.and_then(|event_loop| {
-            if let Some(known) = waking {
-                return Ok((event_loop, known));
-            }
-            let waking = Waking::new(&event_loop)?;
-            let waker = Waker::from(Arc::clone(&waking));
-            Ok((event_loop, (waking, waker)))
+        let (waking, waker) = waking.unwrap_or_else(|| {
+            let waking = Waking::new();
+            (Arc::clone(&waking), Waker::from(waking))
         });
-        let (event_loop, (waking, waker)) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.end(py, State::Finished);
-                drop_caught(py, inner);
-                return Err(error);
-            }
-        };
         waking.begin_poll();
         waking.wait_by(None);
         let polled =
             polling(py, || catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(&mut Context::from_waker(&waker)))));
         let outcome = match polled {
-            Ok(Poll::Pending) => match waiter(&event_loop, &waking) {
+            Ok(Poll::Pending) => match running_loop(py).and_then(|event_loop| waking.new_waiter(&event_loop)) {
                 Ok(yielded) => {
                     self.end(py, State::Waiting(inner, Some((waking, waker))));
-                    return Ok(yielded);
+                    return Ok(Some(yielded));
                 }
                 Err(error) => Err(error),
             },
@@ -122,15 +116,15 @@ impl RustFuture {
         };
         self.end(py, State::Finished);
         drop_caught(py, inner);
-        // In a tuple, since a tuple as the argument would become several.
-        outcome.and_then(|value| Err(PyStopIteration::new_err((value,))))
+        outcome.and_then(|value| stop_iteration(py, value))
     }
 
     fn send<'py>(&self, py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if !value.is_none() {
             return Err(PyTypeError::new_err("a Rust future takes no value but None"));
         }
-        self.__next__(py)
+        // Here the result `None` needs its exception.
+        self.__next__(py)?.ok_or_else(|| PyErr::take(py).unwrap_or_else(|| PyStopIteration::new_err(())))
     }
 
     #[pyo3(signature = (typ, value=None, traceback=None))]
@@ -204,7 +198,9 @@ impl RustFuture {
 
     fn end(&self, py: Python<'_>, next: State) {
         let before = self.state.cell().and_then(|cell| cell.borrow_mut().replace(next));
-        drop_caught(py, before);
+        if let Some(State::Waiting(..)) = before {
+            drop_caught(py, before);
+        }
     }
 }
 
@@ -220,16 +216,20 @@ impl Drop for RustFuture {
     }
 }
 
-/// What a task is given to wait for.
-fn waiter<'py>(event_loop: &Bound<'py, PyAny>, waking: &Waking) -> PyResult<Bound<'py, PyAny>> {
-    let py = event_loop.py();
-    if waking.is_woken() {
-        return Ok(py.None().into_bound(py));
+/// The end of an iteration with `value`, as a generator ends: nothing at all for `None`, else the exception is set.
+fn stop_iteration(py: Python<'_>, value: Py<PyAny>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    if value.is_none(py) {
+        return Ok(None);
     }
-    let waiter = event_loop.call_method0(intern!(py, "create_future"))?;
-    waiter.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-    waking.wait_by(Some(waiter.clone().unbind()));
-    Ok(waiter)
+    let value = value.into_bound(py);
+    if value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyBaseException>() {
+        // In a tuple, since a tuple as the argument would become several, and an exception be raised itself.
+        return Err(PyStopIteration::new_err((value.unbind(),)));
+    }
+    let class = py.get_type::<PyStopIteration>();
+    // SAFETY: the thread is attached; a class of exceptions and an object.
+    unsafe { pyo3::ffi::PyErr_SetObject(class.as_ptr(), value.as_ptr()) };
+    Ok(None)
 }
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -237,7 +237,7 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     GET.import(py, "asyncio", "get_running_loop")?.call0()
 }
 
-fn panicked(panic: &(dyn core::any::Any + Send)) -> PyErr {
+pub(crate) fn panicked(panic: &(dyn core::any::Any + Send)) -> PyErr {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     PanicException::new_err((text.unwrap_or_else(|| "panic in a Rust future".to_owned()),))

@@ -2,140 +2,157 @@
 //!
 //! A waker on the loop's own thread sets the result of the future that the task waits for; called within a poll, it waits
 //! until the poll has returned, because Python code must not run under whatever locks its caller holds. On another thread a
-//! waker appends to the hub's inbox and writes to an eventfd that the loop reads from, without the interpreter's lock.
+//! waker goes through the loop's [`Door`], without the interpreter's lock.
 //!
 //! # Invariants
 //! 1. A waiter is stored, taken and resolved on the loop's thread only.
-//! 2. After `Inbox::close` nothing is appended, so an inbox and its wakers do not keep each other alive.
 
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicBool, Ordering};
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
-use rustix::event::{EventfdFlags, eventfd};
 
+use crate::bell::Inbox;
+use crate::c_api::{Api, Handle, Told};
 use crate::thread_bound::thread_number;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What other threads woke for one loop.
-pub(crate) struct Inbox {
-    thread: u64,
+/// How a loop is entered from other threads.
+enum Door {
+    /// Ferrio's own queue.
+    Ferrio(Handle),
+    Bell(Arc<Inbox>),
+}
+
+/// What the wakers of one loop share.
+pub(crate) struct Hub {
     process: u32,
-    /// Nothing once the loop reads no more.
-    woken: Mutex<Option<Vec<Arc<Waking>>>>,
-    bell: OwnedFd,
+    door: Door,
 }
 
-impl Inbox {
-    fn post(&self, waking: &Arc<Waking>) {
-        // A forked child shares the eventfd with its parent.
-        if std::process::id() != self.process {
-            return;
-        }
-        let was_empty = match &mut *locked(&self.woken) {
-            None => return,
-            Some(list) => {
-                list.push(Arc::clone(waking));
-                list.len() == 1
-            }
+impl Hub {
+    fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let door = match Handle::of(event_loop) {
+            Some(handle) => Door::Ferrio(handle),
+            None => Door::Bell(Inbox::new(event_loop)?),
         };
-        if was_empty {
-            // It can only fail when the counter is full, and then the loop is about to read it.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-        }
+        Ok(Self { process: std::process::id(), door })
     }
 
-    fn close(&self) {
-        let list = locked(&self.woken).take();
-        drop(list);
-    }
-}
-
-/// What the loop calls when the eventfd is readable. The loop owns it; with it ends the inbox.
-#[pyclass(frozen, module = "ferrio_pyo3")]
-struct InboxReader(Arc<Inbox>);
-
-#[pymethods]
-impl InboxReader {
-    fn __call__(&self, py: Python<'_>) {
-        let _ = rustix::io::read(&self.0.bell, &mut [0_u8; 8]);
-        let list = locked(&self.0.woken).as_mut().map(core::mem::take);
-        for waking in list.into_iter().flatten() {
-            waking.resolve(py);
+    /// Ferrio's functions, if the loop is Ferrio's.
+    pub(crate) fn api(&self) -> Option<Api> {
+        match &self.door {
+            Door::Ferrio(handle) => Some(handle.api()),
+            Door::Bell(_) => None,
         }
     }
 }
 
-impl Drop for InboxReader {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+/// A loop that runs on this thread, by its address; the reference tells whether it is still that one.
+struct Known {
+    address: usize,
+    reference: Py<PyWeakrefReference>,
+    hub: Arc<Hub>,
+}
+
+/// The polls that this thread is in.
+struct Polls {
+    depth: Cell<usize>,
+    /// `WOKEN_IN_POLL` is not empty.
+    has_woken: Cell<bool>,
 }
 
 thread_local! {
-    static INBOXES: RefCell<Vec<(Py<PyWeakrefReference>, Arc<Inbox>)>> = const { RefCell::new(Vec::new()) };
-    static POLLS: Cell<usize> = const { Cell::new(0) };
+    static HUBS: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+    static POLLS: Polls = const { Polls { depth: Cell::new(0), has_woken: Cell::new(false) } };
     static WOKEN_IN_POLL: RefCell<Vec<Arc<Waking>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The inbox of a loop that runs on this thread, made and registered when it is first asked for.
-fn inbox_of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Inbox>> {
+/// The hub of a loop that runs on this thread, made when it is first asked for.
+pub(crate) fn hub_of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Hub>> {
     let py = event_loop.py();
-    let process = std::process::id();
-    // References are compared with the list not borrowed, because to drop one can run Python code.
-    let known = INBOXES.with_borrow(|list| {
-        list.iter().map(|(reference, inbox)| (reference.clone_ref(py), Arc::clone(inbox))).collect::<Vec<_>>()
+    let address = event_loop.as_ptr() as usize;
+    // Looked at with the list not borrowed, because to drop a reference can run Python code.
+    let known = HUBS.with_borrow(|list| {
+        let known = list.iter().find(|known| known.address == address);
+        known.map(|known| (known.reference.clone_ref(py), Arc::clone(&known.hub)))
     });
-    for (reference, inbox) in &known {
-        if inbox.process == process && reference.bind(py).upgrade().is_some_and(|known| known.is(event_loop)) {
-            return Ok(Arc::clone(inbox));
-        }
+    if let Some((reference, hub)) = known
+        && hub.process == std::process::id()
+        && reference.bind(py).upgrade().is_some()
+    {
+        return Ok(hub);
     }
     let reference = PyWeakrefReference::new(event_loop)?.unbind();
-    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| pyo3::exceptions::PyOSError::new_err((errno.raw_os_error(), "eventfd")))?;
-    let inbox = Arc::new(Inbox { thread: thread_number(), process, woken: Mutex::new(Some(Vec::new())), bell });
-    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&inbox.bell);
-    event_loop.call_method1("add_reader", (descriptor, Bound::new(py, InboxReader(Arc::clone(&inbox)))?))?;
-    let gone = INBOXES.with_borrow_mut(|list| {
+    let hub = Arc::new(Hub::new(event_loop)?);
+    let gone = HUBS.with_borrow_mut(|list| {
         let (kept, gone) = core::mem::take(list)
             .into_iter()
-            .partition::<Vec<_>, _>(|(reference, _)| reference.bind(py).upgrade().is_some());
+            .partition::<Vec<_>, _>(|known| known.address != address && known.reference.bind(py).upgrade().is_some());
         *list = kept;
-        list.push((reference, Arc::clone(&inbox)));
+        list.push(Known { address, reference, hub: Arc::clone(&hub) });
         gone
     });
     drop(gone);
-    Ok(inbox)
+    Ok(hub)
 }
 
 /// One awaited Rust future: what its wakers share.
 pub(crate) struct Waking {
-    inbox: Arc<Inbox>,
+    thread: u64,
+    /// That of the loop; nothing before the future has been pending once, for until then a wake is seen by who polls.
+    hub: OnceLock<Arc<Hub>>,
     /// Set by the first wake since the last poll began.
     woken: AtomicBool,
     waiter: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Waking {
-    pub(crate) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
-        let inbox = inbox_of(event_loop)?;
-        Ok(Arc::new(Self { inbox, woken: AtomicBool::new(false), waiter: Mutex::new(None) }))
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            thread: thread_number(),
+            hub: OnceLock::new(),
+            woken: AtomicBool::new(false),
+            waiter: Mutex::new(None),
+        })
     }
 
     pub(crate) fn begin_poll(&self) {
         self.woken.store(false, Ordering::Release);
     }
 
-    pub(crate) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Acquire)
+    /// What the task is given to wait for: `None` if the future was woken within the poll, for then its turn comes again.
+    pub(crate) fn new_waiter<'py>(&self, event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = event_loop.py();
+        let hub = if let Some(hub) = self.hub.get() {
+            hub
+        } else {
+            let hub = hub_of(event_loop)?;
+            let hub = self.hub.get_or_init(|| hub);
+            // With that of `wake_by_ref`: a wake that finds no hub is seen here.
+            fence(Ordering::SeqCst);
+            hub
+        };
+        if self.woken.load(Ordering::Acquire) {
+            return Ok(py.None().into_bound(py));
+        }
+        let waiter = if let Some(api) = hub.api() {
+            api.waiter(event_loop)?
+        } else {
+            let waiter = event_loop.call_method0(intern!(py, "create_future"))?;
+            waiter.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+            waiter
+        };
+        self.wait_by(Some(waiter.clone().unbind()));
+        Ok(waiter)
     }
 
     /// Keeps what the task waits for; a waiter from before is dropped.
@@ -144,21 +161,42 @@ impl Waking {
         drop(before);
     }
 
-    fn resolve(&self, py: Python<'_>) {
+    pub(crate) fn resolve(&self, py: Python<'_>) {
         let Some(waiter) = locked(&self.waiter).take() else { return };
         let waiter = waiter.into_bound(py);
-        let resolved = (|| -> PyResult<()> {
-            if !waiter.call_method0("done")?.is_truthy()? {
-                waiter.call_method1("set_result", (py.None(),))?;
-            }
-            Ok(())
-        })();
+        let resolved = match self.hub.get().and_then(|hub| hub.api()) {
+            Some(api) => api.wake(&waiter),
+            None => set_result(&waiter),
+        };
         if let Err(error) = resolved {
             let closed = waiter.call_method0("get_loop").and_then(|l| l.call_method0("is_closed")?.is_truthy());
             if !closed.unwrap_or(false) {
                 error.write_unraisable(py, Some(&waiter));
             }
         }
+    }
+
+    fn post(self: &Arc<Self>) {
+        fence(Ordering::SeqCst);
+        match self.hub.get().map(|hub| &hub.door) {
+            Some(Door::Ferrio(handle)) => handle.post(Arc::clone(self)),
+            Some(Door::Bell(inbox)) => inbox.post(self),
+            None => {}
+        }
+    }
+}
+
+fn set_result(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = waiter.py();
+    if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+        waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
+}
+
+impl Told for Waking {
+    fn told(self: &Arc<Self>, py: Python<'_>, _news: c_int) {
+        self.resolve(py);
     }
 }
 
@@ -171,14 +209,15 @@ impl Wake for Waking {
         if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
-        if self.inbox.thread != thread_number() {
-            self.inbox.post(self);
-        } else if POLLS.get() > 0 {
+        if self.thread != thread_number() {
+            self.post();
+        } else if POLLS.with(|polls| polls.depth.get()) > 0 {
+            POLLS.with(|polls| polls.has_woken.set(true));
             WOKEN_IN_POLL.with_borrow_mut(|list| list.push(Arc::clone(self)));
         } else if is_attached() {
             Python::attach(|py| self.resolve(py));
         } else {
-            self.inbox.post(self);
+            self.post();
         }
     }
 }
@@ -197,15 +236,18 @@ pub(crate) fn polling<R>(py: Python<'_>, poll: impl FnOnce() -> R) -> R {
     struct Polling<'py>(Python<'py>);
     impl Drop for Polling<'_> {
         fn drop(&mut self) {
-            POLLS.set(POLLS.get() - 1);
-            if POLLS.get() == 0 {
+            let is_last = POLLS.with(|polls| {
+                polls.depth.set(polls.depth.get() - 1);
+                polls.depth.get() == 0 && polls.has_woken.replace(false)
+            });
+            if is_last {
                 for waking in WOKEN_IN_POLL.take() {
                     waking.resolve(self.0);
                 }
             }
         }
     }
-    POLLS.set(POLLS.get() + 1);
+    POLLS.with(|polls| polls.depth.set(polls.depth.get() + 1));
     let _polling = Polling(py);
     poll()
 }

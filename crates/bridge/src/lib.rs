@@ -2,7 +2,8 @@
 //!
 //! [`into_awaitable`] gives a Rust future the methods of a coroutine: the task that awaits it polls it, on its own thread
 //! and in its own context, so the future need not be `Send` and no second runtime is needed. [`into_future`] is the other
-//! direction. Both work on any asyncio loop that has `add_reader`.
+//! direction. Both work on any asyncio loop that has `add_reader`. [`sleep`] and [`TcpStream`], awaited within, are served by the
+//! loop that runs: on Ferrio by its own engine, on another loop by `call_later`, `add_reader` and `add_writer`.
 //!
 //! ```ignore
 //! #[pyfunction]
@@ -21,9 +22,17 @@
 //! forked child, it does nothing.
 
 mod awaitable;
+mod bell;
+mod c_api;
+mod errors;
 mod future;
 mod hub;
+mod io;
+mod tcp;
 mod thread_bound;
+mod timer;
 
 pub use awaitable::into_awaitable;
 pub use future::{PyFuture, into_future};
+pub use tcp::{ReadHalf, TcpStream, WriteHalf};
+pub use timer::{Sleep, sleep, sleep_until};

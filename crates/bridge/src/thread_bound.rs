@@ -5,20 +5,32 @@
 //! 2. What another thread lets go of (its garbage collection, say) waits for its own thread, which drops it in
 //!    [`Orphanage::take`]. If that thread has ended, it is never dropped.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-static NEXT_THREAD: AtomicU64 = AtomicU64::new(0);
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    static THREAD: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    /// 0 before the thread has asked for its number.
+    static THREAD: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A number that no other thread of this process has, or had.
+#[inline]
 pub(crate) fn thread_number() -> u64 {
-    THREAD.with(|number| *number)
+    match THREAD.get() {
+        0 => new_thread_number(),
+        number => number,
+    }
+}
+
+#[cold]
+fn new_thread_number() -> u64 {
+    let number = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    THREAD.set(number);
+    number
 }
 
 struct Orphan<T>(ManuallyDrop<T>);
@@ -93,7 +105,7 @@ impl<T> Orphanage<T> {
 
     /// What this thread has to drop.
     pub(crate) fn take(&self) -> Vec<T> {
-        if !self.0.any.swap(false, Ordering::Acquire) {
+        if !self.0.any.load(Ordering::Relaxed) || !self.0.any.swap(false, Ordering::Acquire) {
             return Vec::new();
         }
         let list = core::mem::take(&mut *self.0.list.lock().unwrap_or_else(PoisonError::into_inner));

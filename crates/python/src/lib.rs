@@ -4,6 +4,7 @@ mod combine;
 mod core;
 mod coroutine;
 mod event_loop;
+mod extension;
 mod ffi;
 mod handle;
 mod net;
@@ -22,6 +23,7 @@ const PARTS: &[Maker] = &[
     Maker::of::<net::stream::StreamPart>(),
     Maker::of::<net::raw::RawSockets>(),
     Maker::of::<net::watch::Watches>(),
+    Maker::of::<extension::RemotePart>(),
 ];
 
 /// What the core calls.
@@ -62,5 +64,6 @@ fn fill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sync::register(module)?;
     combine::register(module)?;
     streams::register(module)?;
-    watchdog::register(module)
+    watchdog::register(module)?;
+    extension::register(module)
 }

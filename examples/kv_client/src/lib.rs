@@ -1,76 +1,36 @@
 //! A client of a key-value server (a part of the redis protocol), whose methods Python awaits.
 //!
-//! The socket is Python's and is served by the loop that runs, whichever it is. The protocol, and the state between two
-//! awaits, are Rust's; nothing here is `Send`, and no other thread runs but in [`digest`].
+//! The socket is served by the loop that runs, whichever it is. The protocol, and the state between two awaits, are Rust's;
+//! nothing here is `Send`, and no other thread runs but in [`digest`].
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use ferrio_pyo3::{into_awaitable, into_future};
+use ferrio_pyo3::{TcpStream, into_awaitable, into_future};
 use futures_channel::oneshot;
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-/// Calls a method of the running loop and awaits what it returns.
-async fn on_loop<A>(method: &'static str, arguments: A) -> PyResult<Py<PyAny>>
-where
-    A: for<'py> pyo3::call::PyCallArgs<'py>,
-{
-    let future = Python::attach(|py| {
-        let event_loop = py.import("asyncio")?.call_method0("get_running_loop")?;
-        into_future(&event_loop.call_method1(method, arguments)?)
-    })?;
-    future.await
-}
-
-/// A socket of Python's, closed with its last user.
-struct Socket(Py<PyAny>);
-
-impl Socket {
-    async fn connect(host: String, port: u16) -> PyResult<Self> {
-        let socket = Python::attach(|py| {
-            let socket = py.import("socket")?.getattr("socket")?.call0()?;
-            socket.call_method1("setblocking", (false,))?;
-            Ok::<_, PyErr>(Self(socket.unbind()))
-        })?;
-        let arguments = Python::attach(|py| (socket.0.clone_ref(py), (host, port)));
-        on_loop("sock_connect", arguments).await?;
-        Ok(socket)
-    }
-
-    async fn send(&self, request: &[u8]) -> PyResult<()> {
-        let arguments = Python::attach(|py| (self.0.clone_ref(py), PyBytes::new(py, request).unbind()));
-        on_loop("sock_sendall", arguments).await.map(drop)
-    }
-
-    async fn receive(&self, buffer: &mut Vec<u8>) -> PyResult<()> {
-        let socket = Python::attach(|py| self.0.clone_ref(py));
-        let received = on_loop("sock_recv", (socket, 65_536)).await?;
-        Python::attach(|py| {
-            let bytes = received.bind(py).cast::<PyBytes>()?.as_bytes();
-            if bytes.is_empty() {
-                return Err(PyConnectionError::new_err("the server has closed the connection"));
-            }
-            buffer.extend_from_slice(bytes);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let _ = Python::try_attach(|py| self.0.call_method0(py, "close"));
-    }
-}
-
 /// A connection, with what was received and not read yet.
 struct Connection {
-    socket: Socket,
+    stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Connection {
+    async fn receive(&mut self) -> PyResult<()> {
+        let mut block = [0; 4096];
+        match self.stream.read(&mut block).await? {
+            0 => Err(PyConnectionError::new_err("the server has closed the connection")),
+            count => {
+                self.received.extend_from_slice(&block[..count]);
+                Ok(())
+            }
+        }
+    }
+
     async fn line(&mut self) -> PyResult<Vec<u8>> {
         loop {
             if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
@@ -78,7 +38,7 @@ impl Connection {
                 self.received.drain(..end + 2);
                 return Ok(line);
             }
-            self.socket.receive(&mut self.received).await?;
+            self.receive().await?;
         }
     }
 
@@ -89,7 +49,7 @@ impl Connection {
             request.extend_from_slice(word);
             request.extend_from_slice(b"\r\n");
         }
-        self.socket.send(&request).await?;
+        self.stream.write_all(&request).await?;
         let head = self.line().await?;
         match head.split_first() {
             Some((b'+' | b':', rest)) => Ok(Some(rest.to_vec())),
@@ -100,7 +60,7 @@ impl Connection {
                 let length = length.filter(|length| *length <= 512 << 20);
                 let length = length.ok_or_else(|| PyValueError::new_err("the server sent no length"))?;
                 while self.received.len() < length + 2 {
-                    self.socket.receive(&mut self.received).await?;
+                    self.receive().await?;
                 }
                 let value = self.received[..length].to_vec();
                 self.received.drain(..length + 2);
@@ -148,11 +108,11 @@ impl Client {
     }
 }
 
-/// A client of the server at `host`, an address, and `port`.
+/// A client of the server at `host`, a name or an address, and `port`.
 #[pyfunction]
 fn connect(py: Python<'_>, host: String, port: u16) -> PyResult<Bound<'_, PyAny>> {
     into_awaitable(py, async move {
-        let connection = Connection { socket: Socket::connect(host, port).await?, received: Vec::new() };
+        let connection = Connection { stream: TcpStream::connect(&host, port).await?, received: Vec::new() };
         Ok::<_, PyErr>(Client { connection: Rc::new(RefCell::new(Some(connection))) })
     })
 }
@@ -174,6 +134,41 @@ fn digest(py: Python<'_>, data: Vec<u8>, rounds: u32) -> PyResult<Bound<'_, PyAn
         });
         receiver.await.map_err(|_| PyRuntimeError::new_err("the thread has ended without a result"))
     })
+}
+
+/// Waits for so many seconds, twice: once for a time, once until one.
+#[pyfunction]
+fn pause(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyAny>> {
+    into_awaitable(py, async move {
+        let seconds = Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        ferrio_pyo3::sleep(seconds).await?;
+        ferrio_pyo3::sleep_until(Instant::now() + seconds).await
+    })
+}
+
+/// Sends `data` and the end of the stream; gives what comes back up to the end.
+#[pyfunction]
+fn round_trip(py: Python<'_>, host: String, port: u16, data: Vec<u8>) -> PyResult<Bound<'_, PyAny>> {
+    into_awaitable(py, async move {
+        let (mut reader, mut writer) = TcpStream::connect(&host, port).await?.into_split();
+        let sending = into_awaitable_alone(async move { writer.write_all(&data).await });
+        let sending = Python::attach(|py| into_future(sending?.bind(py)))?;
+        let mut received = Vec::new();
+        let mut block = vec![0; 65_536];
+        loop {
+            match reader.read(&mut block).await? {
+                0 => break,
+                count => received.extend_from_slice(&block[..count]),
+            }
+        }
+        sending.await?;
+        Ok::<_, PyErr>(Python::attach(|py| PyBytes::new(py, &received).unbind()))
+    })
+}
+
+/// `future` as an awaitable, for a task of its own.
+fn into_awaitable_alone(future: impl Future<Output = PyResult<()>> + 'static) -> PyResult<Py<PyAny>> {
+    Python::attach(|py| into_awaitable(py, future).map(Bound::unbind))
 }
 
 /// The result of a Python awaitable, by way of Rust.
@@ -252,6 +247,8 @@ fn kv_client(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
         wrap_pyfunction!(connect, module)?,
         wrap_pyfunction!(digest, module)?,
+        wrap_pyfunction!(pause, module)?,
+        wrap_pyfunction!(round_trip, module)?,
         wrap_pyfunction!(relay, module)?,
         wrap_pyfunction!(ready, module)?,
         wrap_pyfunction!(fault, module)?,

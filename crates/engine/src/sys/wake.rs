@@ -33,6 +33,14 @@ impl Wake {
         number::put(&make()?, self.0.as_fd())
     }
 
+    /// The same descriptor under another number, to be signalled.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE`.
+    pub fn share(&self) -> Result<Self> {
+        retry("fcntl", || rustix::io::fcntl_dupfd_cloexec(&self.0, 0)).map(Self)
+    }
+
     /// Makes the descriptor readable.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::loop_core::LoopCore;
 use super::source::Source;
 use super::timer::Timer;
+use crate::ffi::capsule::Callback;
 use crate::ffi::context::Context;
 use crate::ffi::fields::{Collector, Visited};
 use crate::ffi::future::Task;
@@ -68,6 +69,8 @@ pub(crate) enum Entry {
 pub(crate) enum Event {
     /// A source has news. Its key may have ended since.
     Ready { key: Key, ready: Interest },
+    /// A function of an extension, posted from any thread.
+    External(Callback),
     /// Something larger, which runs once. Behind two boxes, so that all entries are small.
     Deferred(Box<Box<dyn Deferred>>),
 }
@@ -95,6 +98,10 @@ impl Entry {
     #[inline]
     pub(crate) const fn ready(key: Key, ready: Interest) -> Self {
         Self::Event(Event::Ready { key, ready })
+    }
+
+    pub(crate) const fn external(callback: Callback) -> Self {
+        Self::Event(Event::External(callback))
     }
 
     pub(crate) fn deferred(deferred: impl Deferred + 'static) -> Self {
@@ -157,7 +164,7 @@ impl Entry {
                 callback.visit(collector)?;
                 argument.iter().chain([context]).try_for_each(|other| other.visit(collector))
             }
-            Self::Event(Event::Ready { .. }) => Ok(()),
+            Self::Event(Event::Ready { .. } | Event::External(_)) => Ok(()),
             Self::Event(Event::Deferred(deferred)) => deferred.visit(collector),
         }
     }

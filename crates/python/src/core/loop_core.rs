@@ -50,7 +50,8 @@ pub(crate) struct LoopCore {
     behind_poll: Guarded<Vec<Entry>>,
     /// Entries that a turn within an entry could not run, since their context is entered: they are ready when one has ended.
     put_off: Guarded<Vec<Entry>>,
-    pub(crate) inbox: Inbox<Entry>,
+    /// Shared with whoever may enter it when the loop has gone.
+    pub(crate) inbox: Arc<Inbox<Entry>>,
     pub(super) pace: Pace,
     /// Those of handles.
     pub(crate) contexts: SharedContexts,
@@ -443,6 +444,16 @@ impl LoopCore {
         let _ = self.wake.with(py, |wake| wake.as_ref().map(Wake::clear));
     }
 
+    /// The inbox, and the descriptor that wakes the loop for what is in it: for threads that are not attached.
+    ///
+    /// # Errors
+    /// `RuntimeError` when the loop is closed; the `OSError` of a descriptor that cannot be had.
+    pub(crate) fn door(&self, py: Python<'_>) -> PyResult<(Arc<Inbox<Entry>>, Wake)> {
+        let bell = self.wake.with(py, |wake| wake.as_ref().map(Wake::share));
+        let bell = bell.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))?;
+        Ok((Arc::clone(&self.inbox), bell.map_err(|error| os_error(py, error))?))
+    }
+
     /// In a forked child: an epoll instance and a wake-up descriptor of its own. Without the resources for them the loop has
     /// neither, as after its end: what it shares with the parent it must not use.
     pub(crate) fn renew_descriptors(&self, py: Python<'_>) {
@@ -510,7 +521,7 @@ impl LoopCore {
             reactor: Guarded::new(reactor),
             behind_poll: Guarded::default(),
             put_off: Guarded::default(),
-            inbox: Inbox::new(),
+            inbox: Arc::new(Inbox::new()),
             pace: Pace::default(),
             contexts: SharedContexts::default(),
             run_detached: parts::hooks().run_detached,

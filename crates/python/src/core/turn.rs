@@ -26,6 +26,9 @@ const OWN_REGISTRATIONS: usize = 1;
 /// Turns after which the hook that runs before a sleep runs in any case.
 const TURNS_WITHOUT_HOOK: u64 = 512;
 
+/// What a function is told that an extension has posted.
+const POSTED: core::ffi::c_int = 1;
+
 /// How many entries ahead an object is loaded: a few callbacks take as long as that.
 const PREFETCHED: usize = 4;
 
@@ -315,6 +318,10 @@ impl LoopCore {
             Entry::Call { operations, object, argument } => (operations.run)(py, self, object, argument),
             Entry::Detached(detached) => (self.run_detached)(py, self, &detached),
             Entry::Event(Event::Ready { key, ready }) => self.run_ready(py, key, ready),
+            Entry::Event(Event::External(callback)) => {
+                callback.call(py, POSTED);
+                Ok(())
+            }
             Entry::Event(Event::Deferred(deferred)) => deferred.run(py, self),
         };
         drop(in_entry);

@@ -11,6 +11,7 @@ pub(crate) mod bytearray;
 pub(crate) mod bytes;
 pub(crate) mod c_api;
 pub(crate) mod call;
+pub(crate) mod capsule;
 pub(crate) mod cell;
 pub(crate) mod class;
 pub(crate) mod class_table;

@@ -50,6 +50,17 @@ pub(crate) fn create_future(py: Python<'_>, event_loop: &Object) -> PyResult<Obj
     call_method(py, &names(py).create_future, [event_loop])
 }
 
+/// [`create_future`], marked as one that an `await` hands to a task.
+pub(crate) fn create_blocking(py: Python<'_>, event_loop: &Object) -> PyResult<Object> {
+    let waiter = create_future(py, event_loop)?;
+    if future::has_fields(&waiter) {
+        future::set_blocking(&waiter);
+    } else {
+        waiter.bind(py).setattr(&names(py)._asyncio_future_blocking, true)?;
+    }
+    Ok(waiter)
+}
+
 /// `future.done()`.
 #[inline]
 pub(crate) fn is_done(py: Python<'_>, future: &Object) -> PyResult<bool> {
