@@ -188,7 +188,7 @@ asan: build $(STAMPS)/group-test  ## The engine's tests, the unit tests and a mi
 	$(BIN)/python scripts/asan.py tests/fuzz --seconds 60
 
 .PHONY: demo
-demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
+demo: build $(STAMPS)/group-demo  ## What one gains over asyncio: the loop itself, a web service, a crawler; in one picture (two minutes)
 	$(BIN)/python examples/demo
 
 .PHONY: soak
