@@ -202,4 +202,4 @@ docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the ta
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine
