@@ -101,14 +101,17 @@ $(STAMPS)/engine-tested: $(ENGINE_SOURCES) $(STAMPS)/venv
 	@touch $@
 
 .PHONY: check
-check: $(CHECK)/made  ## While you work: a development build, the engine's tests if it changed, the quick part of the others
+check: $(CHECK)/made  ## While you work: a development build, the engine's tests if it changed, of the others what is quick (WHOLE=1) and concerns the change
 	@TIMEFORMAT='== development build: %R s (%U + %S s of CPU)'; \
 	time PYO3_PYTHON=$(abspath $(BIN)/python) cargo build --quiet -p ferrio-python --target-dir $(CHECK_TARGET)
 	@find $(CHECK)/package/ferrio -maxdepth 1 -type l -delete
 	@ln -s $(abspath $(filter-out %.so %/__pycache__,$(wildcard python/ferrio/*))) $(CHECK)/package/ferrio
 	@ln -s $(abspath $(CHECK_TARGET)/debug/lib_ferrio.so) $(CHECK)/package/ferrio/_ferrio.so
 	@$(MAKE) --no-print-directory --silent $(STAMPS)/engine-tested
-	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; time $(CHECK)/bin/python -m pytest -q --quick $(PARALLEL)
+	@touch $(CHECK)/started
+	@TIMEFORMAT='== quick tests: %R s (%U + %S s of CPU)'; \
+	time $(CHECK)/bin/python -m pytest -q --quick $(if $(WHOLE),,--since=$(CHECK)/passed) $(PARALLEL)
+	@mv $(CHECK)/started $(CHECK)/passed
 
 .PHONY: test
 test: build $(STAMPS)/group-test  ## Run every test: the crates', the benchmarks' own, then the package's on PYTHON

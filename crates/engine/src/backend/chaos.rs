@@ -33,6 +33,7 @@ impl Chaos {
     }
 
     /// How many of `length` bytes move: at least one, if there is one.
+    #[cold]
     pub(super) fn part(&mut self, length: usize) -> usize {
         match (length, self.below(4)) {
             (0 | 1, _) | (_, 0) => length,
@@ -43,6 +44,7 @@ impl Chaos {
     }
 
     /// Puts `items` in another order.
+    #[cold]
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

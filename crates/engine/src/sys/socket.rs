@@ -52,11 +52,18 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>> {
 ///
 /// # Errors
 /// As for [`send`].
+#[inline]
 pub fn send_slices(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
-    non_blocking(match slices {
-        [only] => retry("send", || rustix::net::send(fd, only, SEND)),
-        _ => retry("sendmsg", || rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SEND)),
-    })
+    match slices {
+        [only] => send(fd, only),
+        _ => send_several(fd, slices),
+    }
+}
+
+/// Apart, so that a caller with one slice, which most are, has only [`send`] in its code.
+#[inline(never)]
+fn send_several(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    non_blocking(retry("sendmsg", || rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SEND)))
 }
 
 /// What tells an open socket from every other that its descriptor's number ever names: the kernel's cookie of the socket,

@@ -220,8 +220,16 @@ fn find(places: &mut [Place], key: Key) -> Option<&mut Attached> {
 }
 
 /// Sends what `chaos` chooses, else all.
+#[inline]
 fn send_slices(chaos: &mut Option<Box<Chaos>>, fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
-    let Some(chaos) = chaos else { return socket::send_slices(fd, slices) };
+    match chaos {
+        None => socket::send_slices(fd, slices),
+        Some(chaos) => send_some(chaos, fd, slices),
+    }
+}
+
+#[cold]
+fn send_some(chaos: &mut Chaos, fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
     let mut left = chaos.part(slices.iter().map(|slice| slice.len()).sum());
     let mut some = Vec::new();
     for slice in slices {
