@@ -131,6 +131,7 @@ class Comparison:
 
 def readable(number: float) -> str:
     """Three digits."""
+    number = float(f"{number:.3g}")
     return f"{number:,.{max(0, 2 - math.floor(math.log10(number)))}f}" if number > 0 else "0"
 
 

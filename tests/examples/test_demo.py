@@ -39,6 +39,13 @@ def test_what_is_compared_is_the_median_of_rounds_beside_the_spread_within_them(
     assert line.split("  ")[-1].strip() == "0.25 - 2.00"
 
 
+@pytest.mark.parametrize(("number", "text"), [(0.12345, "0.123"), (9.999, "10.0"), (12.34, "12.3"), (1234.5, "1,230")])
+def test_figures_have_three_digits(number: float, text: str) -> None:
+    import figures
+
+    assert figures.readable(number) == text
+
+
 def test_a_kind_of_work_that_one_side_has_left_out_is_not_compared() -> None:
     import figures
 
