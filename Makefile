@@ -191,7 +191,7 @@ asan: build $(STAMPS)/group-test  ## The engine's tests, the unit tests and a mi
 	$(BIN)/python scripts/asan.py tests/fuzz --seconds 60
 
 .PHONY: demo
-demo: build $(STAMPS)/group-demo  ## A web service and a scraper on Ferrio and on asyncio, side by side (two minutes)
+demo: build $(STAMPS)/group-demo  ## What one gains over asyncio: the loop itself, a web service, a crawler; in one picture (two minutes)
 	$(BIN)/python examples/demo
 
 .PHONY: soak
@@ -205,4 +205,4 @@ docs: build $(STAMPS)/group-docs  ## Build the site into build/docs/site, the ta
 	$(BIN)/python scripts/compatibility.py
 	$(BIN)/python scripts/figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps -p ferrio-engine -p ferrio --target-dir build/docs/engine

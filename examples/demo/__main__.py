@@ -1,4 +1,4 @@
-"""Ferrio in two minutes: unchanged programs on its loop, a web service, a crawler, and asyncio beside them.
+"""Ferrio in two minutes: unchanged programs on its loop, a web service, a crawler, the loop's own work; asyncio beside.
 
     python examples/demo
 
@@ -7,6 +7,7 @@ network. Server and client have a CPU each where there are two.
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -16,7 +17,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import Round, conditions, interpreter, plot, table
+from figures import (
+    Comparison,
+    Costs,
+    Round,
+    comparison_table,
+    conditions,
+    interpreter,
+    of_the_loop,
+    of_the_service,
+    table,
+    why_small,
+)
+from picture import plot
 from sides import ASYNCIO, CLIENT_CPU, CONTROL, EXAMPLES, FERRIO, Children, Service, Side
 
 #: No single program of the demo takes longer than this on a slow machine.
@@ -103,26 +116,56 @@ def crawl(
     return Round(seen["pages_per_s"], server_cpu_s, seen["cpu_s"], seen["p50_ms"], seen["p99_ms"])
 
 
-def compare(children: Children, services: dict[Side, Service], arguments: argparse.Namespace) -> dict[str, list[Round]]:
+def loop_work(children: Children, side: Side, certificate: Path) -> Costs:
+    """One round of what the loop itself does."""
+    seen = json.loads(children.run(side.command(EXAMPLES / "demo" / "loop_work.py", certificate), limit=LIMIT_S))
+    side.check(seen["loop"])
+    return dict(seen["costs"])
+
+
+def make_certificate(folder: str) -> Path:
+    """A certificate for localhost and its key, in one file; both ends of a connection trust it."""
+    import trustme
+
+    file = Path(folder) / "certificate_and_key.pem"
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
+    authority.cert_pem.write_to_path(file, append=True)
+    return file
+
+
+def compare(
+    children: Children, services: dict[Side, Service], arguments: argparse.Namespace
+) -> tuple[dict[str, list[Costs]], dict[str, list[Round]]]:
     """Rounds of all sides in turns, beginning with another side each time; both services run all the while.
 
-    Fewer rounds than asked for when time runs out, but the same number for each side.
+    Fewer rounds than asked for when time runs out, but the same number for each side, and one at least.
     """
-    results: dict[str, list[Round]] = {side.name: [] for side in services}
+    costs: dict[str, list[Costs]] = {side.name: [] for side in services}
+    crawls: dict[str, list[Round]] = {side.name: [] for side in services}
     end = time.monotonic() + arguments.seconds
     longest = 0.0
-    for number in range(arguments.rounds):
-        began = time.monotonic()
-        if began + longest > end:
-            break
-        sides = list(services)
-        for side in sides if number % 2 == 0 else reversed(sides):
-            each = crawl(children, side, services[side], arguments.pages, arguments.concurrency)
-            results[side.name].append(each)
-            where = f"round {number + 1} of {arguments.rounds}, {side.name}"
-            print(f"   {where}: {each.pages_per_s:,.0f} pages a second", flush=True)
-        longest = max(longest, time.monotonic() - began)
-    return results
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = make_certificate(folder)
+        for number in range(arguments.rounds):
+            began = time.monotonic()
+            if number and began + longest > end:
+                break
+            sides = list(services)
+            for side in sides if number % 2 == 0 else reversed(sides):
+                where = f"   round {number + 1} of at most {arguments.rounds}, {side.name}"
+                print(f"{where}: tasks, timers, connections, streams, TLS ...", flush=True)
+                costs[side.name].append(loop_work(children, side, certificate))
+                each = crawl(children, side, services[side], arguments.pages, arguments.concurrency)
+                crawls[side.name].append(each)
+                print(f"{where}: {each.pages_per_s:,.0f} pages a second", flush=True)
+            longest = max(longest, time.monotonic() - began)
+    return costs, crawls
+
+
+def in_groups(rows: list[Comparison]) -> list[list[Comparison]]:
+    """One group for each kind of work."""
+    return [list(group) for _, group in itertools.groupby(rows, key=lambda row: row.name)]
 
 
 def demo(arguments: argparse.Namespace) -> None:
@@ -135,15 +178,19 @@ def demo(arguments: argparse.Namespace) -> None:
         hold_connections(children, first, service, arguments.connections)
         scrape(children, first, service)
         crawl(children, first, service, arguments.pages, arguments.concurrency, verbose=True)
-        headline(4, "The same service and crawler on asyncio, in turns")
+        headline(4, f"{first.name} and asyncio in turns: what the loop itself does, and the service with its crawler")
         services = {first: service, ASYNCIO: Service(children, ASYNCIO, arguments.pages)}
         # The other service has been crawled once already.
         crawl(children, ASYNCIO, services[ASYNCIO], arguments.pages, arguments.concurrency)
-        results = compare(children, services, arguments)
-    note = conditions(len(results[ASYNCIO.name]), arguments.pages, arguments.concurrency)
-    print(f"\n{table(results, note)}")
-    plot(results, note, arguments.plot)
-    print(f"\n{arguments.plot} - {time.monotonic() - started:.0f} s in all")
+        costs, crawls = compare(children, services, arguments)
+    ours, theirs = first.name, ASYNCIO.name
+    note = conditions(len(crawls[ours]), arguments.pages, arguments.concurrency)
+    loop_rows = of_the_loop(costs[ours], costs[theirs])
+    service_rows = of_the_service(crawls[ours], crawls[theirs], arguments.pages)
+    print(f"\nThe loop itself, CPU time or memory of one:\n{comparison_table(loop_rows, ours, theirs)}")
+    print(f"\nThe service:\n{table(crawls, note)}\n{why_small()}")
+    plot([*in_groups(loop_rows), service_rows], ours, theirs, [why_small(), note], arguments.plot)
+    print(f"\n{arguments.plot} shows all of it - {time.monotonic() - started:.0f} s in all")
 
 
 if __name__ == "__main__":
@@ -151,8 +198,8 @@ if __name__ == "__main__":
     parser.add_argument("--pages", type=int, default=3000, help="pages of the site, all crawled in a round")
     parser.add_argument("--concurrency", type=int, default=100, help="pages fetched at once")
     parser.add_argument("--connections", type=int, default=1000, help="keep-alive connections held at once")
-    parser.add_argument("--rounds", type=int, default=7, help="crawls of each side")
-    parser.add_argument("--seconds", type=float, default=80, help="begin no round that would end after this")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side")
+    parser.add_argument("--seconds", type=float, default=75, help="begin no round that would end after this")
     parser.add_argument("--plot", type=Path, default=Path("build/demo/demo.png"), help="the picture")
     arguments = parser.parse_args()
     # Both ways of being told to end unwind the stack, and that ends the processes the demo has started.

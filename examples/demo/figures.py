@@ -1,13 +1,17 @@
-"""The demo's figures: medians of rounds, as a table and as a picture."""
+"""The demo's figures: medians of rounds, as tables; picture.py draws them."""
 
+import importlib.util
+import math
 import os
 import platform
 import statistics
 import sysconfig
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+#: What loop_work.py prints: for each kind of work and each size the cost of one operation.
+Costs = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,20 @@ def median(rounds: Sequence[Round], field: str) -> float:
 
 
 def interpreter() -> str:
-    """Which Python, and whether its build was optimised: that moves every figure."""
+    """Which Python, and whether its build is known to be unoptimised: that moves every figure."""
+    # Debian's executable is another build than the shared library whose arguments sysconfig has.
+    is_told = not sysconfig.get_config_var("Py_ENABLE_SHARED") or "libpython" in Path("/proc/self/maps").read_text()
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    build = "" if optimised else ", unoptimised interpreter build"
+    build = ", unoptimised interpreter build" if is_told and not optimised else ""
     return f"{platform.python_implementation()} {platform.python_version()}{build}"
 
 
 def conditions(rounds: int, pages: int, concurrency: int) -> str:
     cpus = len(os.sched_getaffinity(0))
     placement = "server and client on a CPU each" if cpus > 1 else "server and client on one CPU"
+    plural = "s" if rounds > 1 else ""
     return (
-        f"Medians of {rounds} rounds in turns. A round is {pages:,} pages, {concurrency} at a time. "
+        f"Medians of {rounds} round{plural} in turns, {pages:,} pages each, {concurrency} at a time. "
         f"{interpreter()}. {platform.system()}, {platform.machine()}; {placement}."
     )
 
@@ -74,72 +81,103 @@ def table(results: dict[str, list[Round]], note: str) -> str:
     return "\n".join([*lines, note])
 
 
-OURS, THEIRS, INK, FAINT = "#c2410c", "#64748b", "#1e293b", "#e2e8f0"
+@dataclass(frozen=True)
+class Work:
+    """A kind of work of which loop_work.py measures three sizes."""
+
+    name: str
+    #: How a size is called, in plural; empty for bytes.
+    sizes: str
+    unit: str
 
 
-def plot(results: dict[str, list[Round]], note: str, file: Path) -> None:
-    """Three panels, a dot for each round and a bar for the median."""
-    import matplotlib as mpl
+WORKS = {
+    "tasks": Work("Spawn a task and await it", "at once", "us"),
+    "timers": Work("Set a timer and cancel it", "pending", "us"),
+    "connections": Work("Open, accept and close a connection", "open", "us"),
+    "memory": Work("Memory of an open connection, both ends", "held", "KiB"),
+    "streams": Work("A message there and back, streams", "", "us"),
+    "tls": Work("A message there and back, TLS", "", "us"),
+}
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
 
-    mpl.rcParams.update(
-        {
-            "font.size": 11,
-            "text.color": INK,
-            "axes.labelcolor": INK,
-            "axes.edgecolor": FAINT,
-            "xtick.color": INK,
-            "ytick.color": THEIRS,
-        }
-    )
-    panels = [
-        ("Pages a second", "more is better", ["pages_per_s"], [""], ",.0f"),
-        (
-            "CPU seconds of a round",
-            "less is better",
-            ["server_cpu_s", "client_cpu_s"],
-            ["server", "client"],
-            ".2f",
-        ),
-        ("Milliseconds for a page", "less is better", ["p50_ms", "p99_ms"], ["p50", "p99"], ".0f"),
+@dataclass(frozen=True)
+class Comparison:
+    """What one operation costs on both sides, a figure for each round; less is better."""
+
+    name: str
+    size: str
+    unit: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours divided by theirs, within each round: the spread of the ratio."""
+        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, {self.size}" if self.size else self.name
+
+    @property
+    def costs(self) -> tuple[str, str]:
+        return readable(statistics.median(self.ours)), readable(statistics.median(self.theirs))
+
+
+def readable(number: float) -> str:
+    """Three digits."""
+    number = float(f"{number:.3g}")
+    return f"{number:,.{max(0, 2 - math.floor(math.log10(number)))}f}" if number > 0 else "0"
+
+
+def size_of(work: Work, size: int) -> str:
+    if work.sizes:
+        return f"{size:,} {work.sizes}"
+    return f"{size // 1024} KiB" if size % 1024 == 0 else f"{size} bytes"
+
+
+def of_the_loop(ours: Sequence[Costs], theirs: Sequence[Costs]) -> list[Comparison]:
+    """What the loop itself does. A kind that one of the sides has left out is left out."""
+    found = []
+    for key, work in WORKS.items():
+        if not all(key in costs for costs in (*ours, *theirs)):
+            continue
+        scale = 1024 if work.unit == "KiB" else 1
+        for size in ours[0][key]:
+            sides = ([costs[key][size] / scale for costs in side] for side in (ours, theirs))
+            found.append(Comparison(work.name, size_of(work, int(size)), work.unit, *sides))
+    return found
+
+
+def of_the_service(ours: Sequence[Round], theirs: Sequence[Round], pages: int) -> list[Comparison]:
+    """A page of the FastAPI site: CPU time of the service and of the crawler."""
+    return [
+        Comparison(name, "", "us", *([getattr(each, field) / pages * 1e6 for each in side] for side in (ours, theirs)))
+        for name, field in (
+            ("A page of the FastAPI service", "server_cpu_s"),
+            ("The same page in the crawler", "client_cpu_s"),
+        )
     ]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.8), width_ratios=[1, 1.6, 1.6])
-    for axis, (title, sense, fields, names, form) in zip(axes, panels, strict=True):
-        for place, field in enumerate(fields):
-            for offset, (side, colour) in enumerate(zip(results, (OURS, THEIRS), strict=True)):
-                x = place + (offset - 0.5) * 0.4
-                level = median(results[side], field)
-                dots = values(results[side], field)
-                spread = [x + 0.2 * (index / max(len(dots) - 1, 1) - 0.5) for index in range(len(dots))]
-                axis.bar(x, level, 0.36, color=colour, alpha=0.9, zorder=2)
-                axis.scatter(spread, dots, s=14, color="white", edgecolor=INK, linewidth=0.7, zorder=3)
-                axis.annotate(
-                    f"{level:{form}}",
-                    (x, max(dots)),
-                    xytext=(0, 7),
-                    textcoords="offset points",
-                    ha="center",
-                    fontweight="bold",
-                    color=colour,
-                )
-        most = max(max(values(rounds, field)) for rounds in results.values() for field in fields)
-        axis.set_ylim(0, most * 1.18)
-        axis.set_xlim(-0.6, len(fields) - 0.4)
-        axis.set_xticks(range(len(fields)), names)
-        axis.tick_params(length=0)
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 100 else f"{value:g}")
-        axis.grid(axis="y", color=FAINT, zorder=0)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.set_title(title, loc="left", fontweight="bold", pad=20)
-        axis.text(0, 1.03, sense, transform=axis.transAxes, fontsize=9.5, color=THEIRS)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (OURS, THEIRS)]
-    figure.legend(handles, list(results), loc="upper right", ncols=2, frameon=False, bbox_to_anchor=(0.99, 0.985))
-    figure.text(0.012, 0.945, "One FastAPI site, one aiohttp crawler, two event loops", fontsize=15, fontweight="bold")
-    figure.text(0.012, 0.02, textwrap.fill(note, 170), fontsize=8.5, color=THEIRS)
-    figure.tight_layout(rect=(0, 0.07, 1, 0.92), w_pad=2.5)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+
+
+def comparison_table(rows: Sequence[Comparison], first: str, second: str) -> str:
+    lines = [f"{'':52}{first:>16}{second:>16}{'ratio':>10}   least - most"]
+    for row in rows:
+        ours, theirs = (f"{cost} {row.unit}" for cost in row.costs)
+        spread = f"{min(row.ratios):.2f} - {max(row.ratios):.2f}"
+        lines.append(f"{row.label:52}{ours:>16}{theirs:>16}{row.ratio:>10.2f}   {spread}")
+    return "\n".join(lines)
+
+
+def why_small() -> str:
+    """One sentence on the service's rows."""
+    parser = "httptools" if importlib.util.find_spec("httptools") else "h11, which is Python"
+    return (
+        f"A page is mostly FastAPI, uvicorn with its parser ({parser}) and the crawler's own code, "
+        "which no loop makes faster."
+    )

@@ -1,4 +1,4 @@
-"""``python -m ferrio app.py``, ``-m module``, ``-c command``: a program, unchanged, on Ferrio's loop; ``doctor``."""
+"""``python -m ferrio app.py``, ``-m module``, ``-c command``, ``-``: a program on Ferrio's loop; ``doctor``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from . import __version__, inspect, install
-from ._program import run_command, run_module, run_program
+from ._program import run_command, run_input, run_module, run_program
 from ._watching import VARIABLE, seconds
 
 USAGE = """\
@@ -16,11 +16,12 @@ usage: python -m ferrio [--version | --help]
        python -m ferrio [--watch SECONDS] PROGRAM.py [ARG ...]
        python -m ferrio [--watch SECONDS] -m MODULE [ARG ...]
        python -m ferrio [--watch SECONDS] -c COMMAND [ARG ...]
+       python -m ferrio [--watch SECONDS] - [ARG ...]
        python -m ferrio doctor [--json] [--no-trials] [--no-comparison]
        python -m ferrio dump [--json] PID
        python -m ferrio top [--once] [--interval SECONDS] PID
 
-Runs a Python program with Ferrio's event loop in place of asyncio's.
+Runs a Python program with Ferrio's event loop in place of asyncio's; for `-`, the one that standard input holds.
 
 --watch reports callbacks that block the loop for about so long, while they do. `doctor` says whether Ferrio works here,
 what would hurt, and how fast it is (a program of that name is ./doctor). `dump` shows what the loops of a process of
@@ -72,6 +73,9 @@ def run(command_line: list[str]) -> None:
         case ["-c", command, *arguments]:
             install()
             run_command(command, arguments)
+        case ["-", *arguments]:
+            install()
+            run_input(arguments)
         case ["doctor", *arguments]:
             from . import _doctor
 

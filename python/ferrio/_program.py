@@ -20,13 +20,23 @@ def run_module(name: str, arguments: list[str]) -> None:
 def run_command(command: str, arguments: list[str]) -> None:
     """Run *command* as ``python -c`` does."""
     sys.argv = ["-c", *arguments]
+    if sys.version_info >= (3, 14):
+        command = textwrap.dedent(command)
+    _run_text(command, "<string>", {})
+
+
+def run_input(arguments: list[str]) -> None:
+    """Run the program that standard input holds, as ``python -`` does where that is no terminal."""
+    sys.argv = ["-", *arguments]
+    _run_text(sys.stdin.buffer.read(), "<stdin>", {"__file__": "<stdin>"})
+
+
+def _run_text(source: str | bytes, name: str, names: dict[str, str]) -> None:
     if not sys.flags.safe_path:
         sys.path[0] = ""
     main = _fresh_main()
-    main.__dict__["__loader__"] = BuiltinImporter
-    if sys.version_info >= (3, 14):
-        command = textwrap.dedent(command)
-    exec(compile(command, "<string>", "exec"), main.__dict__)
+    main.__dict__.update(names, __loader__=BuiltinImporter)
+    exec(compile(source, name, "exec"), main.__dict__)
 
 
 def run_program(path: str, arguments: list[str]) -> None:

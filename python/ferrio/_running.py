@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
         def attach(self, loop: asyncio.AbstractEventLoop, /) -> None:
             """Become the clock of *loop*."""
+else:
+    # Stand-ins for tools that evaluate annotations: importing `typing` would slow every start.
+    Any = Clock = L = T = object
 
 
 def new_event_loop(*, native_tasks: bool | None = None, clock: Clock | None = None, nested: bool = False) -> Loop:

@@ -24,13 +24,12 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self
 
+from ._base_loop import BaseLoop
 from ._ferrio import LoopCore, Watchdog
 from ._stalls import Capture, Stall, beneath_the_loop
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from ._base_loop import BaseLoop
 
 __all__ = ["VARIABLE", "Stall", "Watch", "seconds", "watch", "watch_as_told"]
 

@@ -279,6 +279,26 @@ def test_a_request_in_flight_is_finished_or_cancelled_when_the_service_stops(is_
         assert (service.process.returncode, output, errors) == (int(is_late), "", "")
 
 
+def test_a_dask_cluster_on_ferrio_answers_questions_about_logs(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    # More blocks than workers.
+    output = run("dask_cluster.py", folder, "--sample", 9)
+    (folder / "another.log").write_text("no line of a web server\n" * 3)
+    again = run("dask_cluster.py", folder)
+    statuses, sizes = collections.Counter[str](), collections.Counter[str]()
+    for log in folder.glob("sample-*.log"):
+        for line in log.read_text().splitlines():
+            path, _, status, size = line.split('"', 1)[1].removeprefix("GET ").split()
+            statuses[status] += 1
+            sizes[path] += int(size)
+    answers = [f"  {what}: {number:,}" for counted in (statuses, sizes) for what, number in counted.most_common(5)]
+    for lines in (output.splitlines(), again.splitlines()):
+        assert lines[0] == "scheduler on ferrio, workers on ferrio, ferrio"
+        assert [line for line in lines if line.startswith("  ")] == answers
+    assert f"wrote {statuses.total():,} lines" in output
+    assert run("dask_cluster.py", tmp_path, status=1) == ""
+
+
 def test_many_processes_share_a_port_and_a_dead_one_is_replaced() -> None:
     with serving("many_processes.py", "--port", 0, "--processes", 2) as service:
         first = {int(service.line().split()[1]) for _ in range(2)}

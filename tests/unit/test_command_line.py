@@ -37,9 +37,11 @@ asyncio.run(main())
 """
 
 
-def python(*arguments: str, cwd: Path, check: bool = False) -> subprocess.CompletedProcess[str]:
+def python(
+    *arguments: str, cwd: Path, check: bool = False, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=check, timeout=15
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=check, timeout=15, input=given
     )
 
 
@@ -58,8 +60,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shown(folder: Path, *arguments: str) -> dict[str, object]:
-    ran = python(*arguments, cwd=folder)
+def shown(folder: Path, *arguments: str, given: str | None = None) -> dict[str, object]:
+    ran = python(*arguments, cwd=folder, given=given)
     assert ran.returncode == 0, ran.stderr
     seen: dict[str, object] = json.loads(ran.stdout)
     return seen
@@ -128,6 +130,13 @@ def test_a_command_ends_as_with_python(folder: Path, command: str) -> None:
     ran, expected = python("-m", "ferrio", "-c", command, cwd=folder), python("-c", command, cwd=folder)
     assert (ran.returncode, ran.stdout) == (expected.returncode, expected.stdout)
     assert bool(ran.stderr) == bool(expected.stderr)
+
+
+def test_a_program_from_standard_input_runs_on_ferrios_loop_and_sees_the_same_as_with_python(folder: Path) -> None:
+    assert python("-m", "ferrio", "-", cwd=folder, given=WHICH_LOOP).stdout == "ferrio\n"
+    arguments = ["-", "one", "--two", "-c"]
+    seen = shown(folder, "-m", "ferrio", *arguments, given=SHOW_COMMAND)
+    assert seen == shown(folder, *arguments, given=SHOW_COMMAND)
 
 
 @pytest.mark.parametrize("arguments", [["package/uses.py"], ["-m", "package.uses"]])

@@ -55,6 +55,20 @@ def test_a_trial_for_which_something_is_missing_is_no_fault() -> None:
     assert (finding.value, finding.state) == ("not tried: there is none", State.FINE)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_of_another", "advises"),
+    [("", False, True), ("--enable-optimizations", False, False), ("--enable-shared", True, False)],
+)
+def test_only_a_build_that_is_known_to_be_unoptimised_is_called_so(
+    monkeypatch: pytest.MonkeyPatch, arguments: str, is_of_another: bool, advises: bool
+) -> None:
+    monkeypatch.setattr(facts.sysconfig, "get_config_var", lambda name: arguments)
+    monkeypatch.setattr(facts, "describes_another_build", lambda: is_of_another)
+    monkeypatch.delattr(sys, "gettotalrefcount", raising=False)
+    found = {finding.what: finding for finding in facts.interpreter()}
+    assert ("without optimisation" in found["interpreter"].value, bool(found["interpreter"].advice)) == (advises,) * 2
+
+
 def test_what_is_native_here_is_told() -> None:
     found = {finding.what: finding for finding in facts.native()}
     assert found["tasks and futures"].value.startswith("native") == (ferrio.Task is not asyncio.Task)

@@ -25,12 +25,19 @@ SHORT_BACKLOG = 1024
 EPOLL_PWAIT2 = 441
 
 
+def describes_another_build() -> bool:
+    """Whether `sysconfig` describes a shared library that this executable does not use, as on Debian and Ubuntu."""
+    return bool(sysconfig.get_config_var("Py_ENABLE_SHARED")) and "libpython" not in Path("/proc/self/maps").read_text()
+
+
 def interpreter() -> list[Finding]:
     build = sysconfig.get_config_var("CONFIG_ARGS") or ""
     if hasattr(sys, "gettotalrefcount"):
         kind, advice = "a debug build", "its speed says nothing about others"
     elif "--enable-optimizations" in build or "--with-lto" in build:
         kind, advice = "an optimised build", ""
+    elif describes_another_build():
+        kind, advice = "a distribution's build", ""
     else:
         kind, advice = "built without optimisation", "distributions' and python.org's builds are up to a third faster"
     version = f"{platform.python_implementation()} {platform.python_version()}, {kind}"

@@ -49,6 +49,7 @@ NEIGHBOURS = (
         'a worker class: class Worker(UvicornWorker): CONFIG_KWARGS = {"loop": "ferrio:new_event_loop"}',
     ),
     Neighbour("hypercorn", asyncios, "python -m ferrio -m hypercorn app:app"),
+    Neighbour("granian", uvloops_if_there, "python -m ferrio -m granian --interface asgi --loop asyncio app:app"),
     Neighbour("aiohttp", asyncios, "web.run_app(app, loop=ferrio.new_event_loop()); clients use the running loop"),
     Neighbour(
         "anyio",
@@ -57,7 +58,7 @@ NEIGHBOURS = (
     ),
     Neighbour("pytest-asyncio", asyncios, "the hook pytest_asyncio_loop_factories in conftest.py; see the guide"),
     Neighbour("tornado", asyncios, "python -m ferrio app.py, or ferrio.install() before it is imported"),
-    Neighbour("distributed", asyncios, "ferrio.install() before it is imported, in workers too"),
+    Neighbour("distributed", asyncios, "python -m ferrio app.py; workers that it starts are on Ferrio too"),
     Neighbour("ipykernel", asyncios, "python -m ferrio -m ipykernel_launcher in the kernel's specification"),
 )
 

@@ -20,6 +20,7 @@ import selectors
 import socket
 import types
 import weakref
+from collections.abc import Callable, Mapping  # noqa: F401  # for the annotations, see below
 
 from .. import _ferrio
 from .._asyncio_internals import base_events
@@ -46,10 +47,12 @@ from .transports import WATCHING_METHODS, TransportMethods
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Tools look the annotations of Loop's methods up here: see _adopt_methods().
-    from collections.abc import Callable  # noqa: F401
-    from typing import Any  # noqa: F401
+    from typing import Any
 
-    from .._statistics import CoroutineCost, Histograms, Statistics  # noqa: F401
+    from .._statistics import CoroutineCost, Histograms, Statistics
+else:
+    # Stand-ins, so that they can also evaluate them: what these names mean is imported when it is first used.
+    Any = CoroutineCost = Histograms = Statistics = object
 
 __all__ = [
     "Loop",

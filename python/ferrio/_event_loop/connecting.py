@@ -21,6 +21,9 @@ from .._transport import SocketTransport
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    # A stand-in for tools that evaluate annotations: importing `typing` would slow every start.
+    Any = object
 
 __all__ = ["ConnectingMethods"]
 

@@ -13,6 +13,9 @@ from .._ferrio import CoroutineFunction, is_plain_socket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    # A stand-in for tools that evaluate annotations: importing `typing` would slow every start.
+    Any = object
 
 __all__ = ["RawSocketMethods"]
 

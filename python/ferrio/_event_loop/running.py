@@ -7,6 +7,8 @@ import os
 import sys
 import threading
 import time
+import weakref
+from collections.abc import Mapping
 from types import BuiltinFunctionType, MappingProxyType
 
 from .. import _ferrio
@@ -15,16 +17,17 @@ from .._base_loop import BaseLoop
 from .._callers import runs_a_loop
 from .._ferrio import LoopCore
 from .._selector import ReactorSelector
+from .._subprocess import Children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import weakref
-    from collections.abc import Mapping
     from typing import Any
 
     from .._base_loop import LoopWatch
     from .._statistics import CoroutineCost, Histograms, Statistics
-    from .._subprocess import Children
+else:
+    # Stand-ins for tools that evaluate annotations: what these names mean is imported when it is first used.
+    Any = CoroutineCost = Histograms = LoopWatch = Statistics = object
 
 __all__ = ["RUN_ONCE", "RunningMethods", "turn"]
 

@@ -38,7 +38,7 @@
 //! 3. A registration's data in the kernel is its slot and the slot's serial, which grows with every `EPOLL_CTL_ADD`: a
 //!    report is for a key only if it comes from that key's present registration. After 2^32 of them in one slot the serial
 //!    starts over; the worst that can come of it is a spurious announcement.
-//! 4. A key with something due ([`Attached::is_due`]) is listed in `listed` when a wait starts.
+//! 4. A key with something due (`Attached::is_due`) is listed in `listed` when a wait starts.
 
 mod attached;
 mod fork;
