@@ -39,3 +39,15 @@ pub(crate) fn retry<T>(call: &'static str, mut operation: impl FnMut() -> rustix
         }
     }
 }
+
+/// What a call of libc's that answers -1 for an error has answered.
+#[inline]
+pub(super) fn counted(answer: impl TryInto<usize>) -> rustix::io::Result<usize> {
+    answer.try_into().map_err(|_| last_errno())
+}
+
+/// The error of the thread's last call of libc's.
+#[cold]
+fn last_errno() -> Errno {
+    Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::address::SocketAddress;
-use super::error::{Error, Result, retry};
+use super::error::{Error, Result, counted, retry};
 
 /// Datagrams that one system call takes at the most.
 pub const BATCH: usize = 32;
@@ -25,14 +25,6 @@ fn non_blocking<T>(outcome: Result<T>) -> Result<Option<T>> {
         Err(Error { errno: Errno::AGAIN, .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// What a call that answers -1 for an error has answered.
-fn counted(answer: isize) -> rustix::io::Result<usize> {
-    usize::try_from(answer).map_err(|_| {
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-        Errno::from_raw_os_error(errno)
-    })
 }
 
 /// Receives one datagram and its sender; what does not fit into `buffer` is lost.

@@ -2,15 +2,19 @@
 //!
 //! Nothing here blocks, whatever the descriptor's mode, which whoever shares the open file can change: "would block" is a
 //! value (`None`), not an error. `MSG_NOSIGNAL` is always set: a peer that has gone is an `EPIPE`, never a signal.
+//!
+//! `send` and `recv` are made by number: libc's functions of these names can be cancelled by `pthread_cancel`, and what that
+//! takes is paid for with each message (docs/design/0028-messages-by-number.md).
 
 use core::mem::MaybeUninit;
+use core::ptr::{null, null_mut};
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, ipproto, sockopt};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, ipproto, sockopt};
 
-use super::error::{Error, Result, retry};
+use super::error::{Error, Result, counted, retry};
 
 /// `None` for "would block".
 fn non_blocking<T>(outcome: Result<T>) -> Result<Option<T>> {
@@ -31,7 +35,12 @@ const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 /// # Errors
 /// What `recv(2)` reports: `ECONNRESET`, `ETIMEDOUT`, ...
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
-    non_blocking(retry("recv", || rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, length)| length)))
+    let (number, into, room) = (fd.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+    let (address, length) = (null_mut::<libc::sockaddr>(), null_mut::<libc::socklen_t>());
+    non_blocking(retry("recv", || {
+        // SAFETY: the kernel writes into `buffer`, at most its length; the null pointers ask for no address.
+        counted(unsafe { libc::syscall(libc::SYS_recvfrom, number, into, room, libc::MSG_DONTWAIT, address, length) })
+    }))
 }
 
 /// How many bytes a receive would bring at least; 0 where that cannot be told, and where none are there.
@@ -45,7 +54,12 @@ pub fn waiting_bytes(fd: BorrowedFd<'_>) -> usize {
 /// # Errors
 /// What `send(2)` reports: `EPIPE`, `ECONNRESET`, ...
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>> {
-    non_blocking(retry("send", || rustix::net::send(fd, bytes, SEND)))
+    let (number, from, length) = (fd.as_raw_fd(), bytes.as_ptr(), bytes.len());
+    let (flags, address) = (SEND.bits(), null::<libc::sockaddr>());
+    non_blocking(retry("send", || {
+        // SAFETY: the kernel reads `bytes`; the null pointer stands for no address.
+        counted(unsafe { libc::syscall(libc::SYS_sendto, number, from, length, flags, address, 0_u32) })
+    }))
 }
 
 /// As [`send`], of several slices with one system call.
