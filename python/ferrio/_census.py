@@ -34,13 +34,25 @@ def census(loop: BaseLoop) -> tuple[int, int, int, int, int]:
     queued_bytes += sum(_queued_bytes(transport) for transport in transports)
     tasks = _tasks_of(loop)
     alive = sum(not task.done() for task in tasks)
-    held = [transports, tasks]
-    del transports, tasks
     if loop.is_running() and loop._thread_id != threading.get_ident():
-        # One that is closed by now frees nothing any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(held.clear)
+        _hand_over(loop, [*transports, *tasks])
     return connections, queued_bytes, alive, *_calls(loop._default_executor)
+
+
+def _hand_over(loop: BaseLoop, objects: list[Any]) -> None:
+    """Leave *objects* to the loop's thread: with one callback while it is blocked, however often it is asked."""
+    loop._looked_at.append(objects)
+    if not loop._frees_looked_at:
+        loop._frees_looked_at = True
+        # A loop that is closed by now frees nothing any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_free, loop)
+
+
+def _free(loop: BaseLoop) -> None:
+    # In this order: whoever appends from now on asks for another callback.
+    loop._frees_looked_at = False
+    loop._looked_at.clear()
 
 
 if sys.version_info >= (3, 14):

@@ -10,6 +10,7 @@ import itertools
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -24,7 +25,8 @@ from .patience import until
 from .protocols import Noted, NotedBuffered, fail_with, reset, turns
 
 FILE_BYTES = 10
-#: How long to wait for an end that may never come.
+#: More than the receive buffer of a new connection has room for, whose half or so the kernel fills at once.
+MORE_THAN_THE_KERNEL_TAKES = 400_000
 
 
 class Case:
@@ -44,8 +46,8 @@ class Case:
         ours, self.ours = self.ours, None
         self.transport, _ = await self.loop.create_connection(lambda: self.protocol, sock=ours)
 
-    def fill(self, size: int = 100_000) -> None:
-        """Write until the kernel accepts no more."""
+    def fill(self, size: int = MORE_THAN_THE_KERNEL_TAKES) -> None:
+        """Write until the kernel accepts no more, nor later while the peer does not read."""
         while not self.transport.is_closing() and not self.transport.get_write_buffer_size():
             try:
                 self.transport.write(b"x" * size)
@@ -61,10 +63,13 @@ class Case:
             self.peer.shutdown(socket.SHUT_WR)
 
     async def read_all(self) -> None:
-        """Have the peer read until nothing more arrives."""
+        """Have the peer read until nothing more arrives, and the transport has nothing to send."""
         quiet = 0
-        while quiet < 3:
+        deadline = time.monotonic() + 10
+        while quiet < 3 or (self.transport.get_write_buffer_size() and time.monotonic() < deadline):
             try:
+                # Acknowledged at once, so that the small send buffer is not full for 40 ms each time.
+                self.peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 part = self.peer.recv(1 << 20)
             except BlockingIOError:
                 quiet += 1

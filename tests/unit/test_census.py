@@ -180,6 +180,24 @@ def test_a_task_that_another_thread_looks_at_is_freed_by_the_loops_thread(loop: 
     assert len(freed_by) == 2000
 
 
+def test_a_blocked_loop_has_one_callback_however_often_it_is_asked(loop: ferrio.Loop) -> None:
+    def look() -> None:
+        for _ in range(5):
+            loop.statistics()
+
+    def block() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        ready.append(loop.statistics().ready)
+
+    ready: list[int] = []
+    loop.call_soon(block)
+    turn(loop, 3)
+    assert ready == [1]
+    assert loop._looked_at == []
+
+
 def test_counting_keeps_nothing_alive(loop: ferrio.Loop) -> None:
     transport, peer = connected(loop)
     with peer:
