@@ -34,8 +34,11 @@ def census(loop: BaseLoop) -> tuple[int, int, int, int, int]:
     queued_bytes += sum(_queued_bytes(transport) for transport in transports)
     tasks = _tasks_of(loop)
     alive = sum(not task.done() for task in tasks)
+    held = [transports, tasks]
+    # From here on only that list has them, which the loop's thread empties.
+    del transports, tasks
     if loop.is_running() and loop._thread_id != threading.get_ident():
-        _hand_over(loop, [*transports, *tasks])
+        _hand_over(loop, held)
     return connections, queued_bytes, alive, *_calls(loop._default_executor)
 
 
@@ -52,7 +55,8 @@ def _hand_over(loop: BaseLoop, objects: list[Any]) -> None:
 def _free(loop: BaseLoop) -> None:
     # In this order: whoever appends from now on asks for another callback.
     loop._frees_looked_at = False
-    loop._looked_at.clear()
+    while loop._looked_at:
+        loop._looked_at.pop().clear()
 
 
 if sys.version_info >= (3, 14):
