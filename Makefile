@@ -128,9 +128,10 @@ test-bridge: build $(STAMPS)/group-test  ## Run the tests of crates/bridge: they
 test-examples: build $(STAMPS)/group-test  ## Run the tests of examples/: each program serves or works, and ends
 	$(BIN)/python -m pytest -q tests/examples $(PARALLEL)
 
+# AGAIN=1 leaves out the tests marked `once`, where they have run on another interpreter.
 .PHONY: test-package
 test-package: build $(STAMPS)/group-test  ## Run the package's tests, the frameworks', a short soak, CPython's own suite
-	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge --ignore tests/examples $(PARALLEL)
+	$(BIN)/python -m pytest -q --ignore tests/frameworks --ignore tests/bridge --ignore tests/examples $(if $(AGAIN),-m "not once") $(PARALLEL)
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-frameworks conformance
 
 .PHONY: test-frameworks

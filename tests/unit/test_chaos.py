@@ -221,6 +221,7 @@ def test_a_program_that_takes_a_piece_for_a_message_is_found_out() -> None:
     assert not all(run(seed, main) for seed in SEEDS)
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("suite", ["streams", "test_tls.py", "test_subprocesses.py test_threads.py test_pipes.py"])
 def test_suites_of_our_own_pass(suite: str) -> None:
