@@ -1,9 +1,9 @@
-//! Choices that the kernel is free to make, made by a seed: for tests that are to find out whether a program relies on one.
+//! Makes choices that the kernel is free to make, by a seed. Tests use it to find programs that rely on one of them.
 //!
-//! The same seed answers the same questions in the same order alike. Nothing is invented: each choice is one that the kernel
-//! could have made, so whoever breaks by it breaks without it as well, seldom.
+//! The same seed makes the same choices for the same questions. Each is one that the kernel could have made, so a program that
+//! fails with it can fail without it too, only less often.
 
-/// What is tried besides everything and any number: as little as reads a byte at a time, and about a line's head.
+/// The most bytes of a small part: about the head of a line.
 const FEW: usize = 16;
 
 /// A source of choices.

@@ -48,14 +48,15 @@ pub(crate) struct LoopCore {
     pub(crate) reactor: Guarded<PythonReactor>,
     /// Entries of descriptors that are known to be ready: they run with what the next poll finds, behind it.
     behind_poll: Guarded<Vec<Entry>>,
-    /// Entries that a turn within an entry could not run, since their context is entered: they are ready when one has ended.
+    /// Entries whose context was entered when a nested turn came to them. They become ready when the entry around that turn
+    /// has ended.
     put_off: Guarded<Vec<Entry>>,
-    /// Shared with whoever may enter it when the loop has gone.
+    /// Shared with handles that other threads hold, which may outlive the loop.
     pub(crate) inbox: Arc<Inbox<Entry>>,
     pub(super) pace: Pace,
-    /// Those of handles.
+    /// The contexts that handles share.
     pub(crate) contexts: SharedContexts,
-    /// The hook of that name, where a callback finds it by one load.
+    /// A copy of the hook of that name: a callback needs one load for it.
     pub(super) run_detached: RunDetached,
     /// Closed with the loop.
     wake: Guarded<Option<Wake>>,

@@ -7,9 +7,9 @@ use crate::sys::epoll::{Epoll, Event};
 use crate::sys::error::Result;
 use crate::time::Nanos;
 
-/// Events that the first wait reports at the most. A buffer that came back full is doubled for the next.
+/// Events that the first wait can report. A buffer that came back full is doubled for the next wait.
 const FIRST_CAPACITY: usize = 256;
-/// Beyond this, a wait that leaves something behind is cheaper than the memory; the kernel reports that first next time.
+/// Beyond this, leaving events for the next wait is cheaper than the memory; the kernel reports those first then.
 const LARGEST_CAPACITY: usize = 8192;
 
 /// See the module.
