@@ -62,9 +62,6 @@ if TYPE_CHECKING:
         _csock: socket.socket | None
         _watch: LoopWatch | None
         _passed_sockets: weakref.WeakSet[socket.socket]
-        _looked_at: list[list[Any]]
-        _frees_looked_at: bool
-        _write_pipes: weakref.WeakValueDictionary[int, asyncio.WriteTransport]
 
         def _renew_signal_pair(self) -> None: ...
         def _is_customised(self) -> bool: ...

@@ -28,8 +28,8 @@ __all__ = ["census"]
 def census(loop: BaseLoop) -> tuple[int, int, int, int, int]:
     """The fields of ``Statistics`` from ``connections`` on."""
     connections, queued_bytes = loop._open_connections()
-    entered: Transports = loop._transports  # type: ignore[assignment]
-    transports = [*entered.entered(), *living(loop._write_pipes)]
+    known: Transports = loop._transports  # type: ignore[assignment]
+    transports = [*known.entered(), *living(known.write_pipes)]
     connections += sum(_is_connection(transport) for transport in transports)
     queued_bytes += sum(_queued_bytes(transport) for transport in transports)
     tasks = _tasks_of(loop)
@@ -38,25 +38,35 @@ def census(loop: BaseLoop) -> tuple[int, int, int, int, int]:
     # From here on only that list has them, which the loop's thread empties.
     del transports, tasks
     if loop.is_running() and loop._thread_id != threading.get_ident():
-        _hand_over(loop, held)
+        _LOOKED_AT.setdefault(loop, _LookedAt()).hand_over(loop, held)
     return connections, queued_bytes, alive, *_calls(loop._default_executor)
 
 
-def _hand_over(loop: BaseLoop, objects: list[Any]) -> None:
-    """Leave *objects* to the loop's thread: with one callback while it is blocked, however often it is asked."""
-    loop._looked_at.append(objects)
-    if not loop._frees_looked_at:
-        loop._frees_looked_at = True
-        # A loop that is closed by now frees nothing any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_free, loop)
+class _LookedAt:
+    """What other threads have looked at, for the loop's thread to free."""
+
+    def __init__(self) -> None:
+        self._held: list[list[Any]] = []
+        self._is_scheduled = False
+
+    def hand_over(self, loop: BaseLoop, objects: list[Any]) -> None:
+        """Leave *objects* to the loop's thread: with one callback while it is blocked, however often it is asked."""
+        self._held.append(objects)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            # A loop that is closed by now frees nothing any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._free)
+
+    def _free(self) -> None:
+        # In this order: whoever appends from now on asks for another callback.
+        self._is_scheduled = False
+        while self._held:
+            self._held.pop().clear()
 
 
-def _free(loop: BaseLoop) -> None:
-    # In this order: whoever appends from now on asks for another callback.
-    loop._frees_looked_at = False
-    while loop._looked_at:
-        loop._looked_at.pop().clear()
+# Not an attribute of the loop: each takes a place among those that CPython finds quickly.
+_LOOKED_AT: weakref.WeakKeyDictionary[BaseLoop, _LookedAt] = weakref.WeakKeyDictionary()
 
 
 if sys.version_info >= (3, 14):

@@ -32,6 +32,8 @@ class Transports(MutableMapping[int, asyncio.BaseTransport]):
         self._entered: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
         # Deleted stream transports: asyncio's sendfile deletes the entry while it uses the descriptor itself.
         self._deleted: weakref.WeakValueDictionary[int, asyncio.BaseTransport] = weakref.WeakValueDictionary()
+        # By their identity; they are no part of the mapping.
+        self.write_pipes: weakref.WeakValueDictionary[int, asyncio.WriteTransport] = weakref.WeakValueDictionary()
 
     def get(self, fd: int, default: Any = None) -> Any:
         """The transport of a descriptor."""

@@ -140,10 +140,6 @@ class Loop(
         self._children = Children(self)
         # Sockets that the program has passed to the loop and that have no transport yet.
         self._passed_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        # What other threads have looked at, for this loop's to free, and whether a callback for that is scheduled.
-        self._looked_at: list[list[Any]] = []
-        self._frees_looked_at = False
-        self._write_pipes: weakref.WeakValueDictionary[int, asyncio.WriteTransport] = weakref.WeakValueDictionary()
         super().__init__(ReactorSelector(self))  # type: ignore[arg-type]
         if type(self)._run_once in (RUN_ONCE, vars(Loop).get("_run_once")):
             # An instance attribute, found before what a program puts into the class: nest_asyncio puts asyncio's turn.

@@ -133,7 +133,7 @@ class TransportMethods(BaseLoop):
         extra: dict[str, Any] | None = None,
     ) -> WritePipeTransport:
         transport = WritePipeTransport(self, pipe, protocol, waiter, extra)
-        self._write_pipes[id(transport)] = transport
+        self._transport_table.write_pipes[id(transport)] = transport
         return transport
 
     def _make_datagram_transport(
