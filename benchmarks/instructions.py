@@ -56,7 +56,7 @@ HOT = (
 )
 #: How often as many instructions a watch may make of an operation. In a process with a second thread some of glibc's
 #: functions take a longer way. Those of an echo are of the Python socket that is its other end.
-WATCHED = {"echo_protocol": 1.015, "sleep_zero": 1.02}
+WATCHED = {"echo_protocol": 1.02, "sleep_zero": 1.02}
 #: Seconds after which a callback counts as one that blocks. The thread that looks goes by the clock, and valgrind makes
 #: a run some fifty times as long: with so many seconds it looks as seldom in a run as it does otherwise.
 WATCH_S = 10
